@@ -1,0 +1,2 @@
+//! The `organseg` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! How well one segmentation agrees with another: overlaps, surface distances, box overlaps, tables

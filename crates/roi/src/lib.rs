@@ -1,0 +1,1 @@
+//! Regions of interest in volumes: bounding boxes, crops, connected components, voting

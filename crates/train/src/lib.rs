@@ -1,0 +1,1 @@
+//! Training 3D segmentation networks: datasets, patches, augmentation, optimizers, schedules, checkpoints

@@ -1,0 +1,163 @@
+//! Where the voxels of an image lie: how many there are along each axis and where they sit in the world.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Affine, Spacing, VolumeError};
+
+/// Two grids are the same if no corner of one is further than this from the other's, in voxels:
+/// a 1e-8 difference in a direction cosine is rounding, a tenth of a voxel is another image.
+pub const GEOMETRY_TOLERANCE_VOXELS: f64 = 1e-3;
+
+/// Size in voxels and voxel-to-world affine of an image; the spacing follows from the affine.
+///
+/// ```
+/// use organseg_volume::{Grid, Spacing};
+/// let grid = Grid::with_spacing([4, 4, 2], Spacing::new([1.0, 1.0, 3.0])?)?;
+/// assert_eq!(grid.voxel_count(), 32);
+/// assert_eq!(grid.voxel_to_world([1.0, 2.0, 1.0]), [1.0, 2.0, 3.0]);
+/// // Blocks of 2×2×1 voxels become one voxel, centred where the block was.
+/// let coarse = grid.decimated([2, 2, 1])?;
+/// assert_eq!(coarse.size(), [2, 2, 2]);
+/// assert_eq!(coarse.voxel_to_world([0.0, 0.0, 0.0]), [0.5, 0.5, 0.0]);
+/// # Ok::<(), organseg_volume::VolumeError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Grid {
+    size: [usize; 3],
+    affine: Affine,
+}
+
+impl Grid {
+    /// Grid of `size` voxels along (x, y, z).
+    ///
+    /// # Errors
+    /// [`VolumeError::InvalidSize`] if an axis has no voxel or their product overflows.
+    pub fn new(size: [usize; 3], affine: Affine) -> Result<Self, VolumeError> {
+        let count = size.iter().try_fold(1usize, |n, &s| n.checked_mul(s));
+        match count {
+            Some(n) if n > 0 => Ok(Self { size, affine }),
+            _ => Err(VolumeError::InvalidSize { size }),
+        }
+    }
+
+    /// Grid with its axes along the world's and voxel (0, 0, 0) at the world's origin.
+    ///
+    /// # Errors
+    /// As [`Grid::new`].
+    pub fn with_spacing(size: [usize; 3], spacing: Spacing) -> Result<Self, VolumeError> {
+        Self::new(size, Affine::from_spacing(spacing, [0.0; 3]))
+    }
+
+    /// Voxels along (x, y, z).
+    #[must_use]
+    pub fn size(&self) -> [usize; 3] {
+        self.size
+    }
+
+    /// Voxel-to-world map in RAS+ millimetres.
+    #[must_use]
+    pub fn affine(&self) -> &Affine {
+        &self.affine
+    }
+
+    /// Distance between neighbouring voxels in millimetres.
+    #[must_use]
+    pub fn spacing(&self) -> Spacing {
+        self.affine.spacing()
+    }
+
+    /// Number of voxels.
+    #[must_use]
+    pub fn voxel_count(&self) -> usize {
+        self.size.iter().product()
+    }
+
+    /// Position in memory of voxel (x, y, z): x + X (y + Y z).
+    #[must_use]
+    pub fn offset(&self, [x, y, z]: [usize; 3]) -> usize {
+        x + self.size[0] * (y + self.size[1] * z)
+    }
+
+    /// World position in millimetres of a voxel index (fractions allowed).
+    #[must_use]
+    pub fn voxel_to_world(&self, voxel: [f64; 3]) -> [f64; 3] {
+        self.affine.apply(voxel)
+    }
+
+    /// Voxel index (with fractions) of a world position in millimetres.
+    #[must_use]
+    pub fn world_to_voxel(&self, world_mm: [f64; 3]) -> [f64; 3] {
+        self.affine.inverse().apply(world_mm)
+    }
+
+    /// Checks that `other` has the same size and, to [`GEOMETRY_TOLERANCE_VOXELS`], the same place.
+    ///
+    /// # Errors
+    /// [`VolumeError::SizeMismatch`] or [`VolumeError::GeometryMismatch`], with how far they are apart.
+    pub fn check_same(&self, other: &Self) -> Result<(), VolumeError> {
+        if self.size != other.size {
+            return Err(VolumeError::SizeMismatch { expected: self.size, found: other.size });
+        }
+        let distance_voxels = self.corner_distance_voxels(other);
+        if distance_voxels <= GEOMETRY_TOLERANCE_VOXELS {
+            Ok(())
+        } else {
+            let spacing = self.spacing().to_array().into_iter().fold(0.0, f64::max);
+            Err(VolumeError::GeometryMismatch {
+                distance_voxels,
+                distance_mm: distance_voxels * spacing,
+                tolerance_voxels: GEOMETRY_TOLERANCE_VOXELS,
+            })
+        }
+    }
+
+    /// Largest distance, over the eight corners and along any axis, between where the two grids put
+    /// the same voxel index; in voxels of `self`.
+    #[must_use]
+    pub fn corner_distance_voxels(&self, other: &Self) -> f64 {
+        let to_voxel = self.affine.inverse();
+        let mut worst: f64 = 0.0;
+        for corner in 0..8usize {
+            let index = [0, 1, 2].map(|a| if corner >> a & 1 == 1 { (self.size[a] - 1) as f64 } else { 0.0 });
+            let seen = to_voxel.apply(other.affine.apply(index));
+            for a in 0..3 {
+                worst = worst.max((seen[a] - index[a]).abs());
+            }
+        }
+        worst
+    }
+
+    /// The grid whose voxels are blocks of `factors` voxels of this one, the last block perhaps cut
+    /// short: size ⌈n / R⌉, spacing R times as wide, each voxel at the centre of a full block.
+    ///
+    /// # Errors
+    /// [`VolumeError::InvalidFactors`] if a factor is zero.
+    pub fn decimated(&self, factors: [usize; 3]) -> Result<Self, VolumeError> {
+        if factors.contains(&0) {
+            return Err(VolumeError::InvalidFactors { factors });
+        }
+        let size = [0, 1, 2].map(|a| self.size[a].div_ceil(factors[a]));
+        let scale = factors.map(|f| f as f64);
+        let block = Affine::new([
+            [scale[0], 0.0, 0.0, (scale[0] - 1.0) / 2.0],
+            [0.0, scale[1], 0.0, (scale[1] - 1.0) / 2.0],
+            [0.0, 0.0, scale[2], (scale[2] - 1.0) / 2.0],
+            [0.0, 0.0, 0.0, 1.0],
+        ])?;
+        Self::new(size, self.affine.after(&block))
+    }
+
+    /// The grid of `size` voxels whose voxel (0, 0, 0) is voxel `start` of this one; `start` may lie
+    /// outside.
+    ///
+    /// # Errors
+    /// [`VolumeError::InvalidSize`] if `size` has a zero.
+    pub fn cropped(&self, start: [i64; 3], size: [usize; 3]) -> Result<Self, VolumeError> {
+        let origin = self.affine.apply(start.map(|v| v as f64));
+        let mut rows = self.affine.to_rows();
+        for (row, value) in rows.iter_mut().zip(origin) {
+            row[3] = value;
+        }
+        Self::new(size, Affine::new(rows)?)
+    }
+}

@@ -1,0 +1,74 @@
+//! The number types a voxel can have.
+
+use serde::{Deserialize, Serialize};
+
+/// A voxel's number type, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "each variant is the Rust type of that name")]
+pub enum DataType {
+    U8,
+    I8,
+    U16,
+    I16,
+    U32,
+    I32,
+    U64,
+    I64,
+    F32,
+    F64,
+}
+
+impl DataType {
+    /// Bytes of one value.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::U8 | Self::I8 => 1,
+            Self::U16 | Self::I16 => 2,
+            Self::U32 | Self::I32 | Self::F32 => 4,
+            Self::U64 | Self::I64 | Self::F64 => 8,
+        }
+    }
+}
+
+/// A number that a [`Volume`](crate::Volume) can hold: the integers of 8 to 64 bits, `f32`, `f64`.
+pub trait Voxel: Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 'static {
+    /// Which type this is.
+    const DATA_TYPE: DataType;
+
+    /// The value as a double; exact for all but large 64-bit integers.
+    fn to_f64(self) -> f64;
+
+    /// The nearest value of this type: integers round half away from zero and saturate, NaN becomes 0.
+    fn from_f64(value: f64) -> Self;
+}
+
+macro_rules! voxel {
+    ($($type:ty => $variant:ident, $value:ident => $from:expr;)*) => {$(
+        impl Voxel for $type {
+            const DATA_TYPE: DataType = DataType::$variant;
+
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+
+            fn from_f64($value: f64) -> Self {
+                $from
+            }
+        }
+    )*};
+}
+
+voxel! {
+    u8 => U8, v => v.round() as u8;
+    i8 => I8, v => v.round() as i8;
+    u16 => U16, v => v.round() as u16;
+    i16 => I16, v => v.round() as i16;
+    u32 => U32, v => v.round() as u32;
+    i32 => I32, v => v.round() as i32;
+    u64 => U64, v => v.round() as u64;
+    i64 => I64, v => v.round() as i64;
+    f32 => F32, v => v as f32;
+    f64 => F64, v => v;
+}
