@@ -1,1 +1,27 @@
-//! Coarse-to-fine segmentation: find the organ at low resolution, look again at full resolution, vote
+//! Coarse-to-fine segmentation: find the organ at low resolution, look again at full resolution, vote.
+//!
+//! [`train`] makes a model folder from a dataset; [`Segmenter`] runs it on scans. The stages stand alone
+//! too: [`candidate_boxes`], [`predict`], [`Segmenter::fine`].
+
+mod candidate;
+mod cross_validation;
+mod error;
+mod evaluation;
+mod model;
+mod predict;
+mod report;
+mod segmenter;
+mod source;
+mod training;
+
+pub use candidate::{BoxConfig, CandidateBoxes, candidate_boxes};
+pub use cross_validation::{CrossValidation, FoldResult, cross_validate};
+pub use error::PipelineError;
+pub use evaluation::{
+    BoxResult, BoxStats, CaseMasks, CaseResult, DiceStats, ResultSummary, evaluate_case,
+};
+pub use model::{Method, ModelConfig, StageConfig, weights_path};
+pub use predict::predict;
+pub use report::{Fallback, LabelReport, SegmentationReport};
+pub use segmenter::{Segmentation, Segmenter, TwoStages};
+pub use training::{Stages, TrainRequest, TrainSummary, fit_to_dataset, oracle_box, train};

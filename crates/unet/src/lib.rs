@@ -1,1 +1,34 @@
-//! A configurable 3D U-Net on candle with Dice and center loss
+//! A configurable 3D U-Net on candle, its losses and its weights on disk.
+//!
+//! [`Unet3d`] maps an image (N, C, D, H, W) to class scores (N, K, D, H, W) of the same size,
+//! whatever that size is. [`LossConfig`] is the loss of the coarse-to-fine method, Dice + γ · center,
+//! with cross-entropy beside it. [`weights`] writes and reads safetensors.
+//!
+//! ```
+//! use candle_core::{DType, Device, Tensor};
+//! use candle_nn::{VarBuilder, VarMap};
+//! use organseg_unet::{Unet3d, UnetConfig, initialize};
+//!
+//! let config = UnetConfig::new(1, 2).with_channels(vec![4, 8]);
+//! let variables = VarMap::new();
+//! let net = Unet3d::new(&config, VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu))?;
+//! initialize(&variables, 42)?;
+//! let image = Tensor::zeros((1, 1, 5, 7, 6), DType::F32, &Device::Cpu)?;
+//! assert_eq!(net.forward(&image)?.dims(), [1, 2, 5, 7, 6]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod blocks;
+mod config;
+mod error;
+mod init;
+pub mod loss;
+mod padding;
+mod unet;
+pub mod weights;
+
+pub use config::{Norm, UnetConfig, Upsampling};
+pub use error::UnetError;
+pub use init::initialize;
+pub use loss::{EmptySlices, LossConfig};
+pub use unet::Unet3d;

@@ -1,0 +1,61 @@
+//! What can go wrong between a scan and its mask.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// What can go wrong between a scan and its mask.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the messages name the fields")]
+pub enum PipelineError {
+    /// A field of a configuration that cannot be.
+    #[error("model configuration: {field} is {found}, expected {expected}")]
+    Config { field: String, found: String, expected: &'static str },
+    /// A `model.toml` or configuration file that does not parse.
+    #[error("{path}: {source}", path = path.display())]
+    Toml { path: PathBuf, source: Box<toml::de::Error> },
+    /// A model folder that is not empty and should be.
+    #[error("{path}: there is a model already; choose another folder or resume it", path = path.display())]
+    ModelExists { path: PathBuf },
+    /// A run that was to be resumed and is another one.
+    #[error("{path}: cannot resume: {reason}", path = path.display())]
+    Resume { path: PathBuf, reason: String },
+    /// A split without cases to train on or to look at.
+    #[error("the split has {train} training and {validation} validation cases, expected at least one of each")]
+    Split { train: usize, validation: usize },
+    /// A training case in which no organ is labelled, where the fine stage needs one.
+    #[error("{path}: no voxel is labelled, expected the organ", path = path.display())]
+    EmptyLabel { path: PathBuf },
+    /// A mask and the scan it should belong to disagree.
+    #[error("case {case}: {source}")]
+    Case { case: String, source: Box<PipelineError> },
+    /// The operating system refused to read or write.
+    #[error("{path}: {source}", path = path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    /// An image or its geometry.
+    #[error(transparent)]
+    Volume(#[from] organseg_volume::VolumeError),
+    /// A box or a mask.
+    #[error(transparent)]
+    Roi(#[from] organseg_roi::RoiError),
+    /// A metric.
+    #[error(transparent)]
+    Metric(#[from] organseg_metrics::MetricError),
+    /// A network or its weights.
+    #[error(transparent)]
+    Unet(#[from] organseg_unet::UnetError),
+    /// A dataset or a training.
+    #[error(transparent)]
+    Train(#[from] organseg_train::TrainError),
+    /// A tensor operation.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+impl PipelineError {
+    /// The same error with the case it arose in.
+    pub(crate) fn in_case(self, case: &str) -> Self {
+        Self::Case { case: case.to_string(), source: Box::new(self) }
+    }
+}

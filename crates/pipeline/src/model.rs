@@ -1,0 +1,228 @@
+//! `model.toml`: everything that running a model needs besides the weights.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use organseg_train::{Preprocessing, TrainConfig};
+use organseg_unet::UnetConfig;
+use organseg_volume::{Label, write_atomically};
+use serde::{Deserialize, Serialize};
+
+use crate::{BoxConfig, PipelineError};
+
+/// Which networks a model has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// A coarse and a fine one.
+    #[default]
+    Two,
+    /// One, over the whole scan at full resolution.
+    Single,
+}
+
+/// One of the networks: its shape, what it is shown and how it is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StageConfig {
+    /// Size (x, y, z) of the patches it is trained on and sees at prediction; without it, what the stage
+    /// looks at goes through whole.
+    pub patch_size: Option<[usize; 3]>,
+    /// Share of the patches that are centred on the organ; the rest lie anywhere.
+    pub foreground_share: f64,
+    /// Samples drawn from each case in an epoch.
+    pub samples_per_case: usize,
+    /// Shape of the network; classes and channels of the image follow from the data.
+    pub network: UnetConfig,
+    /// How it is trained.
+    pub train: TrainConfig,
+}
+
+impl Default for StageConfig {
+    fn default() -> Self {
+        Self {
+            patch_size: None,
+            foreground_share: 0.5,
+            samples_per_case: 1,
+            network: UnetConfig::default(),
+            train: TrainConfig::default(),
+        }
+    }
+}
+
+/// Everything that decides a model: the content of `model.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Program and version that made the model.
+    pub software: String,
+    /// One network or two.
+    pub method: Method,
+    /// Decimation factor R along (x, y, z) of the coarse stage.
+    pub decimation: [usize; 3],
+    /// Margin around the true mask of the fine stage's training crops, in voxels.
+    pub crop_margin_voxels: usize,
+    /// Each side of a training crop moves by up to this many voxels, so that the fine network has seen
+    /// boxes that are not quite right.
+    pub crop_jitter_voxels: usize,
+    /// Names of the labels, background left out. Keys are strings, as TOML wants them.
+    #[serde(with = "label_names")]
+    pub labels: BTreeMap<Label, String>,
+    /// What happens to a scan before any network sees it.
+    pub preprocessing: Preprocessing,
+    /// How the candidate boxes are made.
+    pub boxes: BoxConfig,
+    /// The coarse network.
+    pub coarse: StageConfig,
+    /// The fine network.
+    pub fine: StageConfig,
+    /// The network of a model of one stage.
+    pub single: StageConfig,
+}
+
+impl Default for ModelConfig {
+    /// The paper's method for one organ.
+    fn default() -> Self {
+        Self {
+            software: concat!("organseg ", env!("CARGO_PKG_VERSION")).to_string(),
+            method: Method::Two,
+            decimation: [4; 3],
+            crop_margin_voxels: 10,
+            crop_jitter_voxels: 4,
+            labels: BTreeMap::from([(1, "organ".to_string())]),
+            preprocessing: Preprocessing::default(),
+            boxes: BoxConfig::default(),
+            coarse: StageConfig::default(),
+            fine: StageConfig::default(),
+            single: StageConfig::default(),
+        }
+    }
+}
+
+impl ModelConfig {
+    /// Reads `model.toml` from the model folder `folder`.
+    ///
+    /// # Errors
+    /// [`PipelineError::Io`] or [`PipelineError::Toml`], naming the file.
+    pub fn load(folder: &Path) -> Result<Self, PipelineError> {
+        Self::read(&folder.join("model.toml"))
+    }
+
+    /// Reads a file of the form of `model.toml`; what it leaves out is as in [`ModelConfig::default`].
+    ///
+    /// # Errors
+    /// As [`ModelConfig::load`].
+    pub fn read(path: &Path) -> Result<Self, PipelineError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| PipelineError::Io { path: path.to_path_buf(), source })?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|source| PipelineError::Toml { path: path.to_path_buf(), source: Box::new(source) })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Writes `model.toml` into `folder`.
+    ///
+    /// # Errors
+    /// [`PipelineError::Io`] naming the file.
+    pub fn save(&self, folder: &Path) -> Result<(), PipelineError> {
+        let path = folder.join("model.toml");
+        let text = toml::to_string_pretty(self).expect("a model configuration is valid TOML");
+        write_atomically(&path, |file| file.write_all(text.as_bytes()))
+            .map_err(|source| PipelineError::Io { path, source })
+    }
+
+    /// Checks what serde cannot.
+    ///
+    /// # Errors
+    /// [`PipelineError::Config`] naming the field.
+    pub fn check(&self) -> Result<(), PipelineError> {
+        let fail = |field: &str, found: String, expected: &'static str| {
+            Err(PipelineError::Config { field: field.to_string(), found, expected })
+        };
+        if self.decimation.contains(&0) {
+            return fail("decimation", format!("{:?}", self.decimation), "at least 1 along each axis");
+        }
+        if self.labels.is_empty() || self.labels.contains_key(&0) {
+            let found = format!("{:?}", self.labels);
+            return fail("labels", found, "at least one label, none of them 0 (background)");
+        }
+        for (name, stage) in [("coarse", &self.coarse), ("fine", &self.fine), ("single", &self.single)] {
+            if stage.patch_size.is_some_and(|p| p.contains(&0)) {
+                let found = format!("{:?}", stage.patch_size);
+                return fail(&format!("{name}.patch_size"), found, "at least 1 along each axis");
+            }
+            if !(0.0..=1.0).contains(&stage.foreground_share) {
+                let found = stage.foreground_share.to_string();
+                return fail(&format!("{name}.foreground_share"), found, "0 to 1");
+            }
+            if stage.samples_per_case == 0 {
+                return fail(&format!("{name}.samples_per_case"), "0".into(), "at least 1");
+            }
+        }
+        Ok(())
+    }
+
+    /// Classes of the networks: the largest label and all below it, background included.
+    #[must_use]
+    pub fn classes(&self) -> usize {
+        usize::from(self.labels.keys().copied().max().unwrap_or(0)) + 1
+    }
+
+    /// The shape of `stage`'s network with the classes and channels that the data ask for.
+    #[must_use]
+    pub fn network_of(&self, stage: &StageConfig) -> UnetConfig {
+        UnetConfig { in_channels: 1, classes: self.classes(), ..stage.network.clone() }
+    }
+}
+
+/// Where the weights of stage `name` (`coarse`, `fine`, `single`) of the model in `folder` lie.
+#[must_use]
+pub fn weights_path(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.safetensors"))
+}
+
+/// Labels as TOML keys: `1 = "pancreas"`.
+mod label_names {
+    use super::{BTreeMap, Label};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(labels: &BTreeMap<Label, String>, s: S) -> Result<S::Ok, S::Error> {
+        labels.iter().map(|(label, name)| (label.to_string(), name)).collect::<BTreeMap<_, _>>().serialize(s)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<Label, String>, D::Error> {
+        BTreeMap::<String, String>::deserialize(d)?
+            .into_iter()
+            .map(|(label, name)| match label.parse() {
+                Ok(label) => Ok((label, name)),
+                Err(_) => Err(D::Error::custom(format!("label `{label}` is not a number from 1 to 255"))),
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_survives_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let config =
+            ModelConfig { labels: BTreeMap::from([(1, "a".into()), (2, "b".into())]), ..Default::default() };
+        config.save(folder.path()).unwrap();
+        assert_eq!(ModelConfig::load(folder.path()).unwrap(), config);
+        assert_eq!(config.classes(), 3);
+    }
+
+    #[test]
+    fn a_misspelt_field_is_named_with_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.toml");
+        std::fs::write(&path, "decimatoin = [2, 2, 2]\n").unwrap();
+        let message = ModelConfig::read(&path).unwrap_err().to_string();
+        assert!(message.contains("model.toml") && message.contains("decimatoin"), "{message}");
+    }
+}

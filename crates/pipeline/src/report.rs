@@ -1,0 +1,147 @@
+//! What happened between a scan and its mask, for people and programs.
+
+use std::collections::BTreeMap;
+
+use organseg_roi::BoundingBox;
+use organseg_volume::{Grid, Label, LabelVolume};
+use serde::{Deserialize, Serialize};
+
+use crate::segmenter::TwoStages;
+
+/// Why the fine network was shown the whole scan instead of the candidate boxes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fallback {
+    /// The coarse network found nothing.
+    CoarseMaskEmpty,
+    /// The organ that the fine network found in box 2 reaches its border inside the scan.
+    OrganCutByBox,
+}
+
+impl std::fmt::Display for Fallback {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::CoarseMaskEmpty => "the coarse stage found nothing, so the fine one looked at the whole scan",
+            Self::OrganCutByBox => {
+                "the candidate box cuts the organ, so the fine stage looked at the whole scan"
+            }
+        })
+    }
+}
+
+/// What happened between a scan and its mask. Boxes are in voxels of the scan's own grid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SegmentationReport {
+    /// Box 1, if the coarse stage found something.
+    pub box1: Option<BoundingBox>,
+    /// Box 2, if the coarse stage found something.
+    pub box2: Option<BoundingBox>,
+    /// Why the whole scan was looked at, if it was.
+    pub fallback: Option<Fallback>,
+    /// What was found of each label.
+    pub labels: BTreeMap<Label, LabelReport>,
+}
+
+/// What was found of one label.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LabelReport {
+    /// Its name.
+    pub name: String,
+    /// Its voxels.
+    pub voxels: usize,
+    /// Its volume in millilitres.
+    pub volume_ml: f64,
+}
+
+impl SegmentationReport {
+    pub(crate) fn of_single(mask: &LabelVolume, names: &BTreeMap<Label, String>) -> Self {
+        Self { box1: None, box2: None, fallback: None, labels: count(mask, names) }
+    }
+
+    pub(crate) fn of_two(
+        mask: &LabelVolume,
+        stages: &TwoStages,
+        prepared: &Grid,
+        scan: &Grid,
+        names: &BTreeMap<Label, String>,
+    ) -> Self {
+        let back = |b: BoundingBox| box_on_other_grid(&b, prepared, scan);
+        Self {
+            box1: stages.boxes.and_then(|b| back(b.box1)),
+            box2: stages.boxes.and_then(|b| back(b.box2)),
+            fallback: stages.fallback,
+            labels: count(mask, names),
+        }
+    }
+
+    /// What a person should know before trusting the mask, a line each; empty if all is well.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut lines: Vec<_> = self.fallback.iter().map(ToString::to_string).collect();
+        for found in self.labels.values().filter(|found| found.voxels == 0) {
+            lines.push(format!("no {} was found", found.name));
+        }
+        lines
+    }
+}
+
+fn count(mask: &LabelVolume, names: &BTreeMap<Label, String>) -> BTreeMap<Label, LabelReport> {
+    let mut voxels = [0usize; 256];
+    for &label in mask.voxels() {
+        voxels[usize::from(label)] += 1;
+    }
+    // The affine's determinant, not the spacing's product: right for sheared grids too.
+    let voxel_ml = mask.grid().affine().determinant().abs() / 1000.0;
+    names
+        .iter()
+        .map(|(&label, name)| {
+            let voxels = voxels[usize::from(label)];
+            let found = LabelReport { name: name.clone(), voxels, volume_ml: voxels as f64 * voxel_ml };
+            (label, found)
+        })
+        .collect()
+}
+
+/// The smallest box of whole voxels of `to` that covers `b`, a box of `from`, within `to`.
+fn box_on_other_grid(b: &BoundingBox, from: &Grid, to: &Grid) -> Option<BoundingBox> {
+    /// A voxel face that rounding moves by less than this stays where it is.
+    const ROUNDING_VOXELS: f64 = 1e-3;
+    let world_to_voxel = to.affine().inverse();
+    let (mut min, mut max) = ([f64::INFINITY; 3], [f64::NEG_INFINITY; 3]);
+    for corner in 0..8usize {
+        // Voxel faces lie half a voxel from the centres.
+        let face =
+            [0, 1, 2].map(|a| (if corner >> a & 1 == 1 { b.max()[a] } else { b.min()[a] }) as f64 - 0.5);
+        let seen = world_to_voxel.apply(from.affine().apply(face));
+        for a in 0..3 {
+            min[a] = min[a].min(seen[a] + 0.5);
+            max[a] = max[a].max(seen[a] + 0.5);
+        }
+    }
+    let min = min.map(|v| (v + ROUNDING_VOXELS).floor() as i64);
+    let max = max.map(|v| (v - ROUNDING_VOXELS).ceil() as i64);
+    BoundingBox::new(min, max).ok()?.clamp_to(to.size())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use organseg_volume::{Affine, Orientation, Volume, reorient};
+
+    #[test]
+    fn a_box_follows_its_voxels_to_a_flipped_grid() {
+        let affine = Affine::new([
+            [0.0, -0.7, 0.1, 3.0],
+            [0.8, 0.0, 0.0, -5.0],
+            [0.0, 0.05, -2.5, 9.0],
+            [0.0, 0.0, 0.0, 1.0],
+        ])
+        .unwrap();
+        let scan = Grid::new([30, 20, 10], affine).unwrap();
+        let b = BoundingBox::new([4, 6, 2], [9, 18, 5]).unwrap();
+        let mask = Volume::from_fn(scan, |v| u8::from(b.contains(v.map(|i| i as i64))));
+        let turned = reorient(&mask, Orientation::RAS);
+        let there = BoundingBox::of_mask(&turned).unwrap();
+        assert_eq!(box_on_other_grid(&there, turned.grid(), &scan), Some(b));
+    }
+}

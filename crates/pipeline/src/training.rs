@@ -1,0 +1,308 @@
+//! From a dataset to a model folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::Device;
+use organseg_roi::BoundingBox;
+use organseg_train::{
+    Case, CropSampler, Dataset, PatchSampler, SampleSource, Split, TrainError, Trainer,
+};
+use organseg_unet::{Unet3d, weights};
+use organseg_volume::{Label, LabelRule, LabelVolume, decimate_labels, decimate_mean};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Method, ModelConfig, StageConfig, weights_path};
+use crate::predict::predict;
+use crate::source::{CaseSource, Cut, PreparedCase, within_reach};
+use crate::PipelineError;
+
+/// Which networks to train now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stages {
+    /// The coarse and the fine one.
+    #[default]
+    Both,
+    /// The coarse one of a model of two stages.
+    Coarse,
+    /// The fine one of a model of two stages.
+    Fine,
+    /// The one of a model of one stage.
+    Single,
+}
+
+impl Stages {
+    /// The method of the model that these stages belong to.
+    #[must_use]
+    pub fn method(self) -> Method {
+        if self == Self::Single { Method::Single } else { Method::Two }
+    }
+
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Both => &["coarse", "fine"],
+            Self::Coarse => &["coarse"],
+            Self::Fine => &["fine"],
+            Self::Single => &["single"],
+        }
+    }
+}
+
+/// What to train, on what, and where to.
+pub struct TrainRequest<'a> {
+    /// Where the cases come from.
+    pub dataset: &'a Dataset,
+    /// Names of the cases to train on and to validate with.
+    pub split: &'a Split,
+    /// How.
+    pub config: &'a ModelConfig,
+    /// Which networks.
+    pub stages: Stages,
+    /// The model folder; made if it is not there.
+    pub folder: &'a Path,
+    /// Whether to go on from the checkpoints in `folder`.
+    pub resume: bool,
+    /// Where to compute.
+    pub device: &'a Device,
+}
+
+/// DSC on the validation cases after the last epoch, by stage and label, each at the resolution and in
+/// the region that the stage sees.
+pub type TrainSummary = BTreeMap<String, BTreeMap<Label, f64>>;
+
+/// Trains the networks of a model and writes the model folder: `model.toml`, the weights of each stage,
+/// `splits.json`, `history.jsonl` and checkpoints.
+///
+/// # Errors
+/// What a case, the configuration or the folder has wrong with it. A folder that holds a model already
+/// is refused unless `resume` is set or another stage of the same model is asked for.
+pub fn train(request: &TrainRequest<'_>) -> Result<TrainSummary, PipelineError> {
+    request.config.check()?;
+    let (training, validation) = (request.split.train.len(), request.split.val.len());
+    if training == 0 || validation == 0 {
+        return Err(PipelineError::Split { train: training, validation });
+    }
+    prepare_folder(request)?;
+    let mut summary = TrainSummary::new();
+    for &name in request.stages.names() {
+        let stage = match name {
+            "coarse" => &request.config.coarse,
+            "fine" => &request.config.fine,
+            _ => &request.config.single,
+        };
+        summary.insert(name.to_string(), train_stage(request, name, stage)?);
+    }
+    Ok(summary)
+}
+
+/// Makes the model folder and writes what decides the run; a resumed run must be the same one.
+fn prepare_folder(request: &TrainRequest<'_>) -> Result<(), PipelineError> {
+    let folder = request.folder;
+    let io = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| PipelineError::Io { path, source }
+    };
+    std::fs::create_dir_all(folder).map_err(io(folder))?;
+    let taken = |name: &&str| weights_path(folder, name).exists() || checkpoint_path(folder, name).exists();
+    if !request.resume {
+        if let Some(name) = request.stages.names().iter().find(|name| taken(name)) {
+            return Err(PipelineError::ModelExists { path: weights_path(folder, name) });
+        }
+    }
+    let model = folder.join("model.toml");
+    if model.exists() {
+        if ModelConfig::load(folder)? != *request.config {
+            return Err(PipelineError::Resume {
+                path: model,
+                reason: "it describes another model than the one asked for".into(),
+            });
+        }
+    } else {
+        request.config.save(folder)?;
+    }
+    let splits = folder.join("splits.json");
+    let text = serde_json::to_string_pretty(&[request.split]).expect("a split is valid JSON");
+    organseg_volume::write_atomically(&splits, |file| std::io::Write::write_all(file, text.as_bytes()))
+        .map_err(io(&splits))
+}
+
+fn checkpoint_path(folder: &Path, stage: &str) -> PathBuf {
+    folder.join(format!("checkpoint-{stage}.safetensors"))
+}
+
+fn train_stage(
+    request: &TrainRequest<'_>,
+    name: &str,
+    stage: &StageConfig,
+) -> Result<BTreeMap<Label, f64>, PipelineError> {
+    let prepare = |names: &[String]| -> Result<Vec<PreparedCase>, PipelineError> {
+        let mut cases = Vec::with_capacity(names.len());
+        for case in names {
+            let case = find(request.dataset, case)?;
+            cases.push(prepare_case(request, name, case).map_err(|e| e.in_case(&case.name))?);
+        }
+        Ok(cases)
+    };
+    let validation = prepare(&request.split.val)?;
+    let cases = prepare(&request.split.train)?;
+    let source: Arc<dyn SampleSource> = Arc::new(CaseSource {
+        cut: cut_of(request.config, name, stage),
+        cases,
+        augment: stage.train.augment.clone(),
+        samples_per_case: stage.samples_per_case,
+        seed: stage.train.seed,
+    });
+    let network = request.config.network_of(stage);
+    let mut trainer = Trainer::new(name, &network, &stage.train, request.device)?;
+    let checkpoint = checkpoint_path(request.folder, name);
+    if request.resume && checkpoint.exists() {
+        trainer.resume(&checkpoint)?;
+    }
+    let labels: Vec<Label> = request.config.labels.keys().copied().collect();
+    let mut last = BTreeMap::new();
+    let validate = |net: &Unet3d| {
+        last = mean_dice(net, &validation, stage.patch_size, &labels, request.device)
+            .map_err(|e| TrainError::Validation { source: Box::new(e) })?;
+        Ok(last.clone())
+    };
+    trainer.run(&source, validate, Some(request.folder))?;
+    if last.is_empty() {
+        // Nothing was left to run: a finished training resumed.
+        last = mean_dice(&trainer.frozen()?, &validation, stage.patch_size, &labels, request.device)?;
+    }
+    weights::save(&trainer.weights()?, None, &weights_path(request.folder, name))?;
+    Ok(last)
+}
+
+fn find<'a>(dataset: &'a Dataset, name: &str) -> Result<&'a Case, PipelineError> {
+    Ok(dataset.case(name)?)
+}
+
+/// Reads a case and brings it into the form that the stage sees: decimated, around the organ, or whole.
+fn prepare_case(
+    request: &TrainRequest<'_>,
+    stage: &str,
+    case: &Case,
+) -> Result<PreparedCase, PipelineError> {
+    let config = request.config;
+    let loaded = case.load(request.dataset)?;
+    let image = config.preprocessing.prepare(&loaded.image)?;
+    let labels = config.preprocessing.prepare_labels(&loaded.label)?;
+    let case_at = |image, labels| PreparedCase { name: case.name.clone(), image, labels };
+    match stage {
+        "coarse" => Ok(case_at(
+            decimate_mean(&image, config.decimation)?,
+            decimate_labels(&labels, config.decimation, LabelRule::Majority)?,
+        )),
+        "fine" => {
+            let reach = config.crop_margin_voxels + config.crop_jitter_voxels;
+            within_reach(case_at(image, labels), reach).ok_or_else(|| PipelineError::EmptyLabel {
+                path: case.label.clone().unwrap_or_else(|| case.image.clone()),
+            })
+        }
+        _ => Ok(case_at(image, labels)),
+    }
+}
+
+fn cut_of(config: &ModelConfig, name: &str, stage: &StageConfig) -> Cut {
+    let patch = stage.patch_size.map(|size| PatchSampler::new(size, stage.foreground_share));
+    let crop = CropSampler::new(config.crop_margin_voxels, config.crop_jitter_voxels);
+    match (name, patch) {
+        ("fine", Some(patch)) => Cut::PatchOfCrop(crop, patch),
+        ("fine", None) => Cut::Crop(crop),
+        (_, Some(patch)) => Cut::Patch(patch),
+        (_, None) => Cut::Whole,
+    }
+}
+
+/// Mean DSC of each label over `cases`.
+fn mean_dice(
+    net: &Unet3d,
+    cases: &[PreparedCase],
+    patch: Option<[usize; 3]>,
+    labels: &[Label],
+    device: &Device,
+) -> Result<BTreeMap<Label, f64>, PipelineError> {
+    let mut sums: BTreeMap<Label, f64> = labels.iter().map(|&label| (label, 0.0)).collect();
+    for case in cases {
+        let found: LabelVolume = predict(net, &case.image, patch, device)?;
+        for (&label, sum) in &mut sums {
+            *sum += organseg_metrics::dice(&found, &case.labels, label)?;
+        }
+    }
+    Ok(sums.into_iter().map(|(label, sum)| (label, sum / cases.len() as f64)).collect())
+}
+
+/// Patch and network settings that fit a dataset, where a person has set none.
+///
+/// - Intensities: the window −100‥240 HU for CT, z-scores for anything else.
+/// - The single stage, and a stage whose largest view exceeds `max_patch_voxels`, is trained on patches:
+///   the median size of the training images, rounded up to what the network halves without padding, and
+///   shrunk along its longest axes until it fits.
+///
+/// # Errors
+/// What reading a header or a mask meets.
+pub fn fit_to_dataset(
+    config: &mut ModelConfig,
+    dataset: &Dataset,
+    split: &Split,
+    max_patch_voxels: usize,
+) -> Result<(), PipelineError> {
+    config.labels = dataset.labels.clone();
+    config.preprocessing = organseg_train::Preprocessing::for_modality(&dataset.modality);
+    let mut sizes: [Vec<usize>; 3] = Default::default();
+    for name in &split.train {
+        let case = find(dataset, name)?;
+        let grid = organseg_volume::probe(&case.image)?.grid;
+        let size = config.preprocessing.prepared_grid(&grid)?.size();
+        for (all, n) in sizes.iter_mut().zip(size) {
+            all.push(n);
+        }
+    }
+    let median = sizes.map(|mut all| {
+        all.sort_unstable();
+        all.get(all.len() / 2).copied().unwrap_or(1)
+    });
+    let single = config.single.network.size_multiple();
+    config.single.patch_size = Some(patch_within(median, single, max_patch_voxels));
+    let low = [0, 1, 2].map(|a| median[a].div_ceil(config.decimation[a]));
+    if low.iter().product::<usize>() > max_patch_voxels {
+        let multiple = config.coarse.network.size_multiple();
+        config.coarse.patch_size = Some(patch_within(low, multiple, max_patch_voxels));
+    }
+    Ok(())
+}
+
+/// `size` rounded up to `multiple`, then shrunk along the longest axis until it has no more than
+/// `max_voxels`.
+fn patch_within(size: [usize; 3], multiple: usize, max_voxels: usize) -> [usize; 3] {
+    let mut patch = size.map(|n| n.next_multiple_of(multiple));
+    while patch.iter().product::<usize>() > max_voxels {
+        let longest = (0..3).max_by_key(|&a| (patch[a], a)).expect("there are three axes");
+        if patch[longest] <= multiple {
+            break;
+        }
+        patch[longest] -= multiple;
+    }
+    patch
+}
+
+/// The box of the true mask, for the fine stage's upper bound.
+#[must_use]
+pub fn oracle_box(labels: &LabelVolume, margin_voxels: usize) -> Option<BoundingBox> {
+    BoundingBox::of_mask(labels)?.grow([margin_voxels; 3]).clamp_to(labels.size())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patches_are_multiples_and_fit() {
+        assert_eq!(patch_within([35, 50, 36], 8, 1 << 20), [40, 56, 40]);
+        let patch = patch_within([512, 512, 240], 8, 1 << 20);
+        assert!(patch.iter().all(|n| n % 8 == 0) && patch.iter().product::<usize>() <= 1 << 20, "{patch:?}");
+    }
+}

@@ -1,0 +1,223 @@
+//! AdamW and SGD with momentum, whose state can be saved and taken up again.
+//!
+//! AdamW (Loshchilov & Hutter 2019): m ← β₁ m + (1 − β₁) g, v ← β₂ v + (1 − β₂) g²,
+//! θ ← θ (1 − η λ) − η (m / (1 − β₁ᵗ)) / (√(v / (1 − β₂ᵗ)) + ε).
+//! SGD: b ← μ b + g + λ θ, θ ← θ − η (g + λ θ + μ b) with Nesterov's look-ahead, θ − η b without.
+//! Weight decay λ applies to convolution weights, not to biases, scales and shifts.
+
+use std::collections::{BTreeMap, HashMap};
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Tensor, Var};
+use candle_nn::VarMap;
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+
+/// Which optimizer, with its constants; the learning rate comes with each step.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum OptimizerConfig {
+    /// Adam with decoupled weight decay.
+    AdamW {
+        /// Decay of the running mean of the gradient.
+        beta1: f64,
+        /// Decay of the running mean of its square.
+        beta2: f64,
+        /// Added to the root.
+        epsilon: f64,
+        /// λ.
+        weight_decay: f64,
+    },
+    /// Stochastic gradient descent with momentum.
+    Sgd {
+        /// μ.
+        momentum: f64,
+        /// Whether to look ahead.
+        nesterov: bool,
+        /// λ.
+        weight_decay: f64,
+    },
+}
+
+impl Default for OptimizerConfig {
+    /// AdamW with PyTorch's constants and λ = 1e-2.
+    fn default() -> Self {
+        Self::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-2 }
+    }
+}
+
+/// An optimizer over the variables of a network.
+pub struct Optimizer {
+    config: OptimizerConfig,
+    /// Sorted by name, so that sums over all of them have one order.
+    variables: BTreeMap<String, Var>,
+    /// `NAME/m` and `NAME/v` (AdamW) or `NAME/b` (SGD); absent before the first step.
+    state: HashMap<String, Tensor>,
+    steps: u64,
+}
+
+impl Optimizer {
+    /// An optimizer that has made no step yet.
+    #[must_use]
+    pub fn new(config: OptimizerConfig, variables: &VarMap) -> Self {
+        let data = variables.data().lock().expect("no thread panicked while holding the variables");
+        let variables = data.iter().map(|(name, variable)| (name.clone(), variable.clone())).collect();
+        Self { config, variables, state: HashMap::new(), steps: 0 }
+    }
+
+    /// Steps made so far.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Everything that the next step depends on, for a checkpoint.
+    #[must_use]
+    pub fn state(&self) -> &HashMap<String, Tensor> {
+        &self.state
+    }
+
+    /// Takes up where an optimizer with this state stood after `steps` steps.
+    pub fn restore(&mut self, state: HashMap<String, Tensor>, steps: u64) {
+        self.state = state;
+        self.steps = steps;
+    }
+
+    /// One step down `gradients` with learning rate `rate`. If `clip_norm` is given, the gradients are
+    /// first scaled down to have at most that Euclidean norm over all variables. Returns the norm
+    /// before.
+    ///
+    /// # Errors
+    /// [`TrainError::Candle`] if a tensor operation fails. Nothing changes if the norm is not finite.
+    pub fn step(
+        &mut self,
+        gradients: &GradStore,
+        rate: f64,
+        clip_norm: Option<f64>,
+    ) -> Result<f64, TrainError> {
+        let norm = self.gradient_norm(gradients)?;
+        if !norm.is_finite() {
+            return Ok(norm);
+        }
+        self.steps += 1;
+        let scale = clip_norm.map_or(1.0, |limit| (limit / norm).min(1.0));
+        for (name, variable) in &self.variables {
+            let Some(gradient) = gradients.get(variable.as_tensor()) else { continue };
+            let gradient = if scale < 1.0 { (gradient * scale)? } else { gradient.clone() };
+            // Off the graph: a state that remembers its history would keep every step's in memory.
+            let (gradient, value) = (gradient.detach(), variable.as_detached_tensor());
+            let updated = match self.config {
+                OptimizerConfig::AdamW { beta1, beta2, epsilon, weight_decay } => {
+                    let m = decayed(&mut self.state, format!("{name}/m"), &gradient, beta1, 1.0 - beta1)?;
+                    let v =
+                        decayed(&mut self.state, format!("{name}/v"), &gradient.sqr()?, beta2, 1.0 - beta2)?;
+                    let steps = self.steps as i32;
+                    let (m_scale, v_scale) = (1.0 / (1.0 - beta1.powi(steps)), 1.0 / (1.0 - beta2.powi(steps)));
+                    let direction = ((m * m_scale)? / ((v * v_scale)?.sqrt()? + epsilon)?)?;
+                    let kept = (&value * (1.0 - rate * decay_of(&value, weight_decay)))?;
+                    (kept - (direction * rate)?)?
+                }
+                OptimizerConfig::Sgd { momentum, nesterov, weight_decay } => {
+                    let gradient = (gradient + (&value * decay_of(&value, weight_decay))?)?;
+                    let b = decayed(&mut self.state, format!("{name}/b"), &gradient, momentum, 1.0)?;
+                    let direction = if nesterov { (gradient + (b * momentum)?)? } else { b };
+                    (value - (direction * rate)?)?
+                }
+            };
+            variable.set(&updated)?;
+        }
+        Ok(norm)
+    }
+
+    /// Euclidean norm of the gradients of all variables together.
+    fn gradient_norm(&self, gradients: &GradStore) -> Result<f64, TrainError> {
+        let mut sum = 0.0;
+        for variable in self.variables.values() {
+            if let Some(gradient) = gradients.get(variable.as_tensor()) {
+                sum += gradient.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+            }
+        }
+        Ok(sum.sqrt())
+    }
+}
+
+/// λ for weights of convolutions, 0 for vectors.
+fn decay_of(value: &Tensor, weight_decay: f64) -> f64 {
+    if value.rank() > 1 { weight_decay } else { 0.0 }
+}
+
+/// state[key] ← `keep` · state[key] + `add` · `new`, starting from zero.
+fn decayed(
+    state: &mut HashMap<String, Tensor>,
+    key: String,
+    new: &Tensor,
+    keep: f64,
+    add: f64,
+) -> candle_core::Result<Tensor> {
+    let new = (new * add)?;
+    let value = match state.get(&key) {
+        Some(old) => ((old * keep)? + new)?,
+        None => new,
+    };
+    state.insert(key, value.clone());
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+    use candle_nn::{Init, VarBuilder};
+
+    /// Three steps of rate 0.1 on θ = (1, −2) with the loss Σ θ⁴ / 4, as PyTorch makes them in f64.
+    fn three_steps(config: OptimizerConfig) -> Vec<f64> {
+        let variables = VarMap::new();
+        let vb = VarBuilder::from_varmap(&variables, DType::F64, &Device::Cpu);
+        let theta = vb.get_with_hints((2, 1), "theta", Init::Const(1.0)).unwrap();
+        let start = Tensor::new(&[[1f64], [-2.0]], &Device::Cpu).unwrap();
+        variables.data().lock().unwrap()["theta"].set(&start).unwrap();
+        let mut optimizer = Optimizer::new(config, &variables);
+        for _ in 0..3 {
+            let loss = (theta.powf(4.0).unwrap().sum_all().unwrap() / 4.0).unwrap();
+            optimizer.step(&loss.backward().unwrap(), 0.1, None).unwrap();
+        }
+        theta.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    const ADAMW: [f64; 2] = [0.704931843375596, -1.6969592574887535];
+    const SGD: [f64; 2] = [0.5461659065872371, 0.5054639902984533];
+    const NESTEROV: [f64; 2] = [0.4600019173593164, 0.7868571485187398];
+
+    fn assert_close(found: &[f64], expected: [f64; 2]) {
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-12, "{found}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn adamw_is_pytorch_s() {
+        assert_close(&three_steps(OptimizerConfig::default()), ADAMW);
+    }
+
+    #[test]
+    fn sgd_is_pytorch_s() {
+        let sgd = |nesterov| OptimizerConfig::Sgd { momentum: 0.9, nesterov, weight_decay: 0.01 };
+        assert_close(&three_steps(sgd(false)), SGD);
+        assert_close(&three_steps(sgd(true)), NESTEROV);
+    }
+
+    #[test]
+    fn clipping_scales_the_step_and_reports_the_norm_before() {
+        let variables = VarMap::new();
+        let vb = VarBuilder::from_varmap(&variables, DType::F64, &Device::Cpu);
+        let theta = vb.get_with_hints(2, "theta", Init::Const(0.0)).unwrap();
+        let sgd = OptimizerConfig::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+        let mut optimizer = Optimizer::new(sgd, &variables);
+        let slope = Tensor::new(&[3f64, 4.0], &Device::Cpu).unwrap();
+        let gradients = (&theta * slope).unwrap().sum_all().unwrap().backward().unwrap();
+        assert!((optimizer.step(&gradients, 1.0, Some(1.0)).unwrap() - 5.0).abs() < 1e-12);
+        assert_close(&theta.to_vec1().unwrap(), [-0.6, -0.8]);
+    }
+}

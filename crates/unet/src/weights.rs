@@ -1,0 +1,224 @@
+//! Weights on disk, as safetensors.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use candle_nn::VarMap;
+use safetensors::SafeTensors;
+use safetensors::tensor::serialize;
+
+use crate::UnetError;
+
+/// Writes `tensors` to `path` as safetensors with `metadata` in the header: to a temporary file in the
+/// same folder first, then renamed, so that `path` is never half-written.
+///
+/// # Errors
+/// [`UnetError::Io`] if the folder cannot be written, [`UnetError::Candle`] if a tensor cannot be read.
+pub fn save(
+    tensors: &HashMap<String, Tensor>,
+    metadata: Option<HashMap<String, String>>,
+    path: &Path,
+) -> Result<(), UnetError> {
+    let bytes = serialize(tensors, metadata)
+        .map_err(|source| UnetError::Format { path: path.to_path_buf(), source })?;
+    write_and_rename(path, &bytes).map_err(|source| UnetError::Io { path: path.to_path_buf(), source })
+}
+
+/// Reads every tensor of the safetensors file at `path`.
+///
+/// # Errors
+/// [`UnetError::Io`] or [`UnetError::Format`], naming the file.
+pub fn load(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>, UnetError> {
+    let bytes =
+        std::fs::read(path).map_err(|source| UnetError::Io { path: path.to_path_buf(), source })?;
+    SafeTensors::deserialize(&bytes)
+        .map_err(|source| UnetError::Format { path: path.to_path_buf(), source })?;
+    Ok(candle_core::safetensors::load_buffer(&bytes, device)?)
+}
+
+/// The metadata in the header of the safetensors file at `path`; empty if there is none.
+///
+/// # Errors
+/// [`UnetError::Io`] or [`UnetError::Format`], naming the file.
+pub fn metadata(path: &Path) -> Result<HashMap<String, String>, UnetError> {
+    let bytes =
+        std::fs::read(path).map_err(|source| UnetError::Io { path: path.to_path_buf(), source })?;
+    let (_, header) = SafeTensors::read_metadata(&bytes)
+        .map_err(|source| UnetError::Format { path: path.to_path_buf(), source })?;
+    Ok(header.metadata().clone().unwrap_or_default())
+}
+
+/// The values of `variables` now, by name: copies, cut off from the graph, that later steps leave alone.
+///
+/// # Errors
+/// [`UnetError::Candle`] if a tensor cannot be copied.
+pub fn tensors_of(variables: &VarMap) -> Result<HashMap<String, Tensor>, UnetError> {
+    let data = variables.data().lock().expect("no thread panicked while holding the variables");
+    data.iter().map(|(name, variable)| Ok((name.clone(), variable.as_detached_tensor().copy()?))).collect()
+}
+
+/// Checks that `found`, read from `path`, holds just the tensors of `expected` with the same shapes and
+/// types and finite values.
+///
+/// # Errors
+/// The first disagreement in the order of the names, naming the file and the tensor.
+pub fn check(
+    found: &HashMap<String, Tensor>,
+    expected: &HashMap<String, Tensor>,
+    path: &Path,
+) -> Result<(), UnetError> {
+    let path = || path.to_path_buf();
+    let mut names: Vec<_> = expected.keys().collect();
+    names.sort();
+    for name in names {
+        let shape = expected[name].dims();
+        let Some(tensor) = found.get(name) else {
+            return Err(UnetError::MissingTensor {
+                path: path(),
+                name: name.clone(),
+                expected: shape.to_vec(),
+            });
+        };
+        if tensor.dims() != shape {
+            return Err(UnetError::TensorShape {
+                path: path(),
+                name: name.clone(),
+                found: tensor.dims().to_vec(),
+                expected: shape.to_vec(),
+            });
+        }
+        let (found_type, expected_type) = (tensor.dtype(), expected[name].dtype());
+        if found_type != expected_type {
+            return Err(UnetError::TensorType {
+                path: path(),
+                name: name.clone(),
+                found: found_type.as_str().into(),
+                expected: expected_type.as_str().into(),
+            });
+        }
+        // A sum over |x| is finite only if every x is.
+        let sum = tensor.to_dtype(candle_core::DType::F64)?.abs()?.sum_all()?.to_scalar::<f64>()?;
+        if !sum.is_finite() {
+            return Err(UnetError::NotFinite { path: path(), name: name.clone() });
+        }
+    }
+    let mut extra: Vec<_> = found.keys().filter(|name| !expected.contains_key(*name)).collect();
+    extra.sort();
+    match extra.first() {
+        Some(name) => Err(UnetError::UnknownTensor { path: path(), name: (*name).clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Sets `variables` to the weights in the file at `path`, which must be of the same network.
+///
+/// # Errors
+/// As [`load`] and [`check`]; the variables are unchanged then.
+pub fn load_into(variables: &VarMap, path: &Path) -> Result<(), UnetError> {
+    let current = tensors_of(variables)?;
+    let device = current.values().next().map_or(Device::Cpu, |tensor| tensor.device().clone());
+    let found = load(path, &device)?;
+    check(&found, &current, path)?;
+    let data = variables.data().lock().expect("no thread panicked while holding the variables");
+    for (name, variable) in data.iter() {
+        variable.set(&found[name])?;
+    }
+    Ok(())
+}
+
+fn write_and_rename(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".organseg-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // The umask applies on top: the file comes out as any other, not private as temporaries are.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    let written: File = file.persist(path).map_err(|error| error.error)?;
+    drop(written);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Unet3d, UnetConfig, initialize};
+    use candle_core::DType;
+    use candle_nn::VarBuilder;
+
+    fn variables(channels: Vec<usize>, seed: u64) -> VarMap {
+        let variables = VarMap::new();
+        let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+        Unet3d::new(&UnetConfig::new(1, 2).with_channels(channels), vb).unwrap();
+        initialize(&variables, seed).unwrap();
+        variables
+    }
+
+    fn bits(variables: &VarMap) -> Vec<(String, Vec<u32>)> {
+        let mut all: Vec<_> = tensors_of(variables)
+            .unwrap()
+            .into_iter()
+            .map(|(name, t)| {
+                let values: Vec<f32> = t.flatten_all().unwrap().to_vec1().unwrap();
+                (name, values.into_iter().map(f32::to_bits).collect())
+            })
+            .collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn weights_survive_the_disk_and_the_metadata_with_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.safetensors");
+        let saved = variables(vec![2, 3], 7);
+        let card = HashMap::from([("seed".to_string(), "7".to_string())]);
+        save(&tensors_of(&saved).unwrap(), Some(card.clone()), &path).unwrap();
+        let loaded = variables(vec![2, 3], 8);
+        assert_ne!(bits(&saved), bits(&loaded));
+        load_into(&loaded, &path).unwrap();
+        assert_eq!(bits(&saved), bits(&loaded));
+        assert_eq!(metadata(&path).unwrap(), card);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_missing_and_a_misshapen_tensor_are_named_with_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.safetensors");
+        let net = variables(vec![2, 3], 7);
+        let mut tensors = tensors_of(&net).unwrap();
+        tensors.remove("head.bias");
+        save(&tensors, None, &path).unwrap();
+        let message = load_into(&net, &path).unwrap_err().to_string();
+        assert!(message.contains("net.safetensors: tensor `head.bias` is missing"), "{message}");
+
+        tensors.insert("head.bias".into(), Tensor::zeros(5, DType::F32, &Device::Cpu).unwrap());
+        save(&tensors, None, &path).unwrap();
+        let message = load_into(&net, &path).unwrap_err().to_string();
+        assert!(message.contains("`head.bias` has shape [5], expected [2]"), "{message}");
+
+        let message = load_into(&variables(vec![2], 7), &path).unwrap_err().to_string();
+        assert!(message.contains("head.bias"), "{message}");
+    }
+
+    #[test]
+    fn a_truncated_file_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.safetensors");
+        let net = variables(vec![2], 7);
+        save(&tensors_of(&net).unwrap(), None, &path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
+        let message = load_into(&net, &path).unwrap_err().to_string();
+        assert!(message.contains("net.safetensors: not a valid safetensors file"), "{message}");
+    }
+}
