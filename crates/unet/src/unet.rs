@@ -42,7 +42,7 @@ impl Unet3d {
     /// # Errors
     /// [`UnetError::Config`] for a configuration without a network; [`UnetError::Candle`] for a tensor
     /// that is missing or misshapen.
-    pub fn new(config: &UnetConfig, vb: VarBuilder) -> Result<Self, UnetError> {
+    pub fn new(config: &UnetConfig, vb: VarBuilder) -> std::result::Result<Self, UnetError> {
         config.check()?;
         let channels = &config.channels;
         let mut down = Vec::new();

@@ -1,6 +1,6 @@
 //! What can be wrong with an image or its file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -43,4 +43,43 @@ pub enum VolumeError {
     #[error("{path}: {source}", path = path.display())]
     #[expect(missing_docs, reason = "the message names the fields")]
     Io { path: PathBuf, source: std::io::Error },
+    /// Three letters that are no orientation.
+    #[error("orientation `{found}` is not valid, expected one of R/L, A/P, S/I each, as in RAS")]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    InvalidOrientation { found: String },
+    /// A file that is not what its header or name says, or damaged.
+    #[error("{path}: {reason}", path = path.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    Format { path: PathBuf, reason: String },
+    /// An image of four or more dimensions where three are meant.
+    #[error("{path}: it is an image of size {size:?}, expected three dimensions", path = path.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    NotThreeDimensional { path: PathBuf, size: Vec<usize> },
+    /// An image that needs more memory than may be taken.
+    #[error("{path}: its header asks for {bytes} bytes of memory, the limit is {limit}", path = path.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    TooLarge { path: PathBuf, bytes: u64, limit: u64 },
+    /// A voxel whose value does not fit the type asked for.
+    #[error("{path}: voxel {voxel:?} does not hold a value of type {expected}", path = path.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    Value { path: PathBuf, voxel: [usize; 3], expected: String },
+    /// A name that is no way to interpolate.
+    #[error("interpolation `{found}` is not known, expected nearest, linear or cubic")]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    InvalidInterpolation { found: String },
+    /// An intensity window that is empty or not finite.
+    #[error("the window {low} to {high} is not valid, expected two finite numbers, the lower first")]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    InvalidWindow { low: f32, high: f32 },
+    /// What is wrong with the content of a file.
+    #[error("{path}: {source}", path = path.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    InFile { path: PathBuf, source: Box<VolumeError> },
+}
+
+impl VolumeError {
+    /// The same error with the file it is about.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        Self::InFile { path: path.to_path_buf(), source: Box::new(self) }
+    }
 }

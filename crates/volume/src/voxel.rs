@@ -42,10 +42,16 @@ pub trait Voxel: Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 's
 
     /// The nearest value of this type: integers round half away from zero and saturate, NaN becomes 0.
     fn from_f64(value: f64) -> Self;
+
+    /// The value, if this type holds it exactly.
+    fn from_integer(value: i128) -> Option<Self>;
+
+    /// Appends the value's bytes, least significant first.
+    fn push_le_bytes(self, bytes: &mut Vec<u8>);
 }
 
 macro_rules! voxel {
-    ($($type:ty => $variant:ident, $value:ident => $from:expr;)*) => {$(
+    ($($type:ty => $variant:ident, $value:ident => $from:expr, $exact:expr;)*) => {$(
         impl Voxel for $type {
             const DATA_TYPE: DataType = DataType::$variant;
 
@@ -56,19 +62,27 @@ macro_rules! voxel {
             fn from_f64($value: f64) -> Self {
                 $from
             }
+
+            fn from_integer($value: i128) -> Option<Self> {
+                $exact
+            }
+
+            fn push_le_bytes(self, bytes: &mut Vec<u8>) {
+                bytes.extend_from_slice(&self.to_le_bytes());
+            }
         }
     )*};
 }
 
 voxel! {
-    u8 => U8, v => v.round() as u8;
-    i8 => I8, v => v.round() as i8;
-    u16 => U16, v => v.round() as u16;
-    i16 => I16, v => v.round() as i16;
-    u32 => U32, v => v.round() as u32;
-    i32 => I32, v => v.round() as i32;
-    u64 => U64, v => v.round() as u64;
-    i64 => I64, v => v.round() as i64;
-    f32 => F32, v => v as f32;
-    f64 => F64, v => v;
+    u8 => U8, v => v.round() as u8, Self::try_from(v).ok();
+    i8 => I8, v => v.round() as i8, Self::try_from(v).ok();
+    u16 => U16, v => v.round() as u16, Self::try_from(v).ok();
+    i16 => I16, v => v.round() as i16, Self::try_from(v).ok();
+    u32 => U32, v => v.round() as u32, Self::try_from(v).ok();
+    i32 => I32, v => v.round() as i32, Self::try_from(v).ok();
+    u64 => U64, v => v.round() as u64, Self::try_from(v).ok();
+    i64 => I64, v => v.round() as i64, Self::try_from(v).ok();
+    f32 => F32, v => v as f32, Some(v as f32).filter(|&f| f as i128 == v);
+    f64 => F64, v => v, Some(v as f64).filter(|&f| f as i128 == v);
 }

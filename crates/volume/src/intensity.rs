@@ -1,0 +1,106 @@
+//! Intensities brought to the range that networks like.
+
+use rayon::prelude::*;
+
+use crate::{Volume, VolumeError};
+
+/// Clips to `low`‥`high` and scales that to 0‥1: (min(max(v, low), high) − low) / (high − low).
+///
+/// The window −100‥240 HU shows the abdomen's soft organs and is the one of Zhao et al. 2019.
+///
+/// ```
+/// use organseg_volume::{Grid, Spacing, Volume, window_to_unit};
+/// let grid = Grid::with_spacing([3, 1, 1], Spacing::isotropic(1.0)?)?;
+/// let scan = Volume::from_vec(grid, vec![-1000.0, 70.0, 3000.0])?;
+/// assert_eq!(window_to_unit(&scan, -100.0, 240.0)?.voxels(), [0.0, 0.5, 1.0]);
+/// # Ok::<(), organseg_volume::VolumeError>(())
+/// ```
+///
+/// # Errors
+/// [`VolumeError::InvalidWindow`] unless low < high, both finite.
+pub fn window_to_unit(volume: &Volume<f32>, low: f32, high: f32) -> Result<Volume<f32>, VolumeError> {
+    if !(low.is_finite() && high.is_finite() && low < high) {
+        return Err(VolumeError::InvalidWindow { low, high });
+    }
+    let scale = 1.0 / (high - low);
+    Ok(volume.map(|v| (v.clamp(low, high) - low) * scale))
+}
+
+/// Shifts and scales to mean 0 and standard deviation 1 over all voxels; an image of one value becomes 0.
+#[must_use]
+pub fn z_score(volume: &Volume<f32>) -> Volume<f32> {
+    // Sums of fixed pieces in a fixed order: the same bits for any number of threads.
+    const PIECE: usize = 1 << 16;
+    let sum = |of: &(dyn Fn(f32) -> f64 + Sync)| -> f64 {
+        let pieces: Vec<f64> =
+            volume.voxels().par_chunks(PIECE).map(|piece| piece.iter().map(|&v| of(v)).sum()).collect();
+        pieces.iter().sum()
+    };
+    let count = volume.voxels().len() as f64;
+    let mean = sum(&f64::from) / count;
+    let deviation = (sum(&|v| (f64::from(v) - mean).powi(2)) / count).sqrt();
+    let scale = if deviation > 0.0 { 1.0 / deviation } else { 0.0 };
+    volume.map(|v| ((f64::from(v) - mean) * scale) as f32)
+}
+
+/// The values below which `percents` of the voxels lie, linear between neighbouring ones as numpy's
+/// `percentile` has it. NaN voxels are left out; NaN if there are no others.
+///
+/// ```
+/// use organseg_volume::{Grid, Spacing, Volume, percentiles};
+/// let grid = Grid::with_spacing([4, 1, 1], Spacing::isotropic(1.0)?)?;
+/// let volume = Volume::from_vec(grid, vec![4.0, 1.0, 3.0, 2.0])?;
+/// assert_eq!(percentiles(&volume, &[0.0, 50.0, 100.0]), [1.0, 2.5, 4.0]);
+/// # Ok::<(), organseg_volume::VolumeError>(())
+/// ```
+#[must_use]
+pub fn percentiles(volume: &Volume<f32>, percents: &[f64]) -> Vec<f32> {
+    let mut sorted: Vec<f32> = volume.voxels().iter().copied().filter(|v| !v.is_nan()).collect();
+    if sorted.is_empty() {
+        return vec![f32::NAN; percents.len()];
+    }
+    sorted.par_sort_unstable_by(f32::total_cmp);
+    let last = (sorted.len() - 1) as f64;
+    let at = |percent: &f64| {
+        let place = (percent / 100.0).clamp(0.0, 1.0) * last;
+        let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+        (f64::from(below) + place.fract() * (f64::from(above) - f64::from(below))) as f32
+    };
+    percents.iter().map(at).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Grid, Spacing};
+
+    fn volume(values: Vec<f32>) -> Volume<f32> {
+        let grid = Grid::with_spacing([values.len(), 1, 1], Spacing::isotropic(1.0).unwrap()).unwrap();
+        Volume::from_vec(grid, values).unwrap()
+    }
+
+    #[test]
+    fn z_scores_have_mean_0_and_deviation_1() {
+        let scored = z_score(&volume((0..1000).map(|i| (i * i % 997) as f32 + 5000.0).collect()));
+        let mean: f64 = scored.voxels().iter().map(|&v| f64::from(v)).sum::<f64>() / 1000.0;
+        let square: f64 = scored.voxels().iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / 1000.0;
+        assert!(mean.abs() < 1e-6 && (square - 1.0).abs() < 1e-6);
+        assert_eq!(z_score(&volume(vec![3.0; 4])).voxels(), [0.0; 4]);
+    }
+
+    #[test]
+    fn an_empty_window_is_refused() {
+        for (low, high) in [(1.0, 1.0), (2.0, 1.0), (f32::NAN, 1.0), (0.0, f32::INFINITY)] {
+            assert!(window_to_unit(&volume(vec![0.0]), low, high).is_err());
+        }
+    }
+
+    /// `numpy.percentile([0, 1, 4, 9, 16, 25, 36], [10, 33, 99.5])`
+    #[test]
+    fn percentiles_are_numpy_s() {
+        let found = percentiles(&volume(vec![25.0, 0.0, 9.0, 1.0, 36.0, 4.0, 16.0]), &[10.0, 33.0, 99.5]);
+        for (found, expected) in found.iter().zip([0.6, 3.94, 35.67]) {
+            assert!((found - expected).abs() < 1e-5, "{found}, expected {expected}");
+        }
+    }
+}

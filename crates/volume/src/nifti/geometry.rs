@@ -1,0 +1,114 @@
+//! The voxel-to-world affine of a NIfTI header: sform, else qform, else spacing alone.
+
+use ::nifti::NiftiHeader;
+
+use crate::{Affine, Spacing, VolumeError};
+
+/// The affine in RAS+ millimetres and which part of the header it is from.
+///
+/// The sform counts if its code is positive, else the qform if its code is, else the voxels lie along
+/// the world's axes with voxel (0, 0, 0) at the origin. Lengths in metres or micrometres become
+/// millimetres; without a unit they are taken to be millimetres.
+pub(super) fn affine_of(raw: &NiftiHeader) -> Result<(Affine, &'static str), VolumeError> {
+    let scale = match raw.xyzt_units & 0o7 {
+        1 => 1e3,
+        3 => 1e-3,
+        _ => 1.0,
+    };
+    let axes = usize::from(raw.dim[0]).min(3);
+    let mut pixdim = [1.0; 3];
+    for a in 0..3 {
+        let value = f64::from(raw.pixdim[a + 1]);
+        // An axis that the image does not have needs no spacing.
+        pixdim[a] = if a < axes || value > 0.0 { value } else { 1.0 };
+    }
+    let spacing = Spacing::new(pixdim.map(|v| v * scale))?;
+    if raw.sform_code > 0 {
+        let row = |r: [f32; 4]| r.map(|v| f64::from(v) * scale);
+        let rows = [row(raw.srow_x), row(raw.srow_y), row(raw.srow_z), [0.0, 0.0, 0.0, 1.0]];
+        return Ok((Affine::new(rows)?, "sform"));
+    }
+    if raw.qform_code > 0 {
+        return Ok((qform(raw, spacing, scale)?, "qform"));
+    }
+    Ok((Affine::from_spacing(spacing, [0.0; 3]), "pixdim"))
+}
+
+/// Rotation by the quaternion (a, b, c, d), spacing, and the sign qfac = pixdim[0] along the third axis;
+/// "method 2" of nifti1.h.
+fn qform(raw: &NiftiHeader, spacing: Spacing, scale: f64) -> Result<Affine, VolumeError> {
+    let [mut b, mut c, mut d] = [raw.quatern_b, raw.quatern_c, raw.quatern_d].map(f64::from);
+    let squared = b * b + c * c + d * d;
+    let mut a = 0.0;
+    if squared < 1.0 {
+        a = (1.0 - squared).sqrt();
+    } else {
+        // Rounding may push the vector part just past one; it is a half turn then.
+        let length = squared.sqrt();
+        (b, c, d) = (b / length, c / length, d / length);
+    }
+    let rotation = rotation_of([a, b, c, d]);
+    let qfac = if raw.pixdim[0] < 0.0 { -1.0 } else { 1.0 };
+    let [sx, sy, sz] = spacing.to_array();
+    let steps = [sx, sy, sz * qfac];
+    let origin = [raw.quatern_x, raw.quatern_y, raw.quatern_z].map(|v| f64::from(v) * scale);
+    let mut rows = [[0.0; 4], [0.0; 4], [0.0; 4], [0.0, 0.0, 0.0, 1.0]];
+    for r in 0..3 {
+        for k in 0..3 {
+            rows[r][k] = rotation[r][k] * steps[k];
+        }
+        rows[r][3] = origin[r];
+    }
+    Affine::new(rows)
+}
+
+/// Rotation matrix of a unit quaternion.
+pub(super) fn rotation_of([a, b, c, d]: [f64; 4]) -> [[f64; 3]; 3] {
+    [
+        [a * a + b * b - c * c - d * d, 2.0 * (b * c - a * d), 2.0 * (b * d + a * c)],
+        [2.0 * (b * c + a * d), a * a + c * c - b * b - d * d, 2.0 * (c * d - a * b)],
+        [2.0 * (b * d - a * c), 2.0 * (c * d + a * b), a * a + d * d - c * c - b * b],
+    ]
+}
+
+/// Unit quaternion with a ≥ 0 of a rotation matrix: the largest of its four parts is computed from the
+/// diagonal and the others from it, which loses no digits.
+pub(super) fn quaternion_of(r: [[f64; 3]; 3]) -> [f64; 4] {
+    let squares = [
+        1.0 + r[0][0] + r[1][1] + r[2][2],
+        1.0 + r[0][0] - r[1][1] - r[2][2],
+        1.0 - r[0][0] + r[1][1] - r[2][2],
+        1.0 - r[0][0] - r[1][1] + r[2][2],
+    ];
+    let largest = (0..4).max_by(|&i, &j| squares[i].total_cmp(&squares[j])).expect("there are four");
+    let twice = squares[largest].sqrt();
+    let (xy, xz, yz) = (r[1][0] + r[0][1], r[2][0] + r[0][2], r[2][1] + r[1][2]);
+    let (ax, ay, az) = (r[2][1] - r[1][2], r[0][2] - r[2][0], r[1][0] - r[0][1]);
+    let quadruples = match largest {
+        0 => [twice * twice, ax, ay, az],
+        1 => [ax, twice * twice, xy, xz],
+        2 => [ay, xy, twice * twice, yz],
+        _ => [az, xz, yz, twice * twice],
+    };
+    let q = quadruples.map(|v| v / (2.0 * twice));
+    if q[0] < 0.0 { q.map(|v| -v) } else { q }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_rotation_survives_its_quaternion(v in prop::array::uniform4(-1.0f64..1.0)) {
+            let length = v.iter().map(|x| x * x).sum::<f64>().sqrt();
+            prop_assume!(length > 0.1);
+            let r = rotation_of(v.map(|x| x / length));
+            let back = rotation_of(quaternion_of(r));
+            for (a, b) in r.iter().flatten().zip(back.iter().flatten()) {
+                prop_assert!((a - b).abs() < 1e-12);
+            }
+        }
+    }
+}
