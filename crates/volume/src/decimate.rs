@@ -141,7 +141,8 @@ pub fn upsample_linear(
     voxels.par_chunks_mut(nx * ny).zip(&taps[2]).for_each(|(plane, &(z0, z1, tz))| {
         let mut line = vec![0.0; coarse[0]];
         for (row, &(y0, y1, ty)) in plane.chunks_mut(nx).zip(&taps[1]) {
-            let source = |y: usize, z: usize| &volume.voxels()[coarse[0] * (y + coarse[1] * z)..][..coarse[0]];
+            let source =
+                |y: usize, z: usize| &volume.voxels()[coarse[0] * (y + coarse[1] * z)..][..coarse[0]];
             let corners = [source(y0, z0), source(y1, z0), source(y0, z1), source(y1, z1)];
             for (x, value) in line.iter_mut().enumerate() {
                 let near = corners[0][x] + ty * (corners[1][x] - corners[0][x]);
@@ -169,9 +170,8 @@ mod tests {
     #[test]
     fn rules_for_labels_are_as_stated() {
         let labels = |v: Vec<u8>| LabelVolume::from_vec(grid([v.len(), 1, 1]), v).unwrap();
-        let picked = |v: &[u8], rule| {
-            decimate_labels(&labels(v.to_vec()), [v.len(), 1, 1], rule).unwrap().voxels()[0]
-        };
+        let picked =
+            |v: &[u8], rule| decimate_labels(&labels(v.to_vec()), [v.len(), 1, 1], rule).unwrap().voxels()[0];
         assert_eq!(picked(&[0, 0, 0, 1], LabelRule::Majority), 0);
         assert_eq!(picked(&[0, 0, 2, 2], LabelRule::Majority), 2, "any label before background");
         assert_eq!(picked(&[3, 3, 2, 2], LabelRule::Majority), 2, "the smallest of equals");

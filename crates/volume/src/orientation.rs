@@ -58,7 +58,9 @@ impl Orientation {
 
 impl fmt::Display for Orientation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.axes.iter().try_for_each(|&(world, against)| write!(f, "{}", LETTERS[world][usize::from(against)]))
+        self.axes
+            .iter()
+            .try_for_each(|&(world, against)| write!(f, "{}", LETTERS[world][usize::from(against)]))
     }
 }
 

@@ -128,14 +128,22 @@ impl<T: Voxel> Index<[usize; 3]> for Volume<T> {
     type Output = T;
 
     fn index(&self, index: [usize; 3]) -> &T {
-        assert!(index.iter().zip(self.size()).all(|(&i, n)| i < n), "voxel {index:?} outside {:?}", self.size());
+        assert!(
+            index.iter().zip(self.size()).all(|(&i, n)| i < n),
+            "voxel {index:?} outside {:?}",
+            self.size()
+        );
         &self.voxels[self.grid.offset(index)]
     }
 }
 
 impl<T: Voxel> IndexMut<[usize; 3]> for Volume<T> {
     fn index_mut(&mut self, index: [usize; 3]) -> &mut T {
-        assert!(index.iter().zip(self.size()).all(|(&i, n)| i < n), "voxel {index:?} outside {:?}", self.size());
+        assert!(
+            index.iter().zip(self.size()).all(|(&i, n)| i < n),
+            "voxel {index:?} outside {:?}",
+            self.size()
+        );
         let offset = self.grid.offset(index);
         &mut self.voxels[offset]
     }

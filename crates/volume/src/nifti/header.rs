@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
 use ::nifti::{Endianness, NiftiHeader};
+use flate2::bufread::MultiGzDecoder;
 use serde::Serialize;
 
 use super::geometry::affine_of;
@@ -131,9 +131,10 @@ pub(super) fn read_exactly(
 /// What a failed read means: a damaged gzip stream is the file's fault, all else the system's.
 pub(super) fn read_error(path: &Path, source: std::io::Error) -> VolumeError {
     match source.kind() {
-        std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData => {
-            VolumeError::Format { path: path.to_path_buf(), reason: format!("its gzip stream is damaged: {source}") }
-        }
+        std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData => VolumeError::Format {
+            path: path.to_path_buf(),
+            reason: format!("its gzip stream is damaged: {source}"),
+        },
         std::io::ErrorKind::UnexpectedEof => VolumeError::Format {
             path: path.to_path_buf(),
             reason: "its gzip stream is cut short".to_string(),
@@ -153,7 +154,8 @@ fn voxel_file(path: &Path) -> Result<PathBuf, VolumeError> {
             return Ok(candidate);
         }
     }
-    let reason = format!("its voxels should lie beside it in {stem}.img or {stem}.img.gz, and neither exists");
+    let reason =
+        format!("its voxels should lie beside it in {stem}.img or {stem}.img.gz, and neither exists");
     Err(VolumeError::Format { path: path.to_path_buf(), reason })
 }
 
@@ -178,8 +180,7 @@ impl Header {
             let found = raw.bitpix;
             return Err(broken(format!("{found} bits a voxel, expected {expected_bits} for {data_type:?}")));
         }
-        let (affine, affine_source) =
-            affine_of(&raw).map_err(|error| error.in_file(path))?;
+        let (affine, affine_source) = affine_of(&raw).map_err(|error| error.in_file(path))?;
         let grid = Grid::new(size, affine).map_err(|error| error.in_file(path))?;
         let least = if separate { 0 } else { HEADER_BYTES as u64 };
         let offset = raw.vox_offset;
@@ -260,7 +261,9 @@ fn data_type_of(raw: &NiftiHeader) -> Result<DataType, String> {
                 1536 => " (128-bit float)",
                 _ => "",
             };
-            return Err(format!("voxels of NIfTI type {other}{name}, expected integers or floats of 8 to 64 bits"));
+            return Err(format!(
+                "voxels of NIfTI type {other}{name}, expected integers or floats of 8 to 64 bits"
+            ));
         }
     })
 }

@@ -154,8 +154,11 @@ fn read_bytes(
     let expected = expected as usize;
     let known = if available.is_some() { expected } else { expected.min(FIRST_BYTES) };
     let mut bytes: Vec<u8> = Vec::new();
-    let too_large =
-        |path: &Path| VolumeError::TooLarge { path: path.to_path_buf(), bytes: needed, limit: limits.max_bytes };
+    let too_large = |path: &Path| VolumeError::TooLarge {
+        path: path.to_path_buf(),
+        bytes: needed,
+        limit: limits.max_bytes,
+    };
     bytes.try_reserve_exact(known).map_err(|_| too_large(&path))?;
     while bytes.len() < expected {
         let have = bytes.len();
@@ -192,7 +195,8 @@ fn convert<T: Voxel>(
         ($type:ty, $integer:expr) => {{
             let decode = |raw: &[u8]| {
                 let raw = raw.try_into().expect("chunks have the size of the type");
-                let value = if header.big_endian { <$type>::from_be_bytes(raw) } else { <$type>::from_le_bytes(raw) };
+                let value =
+                    if header.big_endian { <$type>::from_be_bytes(raw) } else { <$type>::from_le_bytes(raw) };
                 let integer: fn($type) -> Option<i128> = $integer;
                 to(Stored { value: value as f64, integer: integer(value) })
             };

@@ -89,7 +89,9 @@ pub fn resample<T: Voxel>(
         matches!(T::DATA_TYPE, DataType::U8 | DataType::I8 | DataType::U16 | DataType::I16 | DataType::F32);
     let voxels = match (aligned(&map), single) {
         (Some(axes), true) => separable::resample::<f32, T>(volume, target.size(), axes, interpolation, fill),
-        (Some(axes), false) => separable::resample::<f64, T>(volume, target.size(), axes, interpolation, fill),
+        (Some(axes), false) => {
+            separable::resample::<f64, T>(volume, target.size(), axes, interpolation, fill)
+        }
         (None, true) => general::resample::<f32, T>(volume, target.size(), &map, interpolation, fill),
         (None, false) => general::resample::<f64, T>(volume, target.size(), &map, interpolation, fill),
     };
@@ -155,7 +157,9 @@ mod tests {
     }
 
     fn noise(grid: Grid, seed: usize) -> Volume<f64> {
-        Volume::from_fn(grid, |[x, y, z]| (((x * 73 + y * 151 + z * 283 + seed * 97) * 2_654_435_761) % 1009) as f64)
+        Volume::from_fn(grid, |[x, y, z]| {
+            (((x * 73 + y * 151 + z * 283 + seed * 97) * 2_654_435_761) % 1009) as f64
+        })
     }
 
     const ALL: [Interpolation; 3] = [Interpolation::Nearest, Interpolation::Linear, Interpolation::Cubic];

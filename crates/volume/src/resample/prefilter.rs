@@ -21,7 +21,8 @@ pub(super) fn to_coefficients<R: Real>(data: &mut [R], [nx, ny, nz]: [usize; 3])
         data.par_chunks_mut(nx).for_each(filter_row);
     }
     if ny > 1 {
-        data.par_chunks_mut(nx * ny).for_each(|plane| filter_lines(&mut plane.chunks_mut(nx).collect::<Vec<_>>()));
+        data.par_chunks_mut(nx * ny)
+            .for_each(|plane| filter_lines(&mut plane.chunks_mut(nx).collect::<Vec<_>>()));
     }
     if nz > 1 {
         // The same rows of all planes, row by row.

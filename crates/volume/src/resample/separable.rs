@@ -91,13 +91,7 @@ fn along_x<R: Real>(data: &[R], n: usize, taps: &[Option<Taps<R>>], count: usize
 }
 
 /// Each plane of `n` rows of `width` values resampled along its rows' index; zero outside.
-fn along_rows<R: Real>(
-    data: &[R],
-    width: usize,
-    n: usize,
-    taps: &[Option<Taps<R>>],
-    count: usize,
-) -> Vec<R> {
+fn along_rows<R: Real>(data: &[R], width: usize, n: usize, taps: &[Option<Taps<R>>], count: usize) -> Vec<R> {
     let mut out = vec![R::of(0.0); data.len() / n * taps.len()];
     out.par_chunks_mut(width * taps.len()).zip(data.par_chunks(width * n)).for_each(|(out, plane)| {
         for (row, taps) in out.chunks_mut(width).zip(taps) {
