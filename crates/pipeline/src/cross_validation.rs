@@ -85,8 +85,8 @@ impl CrossValidation {
         ));
         for (k, fold) in self.folds.iter().enumerate() {
             let s = &fold.summary;
-            let columns =
-                [&s.box1.recall, &s.box1.iou, &s.box2.recall, &s.box2.iou].map(|s| format!("{:<16}", mean(s)));
+            let columns = [&s.box1.recall, &s.box1.iou, &s.box2.recall, &s.box2.iou]
+                .map(|s| format!("{:<16}", mean(s)));
             text.push_str(&format!("{k:<6} {}\n", columns.join(" ")));
         }
         text.push_str("\nTable 3. All folds\n");

@@ -22,7 +22,9 @@ pub enum PipelineError {
     #[error("{path}: cannot resume: {reason}", path = path.display())]
     Resume { path: PathBuf, reason: String },
     /// A split without cases to train on or to look at.
-    #[error("the split has {train} training and {validation} validation cases, expected at least one of each")]
+    #[error(
+        "the split has {train} training and {validation} validation cases, expected at least one of each"
+    )]
     Split { train: usize, validation: usize },
     /// A training case in which no organ is labelled, where the fine stage needs one.
     #[error("{path}: no voxel is labelled, expected the organ", path = path.display())]

@@ -130,9 +130,7 @@ impl ResultSummary {
     /// Mean, spread and extremes of each figure over `results`.
     #[must_use]
     pub fn of(results: &[CaseResult]) -> Self {
-        let stats = |of: &dyn Fn(&CaseResult) -> f64| {
-            Stats::of(&results.iter().map(of).collect::<Vec<_>>())
-        };
+        let stats = |of: &dyn Fn(&CaseResult) -> f64| Stats::of(&results.iter().map(of).collect::<Vec<_>>());
         let boxes = |of: &dyn Fn(&CaseResult) -> BoxResult| BoxStats {
             recall: stats(&|r| of(r).recall),
             iou: stats(&|r| of(r).iou),

@@ -17,9 +17,7 @@ mod training;
 pub use candidate::{BoxConfig, CandidateBoxes, candidate_boxes};
 pub use cross_validation::{CrossValidation, FoldResult, cross_validate};
 pub use error::PipelineError;
-pub use evaluation::{
-    BoxResult, BoxStats, CaseMasks, CaseResult, DiceStats, ResultSummary, evaluate_case,
-};
+pub use evaluation::{BoxResult, BoxStats, CaseMasks, CaseResult, DiceStats, ResultSummary, evaluate_case};
 pub use model::{Method, ModelConfig, StageConfig, weights_path};
 pub use predict::predict;
 pub use report::{Fallback, LabelReport, SegmentationReport};

@@ -188,7 +188,10 @@ mod label_names {
     use super::{BTreeMap, Label};
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-    pub(super) fn serialize<S: Serializer>(labels: &BTreeMap<Label, String>, s: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        labels: &BTreeMap<Label, String>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
         labels.iter().map(|(label, name)| (label.to_string(), name)).collect::<BTreeMap<_, _>>().serialize(s)
     }
 

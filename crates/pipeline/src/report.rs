@@ -21,7 +21,9 @@ pub enum Fallback {
 impl std::fmt::Display for Fallback {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::CoarseMaskEmpty => "the coarse stage found nothing, so the fine one looked at the whole scan",
+            Self::CoarseMaskEmpty => {
+                "the coarse stage found nothing, so the fine one looked at the whole scan"
+            }
             Self::OrganCutByBox => {
                 "the candidate box cuts the organ, so the fine stage looked at the whole scan"
             }

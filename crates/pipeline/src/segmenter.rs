@@ -58,7 +58,8 @@ impl Segmenter {
     /// What is missing or wrong in the folder, naming the file and, in a weights file, the tensor.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, PipelineError> {
         let config = ModelConfig::load(folder)?;
-        let net = |name: &str, network: &UnetConfig| load_network(&weights_path(folder, name), network, device);
+        let net =
+            |name: &str, network: &UnetConfig| load_network(&weights_path(folder, name), network, device);
         let networks = match config.method {
             Method::Two => Networks::Two {
                 coarse: net("coarse", &config.network_of(&config.coarse))?,

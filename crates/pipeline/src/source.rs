@@ -1,7 +1,9 @@
 //! Preprocessed cases as a source of training samples.
 
 use organseg_roi::BoundingBox;
-use organseg_train::{AugmentConfig, CropSampler, PatchSampler, Sample, SampleSource, TrainError, sample_rng};
+use organseg_train::{
+    AugmentConfig, CropSampler, PatchSampler, Sample, SampleSource, TrainError, sample_rng,
+};
 use organseg_volume::{LabelVolume, Volume};
 use rand::seq::SliceRandom;
 

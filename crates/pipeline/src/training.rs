@@ -6,17 +6,15 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use organseg_roi::BoundingBox;
-use organseg_train::{
-    Case, CropSampler, Dataset, PatchSampler, SampleSource, Split, TrainError, Trainer,
-};
+use organseg_train::{Case, CropSampler, Dataset, PatchSampler, SampleSource, Split, TrainError, Trainer};
 use organseg_unet::{Unet3d, weights};
 use organseg_volume::{Label, LabelRule, LabelVolume, decimate_labels, decimate_mean};
 use serde::{Deserialize, Serialize};
 
+use crate::PipelineError;
 use crate::model::{Method, ModelConfig, StageConfig, weights_path};
 use crate::predict::predict;
 use crate::source::{CaseSource, Cut, PreparedCase, within_reach};
-use crate::PipelineError;
 
 /// Which networks to train now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,11 +179,7 @@ fn find<'a>(dataset: &'a Dataset, name: &str) -> Result<&'a Case, PipelineError>
 }
 
 /// Reads a case and brings it into the form that the stage sees: decimated, around the organ, or whole.
-fn prepare_case(
-    request: &TrainRequest<'_>,
-    stage: &str,
-    case: &Case,
-) -> Result<PreparedCase, PipelineError> {
+fn prepare_case(request: &TrainRequest<'_>, stage: &str, case: &Case) -> Result<PreparedCase, PipelineError> {
     let config = request.config;
     let loaded = case.load(request.dataset)?;
     let image = config.preprocessing.prepare(&loaded.image)?;

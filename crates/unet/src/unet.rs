@@ -6,7 +6,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::{Init, VarBuilder};
-use organseg_conv3d::{Conv3dParams, conv3d, conv_transpose3d, max_pool3d, upsample_trilinear3d};
+use organseg_conv3d::{Conv3dParams, conv_transpose3d, conv3d, max_pool3d, upsample_trilinear3d};
 
 use crate::blocks::ConvStack;
 use crate::padding::{cut_back, pad_to_multiple};
@@ -56,11 +56,8 @@ impl Unet3d {
             let vb = vb.pp(format!("up{level}"));
             let (transposed, from_below) = match config.upsampling {
                 Upsampling::Transposed => {
-                    let weight = vb.get_with_hints(
-                        (below, here, 2, 2, 2),
-                        "transposed.weight",
-                        Init::Const(0.0),
-                    )?;
+                    let weight =
+                        vb.get_with_hints((below, here, 2, 2, 2), "transposed.weight", Init::Const(0.0))?;
                     let bias = vb.get_with_hints(here, "transposed.bias", Init::Const(0.0))?;
                     (Some((weight, bias)), here)
                 }

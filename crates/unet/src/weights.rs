@@ -32,8 +32,7 @@ pub fn save(
 /// # Errors
 /// [`UnetError::Io`] or [`UnetError::Format`], naming the file.
 pub fn load(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>, UnetError> {
-    let bytes =
-        std::fs::read(path).map_err(|source| UnetError::Io { path: path.to_path_buf(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| UnetError::Io { path: path.to_path_buf(), source })?;
     SafeTensors::deserialize(&bytes)
         .map_err(|source| UnetError::Format { path: path.to_path_buf(), source })?;
     Ok(candle_core::safetensors::load_buffer(&bytes, device)?)
@@ -44,8 +43,7 @@ pub fn load(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>, Une
 /// # Errors
 /// [`UnetError::Io`] or [`UnetError::Format`], naming the file.
 pub fn metadata(path: &Path) -> Result<HashMap<String, String>, UnetError> {
-    let bytes =
-        std::fs::read(path).map_err(|source| UnetError::Io { path: path.to_path_buf(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| UnetError::Io { path: path.to_path_buf(), source })?;
     let (_, header) = SafeTensors::read_metadata(&bytes)
         .map_err(|source| UnetError::Format { path: path.to_path_buf(), source })?;
     Ok(header.metadata().clone().unwrap_or_default())

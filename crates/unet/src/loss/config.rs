@@ -68,11 +68,8 @@ impl LossConfig {
     /// If the shapes differ or every weight is zero.
     pub fn compute(&self, logits: &Tensor, truth: &Tensor, epoch: usize) -> Result<LossParts> {
         let gamma = self.gamma(epoch);
-        let probabilities = if self.dice != 0.0 || gamma != 0.0 {
-            Some(candle_nn::ops::softmax(logits, 1)?)
-        } else {
-            None
-        };
+        let probabilities =
+            if self.dice != 0.0 || gamma != 0.0 { Some(candle_nn::ops::softmax(logits, 1)?) } else { None };
         let on_probabilities = |weight: f64, loss: &dyn Fn(&Tensor) -> Result<Tensor>| match &probabilities {
             Some(p) if weight != 0.0 => loss(p).map(Some),
             _ => Ok(None),
@@ -82,9 +79,7 @@ impl LossConfig {
         let cross_entropy =
             if self.cross_entropy != 0.0 { Some(cross_entropy(logits, truth)?) } else { None };
         let mut total: Option<Tensor> = None;
-        for (part, weight) in
-            [(&dice, self.dice), (&center, gamma), (&cross_entropy, self.cross_entropy)]
-        {
+        for (part, weight) in [(&dice, self.dice), (&center, gamma), (&cross_entropy, self.cross_entropy)] {
             let Some(part) = part else { continue };
             let weighted = (part * weight)?;
             total = Some(match total {
@@ -92,7 +87,9 @@ impl LossConfig {
                 None => weighted,
             });
         }
-        let Some(total) = total else { candle_core::bail!("every weight of the loss is zero in epoch {epoch}") };
+        let Some(total) = total else {
+            candle_core::bail!("every weight of the loss is zero in epoch {epoch}")
+        };
         Ok(LossParts { total, dice, center, cross_entropy })
     }
 }

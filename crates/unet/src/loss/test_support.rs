@@ -41,6 +41,9 @@ pub(super) fn assert_gradient(at: &Tensor, loss: impl Fn(&Tensor) -> Result<Tens
     let scale = gradient.iter().fold(1e-3f64, |m, g| m.max(g.abs()));
     for (i, &found) in gradient.iter().enumerate() {
         let expected = (moved(i, STEP) - moved(i, -STEP)) / (2.0 * STEP);
-        assert!((found - expected).abs() <= TOLERANCE * scale, "derivative {i}: {found}, expected {expected}");
+        assert!(
+            (found - expected).abs() <= TOLERANCE * scale,
+            "derivative {i}: {found}, expected {expected}"
+        );
     }
 }
