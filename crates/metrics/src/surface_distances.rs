@@ -333,6 +333,16 @@ mod tests {
         assert_eq!(distances.surface_dice(2.0), 1.0);
     }
 
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        let (a, b) = (ball([20.3, 18.9, 21.7], 11.2), ball([17.1, 20.2, 19.4], 13.8));
+        let with_threads = |n: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
+            pool.install(|| surface_distances(&a, &b, 1).unwrap())
+        };
+        assert_eq!(with_threads(1), with_threads(3));
+    }
+
     /// Corners and areas of the surface, from the definition: every corner asks its eight voxels.
     fn slow_surface(mask: &LabelVolume) -> Vec<([usize; 3], f64)> {
         let [nx, ny, nz] = mask.size();

@@ -4,6 +4,8 @@
 //! The masks are not part of this project: they are looked for in `$ORGANSEG_DATA`, or in
 //! `../shared/data` beside the checkout, and without them the test says that it was skipped.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
