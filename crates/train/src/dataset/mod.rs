@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn hippocampus_opens_and_loads() {
-        let Some(folder) = data().map(|data| data.join("hippocampus")).filter(|folder| folder.is_dir()) else {
+        let Some(folder) = data().map(|data| data.join("hippocampus")).filter(|folder| folder.is_dir())
+        else {
             eprintln!("skipped: no hippocampus data beside the checkout");
             return;
         };
