@@ -1,0 +1,201 @@
+//! A repaired copy of a dataset.
+//!
+//! What is repaired, and how: a label of the image's size that lies elsewhere is put on the image's
+//! grid, since it was drawn on the image and its header is what went wrong; NaN and infinite voxels
+//! become the image's smallest finite value, as if nothing had been measured there. Different sizes,
+//! undeclared labels and unreadable files need a person: such cases are left out and listed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use organseg_volume::{Label, Volume, read_image, read_labels, write};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{CaseCheck, CheckReport, Problem};
+use crate::{Case, Dataset, TrainError};
+
+/// What [`fix_to`] did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FixReport {
+    /// Names of the cases copied as they were.
+    pub copied: Vec<String>,
+    /// Names of the cases repaired, and what was wrong with each.
+    pub fixed: BTreeMap<String, Vec<Problem>>,
+    /// The cases left out.
+    pub unfixable: Vec<Unfixable>,
+}
+
+/// A case that was left out of the repaired copy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unfixable {
+    /// Its name.
+    pub name: String,
+    /// What is wrong that cannot be repaired.
+    pub problems: Vec<Problem>,
+}
+
+/// Writes a repaired copy of `dataset`, of which `report` was made, to the folder `target` in nnU-Net v2
+/// layout. The copy is made beside `target` and renamed when it is whole.
+///
+/// # Errors
+/// [`TrainError::OutputNotEmpty`] if `target` holds something; [`TrainError::EmptyDataset`] if no case
+/// can be kept; [`TrainError::Io`] or [`TrainError::Volume`] for what cannot be read or written.
+pub fn fix_to(
+    dataset: &Dataset,
+    report: &CheckReport,
+    target: impl AsRef<Path>,
+) -> Result<FixReport, TrainError> {
+    let target = target.as_ref();
+    let io = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| TrainError::Io { path, source }
+    };
+    let exists = target.exists();
+    if exists && std::fs::read_dir(target).map_err(io(target))?.next().is_some() {
+        return Err(TrainError::OutputNotEmpty { path: target.to_path_buf() });
+    }
+    let mut result = FixReport::default();
+    let mut kept = Vec::new();
+    for check in &report.cases {
+        let hopeless: Vec<Problem> =
+            check.problems.iter().filter(|p| !p.is_warning() && !p.is_fixable()).cloned().collect();
+        match dataset.case(&check.name) {
+            Ok(case) if hopeless.is_empty() => kept.push((case, check)),
+            _ => result.unfixable.push(Unfixable { name: check.name.clone(), problems: hopeless }),
+        }
+    }
+    if kept.is_empty() {
+        let expected = "at least one case without problems that cannot be fixed".to_string();
+        return Err(TrainError::EmptyDataset { path: dataset.root.clone(), expected });
+    }
+
+    let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(io(parent))?;
+    let draft = tempfile::Builder::new().prefix(".organseg-fix-").tempdir_in(parent).map_err(io(parent))?;
+    // Inside the draft, whose own permissions are the owner's alone.
+    let root = draft.path().join("dataset");
+    for folder in ["imagesTr", "labelsTr"] {
+        let folder = root.join(folder);
+        std::fs::create_dir_all(&folder).map_err(io(&folder))?;
+    }
+    let manifest = root.join("dataset.json");
+    std::fs::write(&manifest, manifest_text(dataset, kept.len())).map_err(io(&manifest))?;
+    for (case, check) in kept {
+        let problems: Vec<Problem> = check.problems.iter().filter(|p| p.is_fixable()).cloned().collect();
+        write_case(case, check, &root)?;
+        if problems.is_empty() {
+            result.copied.push(check.name.clone());
+        } else {
+            result.fixed.insert(check.name.clone(), problems);
+        }
+    }
+    if exists {
+        std::fs::remove_dir(target).map_err(io(target))?;
+    }
+    std::fs::rename(&root, target).map_err(io(target))?;
+    Ok(result)
+}
+
+fn write_case(case: &Case, check: &CaseCheck, root: &Path) -> Result<(), TrainError> {
+    let image_path = root.join(format!("imagesTr/{}_0000.nii.gz", case.name));
+    let label_path = root.join(format!("labelsTr/{}.nii.gz", case.name));
+    let has_gaps = check.problems.iter().any(|p| matches!(p, Problem::NonFinite { .. }));
+    let image = read_image(&case.image)?;
+    if has_gaps {
+        write(&image_path, &filled(&image))?;
+    } else {
+        copy_image(&case.image, &image, image_path)?;
+    }
+    let label = read_labels(case.label_path()?)?.with_grid(*image.grid())?;
+    write(label_path, &label)?;
+    Ok(())
+}
+
+/// Byte for byte where the file is what the layout asks for, else written anew.
+fn copy_image(from: &Path, image: &Volume<f32>, to: PathBuf) -> Result<(), TrainError> {
+    if from.to_string_lossy().ends_with(".nii.gz") {
+        std::fs::copy(from, &to).map_err(|source| TrainError::Io { path: to, source })?;
+    } else {
+        write(to, image)?;
+    }
+    Ok(())
+}
+
+fn filled(image: &Volume<f32>) -> Volume<f32> {
+    let lowest = image.voxels().iter().copied().filter(|v| v.is_finite()).fold(f32::INFINITY, f32::min);
+    let fill = if lowest.is_finite() { lowest } else { 0.0 };
+    image.map(|v| if v.is_finite() { v } else { fill })
+}
+
+fn manifest_text(dataset: &Dataset, cases: usize) -> String {
+    let mut labels: BTreeMap<&str, Label> =
+        dataset.labels.iter().map(|(&label, name)| (name.as_str(), label)).collect();
+    labels.insert("background", 0);
+    let manifest = json!({
+        "name": dataset.name,
+        "channel_names": {"0": dataset.modality.to_string()},
+        "labels": labels,
+        "numTraining": cases,
+        "file_ending": ".nii.gz",
+    });
+    serde_json::to_string_pretty(&manifest).expect("names and numbers are valid JSON") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check_dataset;
+    use super::super::tests::broken_dataset;
+    use super::*;
+
+    #[test]
+    fn what_can_be_fixed_is_and_the_rest_is_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = broken_dataset(&folder.path().join("broken"));
+        let report = check_dataset(&dataset);
+        let target = folder.path().join("new").join("fixed");
+        let done = fix_to(&dataset, &report, &target).unwrap();
+        assert_eq!(done.copied, ["good"]);
+        assert_eq!(done.fixed.keys().collect::<Vec<_>>(), ["moved"]);
+        assert_eq!(done.unfixable.iter().map(|u| u.name.as_str()).collect::<Vec<_>>(), ["short", "torn"]);
+        assert_eq!(done.unfixable[0].problems.len(), 2);
+
+        let fixed = Dataset::open(&target).unwrap();
+        assert_eq!(fixed.names(), ["good", "moved"]);
+        assert_eq!((&fixed.labels, &fixed.modality), (&dataset.labels, &dataset.modality));
+        assert!(check_dataset(&fixed).is_sound());
+        let moved = fixed.case("moved").unwrap().load(&fixed).unwrap();
+        // The NaN has become the smallest of the other values, 1 to 23.
+        assert_eq!(moved.image[[0, 0, 0]], 1.0);
+        assert_eq!(moved.image[[3, 2, 1]], 23.0);
+        assert_eq!(moved.label.voxels().iter().filter(|&&l| l == 1).count(), 6);
+        let bytes = |dataset: &Dataset| std::fs::read(&dataset.case("good").unwrap().image).unwrap();
+        assert_eq!(bytes(&fixed), bytes(&dataset));
+        // Nothing else is left behind.
+        assert_eq!(std::fs::read_dir(target.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_full_folder_is_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = broken_dataset(folder.path());
+        let report = check_dataset(&dataset);
+        let error = fix_to(&dataset, &report, folder.path()).unwrap_err();
+        assert!(matches!(error, TrainError::OutputNotEmpty { .. }), "{error}");
+        let empty = folder.path().join("empty");
+        std::fs::create_dir(&empty).unwrap();
+        assert!(fix_to(&dataset, &report, &empty).is_ok());
+    }
+
+    #[test]
+    fn with_nothing_to_keep_nothing_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = broken_dataset(&folder.path().join("broken"));
+        let mut report = check_dataset(&dataset);
+        report.cases.retain(|case| case.name == "torn");
+        let target = folder.path().join("fixed");
+        let error = fix_to(&dataset, &report, &target).unwrap_err();
+        assert!(matches!(error, TrainError::EmptyDataset { .. }), "{error}");
+        assert!(!target.exists());
+    }
+}

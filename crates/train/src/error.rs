@@ -1,0 +1,83 @@
+//! What can go wrong before and while a network is trained.
+
+use std::path::PathBuf;
+
+use organseg_roi::RoiError;
+use organseg_volume::{Label, VolumeError};
+use thiserror::Error;
+
+/// What can be wrong with a dataset, a configuration or a training run.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The operating system refused to read or write.
+    #[error("{path}: {source}", path = path.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    Io { path: PathBuf, source: std::io::Error },
+    /// A file or folder that the dataset's layout asks for is not there.
+    #[error("{path}: not found, expected {expected}", path = path.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    NotFound { path: PathBuf, expected: String },
+    /// A dataset without a single case.
+    #[error("{path}: the dataset is empty, expected {expected}", path = path.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    EmptyDataset { path: PathBuf, expected: String },
+    /// A JSON file that cannot be parsed.
+    #[error("{path}: not readable as {expected}", path = path.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    Json { path: PathBuf, expected: &'static str, source: serde_json::Error },
+    /// A `dataset.json` or CSV file that can be parsed and makes no sense.
+    #[error("{path}: {found}, expected {expected}", path = path.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    DatasetFile { path: PathBuf, found: String, expected: String },
+    /// A case that the dataset does not have.
+    #[error("{dataset}: has no case called `{name}`", dataset = dataset.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    UnknownCase { name: String, dataset: PathBuf },
+    /// An image without a label file.
+    #[error("{image}: has no label, expected it at {expected}", image = image.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    MissingLabel { image: PathBuf, expected: String },
+    /// A label file without an image.
+    #[error("{label}: has no image, expected it at {expected}", label = label.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    MissingImage { label: PathBuf, expected: String },
+    /// More than one channel a case.
+    #[error("{path}: {found}, but multi-channel images are not supported yet", path = path.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    MultiChannel { path: PathBuf, found: String },
+    /// A label file holds a value that the dataset does not name.
+    #[error("{path}: holds label {found}, but the dataset declares {declared:?}", path = path.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    UnknownLabel { path: PathBuf, found: Label, declared: Vec<Label> },
+    /// An image and its label are not on one grid; the cause says how they differ.
+    #[error("{image} and its label {label} do not lie on one grid",
+        image = image.display(), label = label.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    ImageLabelMismatch { image: PathBuf, label: PathBuf, source: VolumeError },
+    /// An image with NaN or infinite voxels, on which a network would learn nothing but NaN.
+    #[error("{path}: {voxels} voxels are NaN or infinite, expected finite numbers", path = path.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    NonFiniteVoxels { path: PathBuf, voxels: usize },
+    /// A label that is background everywhere, where an organ is needed.
+    #[error("the label is background everywhere, expected some foreground")]
+    NoForeground,
+    /// A setting that cannot be run.
+    #[error("`{field}` is {found}, expected {expected}")]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    Config { field: &'static str, found: String, expected: &'static str },
+    /// A folder that is to be written holds something already.
+    #[error("{path}: exists and is not empty, expected a new or empty folder", path = path.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    OutputNotEmpty { path: PathBuf },
+    /// A loader thread panicked while it drew an item.
+    #[error("drawing sample {index} panicked: {message}")]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    WorkerPanicked { index: usize, message: String },
+    /// Reading, writing or resampling an image failed.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    /// A box or crop that cannot be made.
+    #[error(transparent)]
+    Roi(#[from] RoiError),
+}

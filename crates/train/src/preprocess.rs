@@ -1,0 +1,254 @@
+//! From a scan to what the network sees, and from its labels back to the scan.
+//!
+//! Forward: axes to RAS by permutation and flips, then resampling to a spacing if one is set (linear for
+//! images, nearest for labels), then intensities. Back: without resampling the exact inverse of the
+//! permutation and flips; with it, each voxel of the scan takes the nearest label.
+
+use organseg_volume::{
+    Grid, Interpolation, LabelVolume, Orientation, Spacing, Volume, grid_with_spacing, reorient,
+    reoriented_grid, resample, window_to_unit, z_score,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{Modality, TrainError};
+
+/// How intensities become what the network sees.
+///
+/// In TOML or JSON: `{ kind = "window", low = -100.0, high = 240.0 }` or `{ kind = "z_score" }`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Intensity {
+    /// Clipped to [low, high] and scaled to [0, 1]; for CT, in Hounsfield units.
+    Window {
+        /// What becomes 0.
+        low: f32,
+        /// What becomes 1.
+        high: f32,
+    },
+    /// Mean 0 and standard deviation 1 over all voxels of the scan, for modalities without a unit.
+    ZScore,
+}
+
+impl Default for Intensity {
+    /// The window of the method: −100 to 240 HU, soft tissue with fat as its dark end.
+    fn default() -> Self {
+        Self::Window { low: -100.0, high: 240.0 }
+    }
+}
+
+impl Intensity {
+    /// The window for CT, z-scores for all else.
+    #[must_use]
+    pub fn for_modality(modality: &Modality) -> Self {
+        match modality {
+            Modality::Ct => Self::default(),
+            Modality::Other(_) => Self::ZScore,
+        }
+    }
+
+    /// `image` with its intensities changed.
+    ///
+    /// # Errors
+    /// [`TrainError::Volume`] for a window whose `low` is not below its `high`.
+    pub fn apply(&self, image: &Volume<f32>) -> Result<Volume<f32>, TrainError> {
+        match *self {
+            Self::Window { low, high } => Ok(window_to_unit(image, low, high)?),
+            Self::ZScore => Ok(z_score(image)),
+        }
+    }
+}
+
+/// What is done with each scan before the network sees it.
+///
+/// ```
+/// use organseg_train::Preprocessing;
+/// use organseg_volume::{Affine, Grid, LabelVolume, Volume};
+/// // An LPS scan of 3×2×1 voxels.
+/// let lps = [[-1., 0., 0., 9.], [0., -1., 0., 9.], [0., 0., 1., 0.], [0., 0., 0., 1.]];
+/// let grid = Grid::new([3, 2, 1], Affine::new(lps)?)?;
+/// let scan = Volume::from_vec(grid, vec![-500.0, -100.0, 70.0, 240.0, 900.0, 0.0])?;
+///
+/// let preprocessing = Preprocessing::default();
+/// let prepared = preprocessing.prepare(&scan)?;
+/// assert_eq!(prepared.voxels()[1..], [1.0, 1.0, 0.5, 0.0, 0.0]);
+///
+/// let labels = prepared.map(|v| u8::from(v > 0.9));
+/// let restored = preprocessing.restore_labels(&labels, &grid)?;
+/// assert_eq!(restored.voxels(), [0, 0, 0, 1, 1, 0]);
+/// assert_eq!(restored.grid(), &grid);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Preprocessing {
+    /// Spacing in millimetres along the RAS axes to resample to; the scan's own if none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spacing_mm: Option<[f64; 3]>,
+    /// How intensities are changed.
+    pub intensity: Intensity,
+}
+
+impl Preprocessing {
+    /// The default for images of `modality`: at their own spacing, windowed if CT, z-scored if not.
+    #[must_use]
+    pub fn for_modality(modality: &Modality) -> Self {
+        Self::default().with_intensity(Intensity::for_modality(modality))
+    }
+
+    /// With this change of intensities.
+    #[must_use]
+    pub fn with_intensity(mut self, intensity: Intensity) -> Self {
+        self.intensity = intensity;
+        self
+    }
+
+    /// With resampling to this spacing in millimetres.
+    #[must_use]
+    pub fn with_spacing_mm(mut self, spacing_mm: [f64; 3]) -> Self {
+        self.spacing_mm = Some(spacing_mm);
+        self
+    }
+
+    /// The image as the network sees it, in RAS.
+    ///
+    /// # Errors
+    /// [`TrainError::Volume`] for an impossible spacing or window.
+    pub fn prepare(&self, image: &Volume<f32>) -> Result<Volume<f32>, TrainError> {
+        let turned = reorient(image, Orientation::RAS);
+        match self.resampled_grid(turned.grid())? {
+            None => self.intensity.apply(&turned),
+            Some(grid) => {
+                let fill = smallest(&turned);
+                self.intensity.apply(&resample(&turned, &grid, Interpolation::Linear, fill))
+            }
+        }
+    }
+
+    /// Labels on the grid on which [`Preprocessing::prepare`] puts their image.
+    ///
+    /// # Errors
+    /// [`TrainError::Volume`] for an impossible spacing.
+    pub fn prepare_labels(&self, labels: &LabelVolume) -> Result<LabelVolume, TrainError> {
+        let turned = reorient(labels, Orientation::RAS);
+        match self.resampled_grid(turned.grid())? {
+            None => Ok(turned),
+            Some(grid) => Ok(resample(&turned, &grid, Interpolation::Nearest, 0)),
+        }
+    }
+
+    /// The grid on which [`Preprocessing::prepare`] puts an image that lies on `grid`.
+    ///
+    /// # Errors
+    /// [`TrainError::Volume`] for an impossible spacing.
+    pub fn prepared_grid(&self, grid: &Grid) -> Result<Grid, TrainError> {
+        let turned = reoriented_grid(grid, Orientation::RAS);
+        Ok(self.resampled_grid(&turned)?.unwrap_or(turned))
+    }
+
+    /// The way back: `labels` on the prepared grid of the scan whose own grid is `original`, put on
+    /// that grid, bit for bit.
+    ///
+    /// # Errors
+    /// [`TrainError::Volume`] if nothing was resampled and the two grids are of different scans.
+    pub fn restore_labels(&self, labels: &LabelVolume, original: &Grid) -> Result<LabelVolume, TrainError> {
+        let turned = reorient(labels, Orientation::of(original.affine()));
+        match original.check_same(turned.grid()) {
+            // The affine went there and back and may have picked up rounding: take the scan's own.
+            Ok(()) => Ok(turned.with_grid(*original)?),
+            Err(_) if self.spacing_mm.is_some() => Ok(resample(labels, original, Interpolation::Nearest, 0)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The grid to resample to, if it is another.
+    fn resampled_grid(&self, grid: &Grid) -> Result<Option<Grid>, TrainError> {
+        let Some(spacing_mm) = self.spacing_mm else { return Ok(None) };
+        let target = grid_with_spacing(grid, Spacing::new(spacing_mm)?)?;
+        Ok(grid.check_same(&target).is_err().then_some(target))
+    }
+}
+
+fn smallest(image: &Volume<f32>) -> f32 {
+    image.voxels().iter().copied().fold(f32::INFINITY, f32::min)
+}
+
+#[cfg(test)]
+mod tests {
+    use organseg_volume::Affine;
+
+    use super::*;
+
+    /// 6×5×4 voxels in none of the usual orders (axes towards inferior, left, posterior), with an
+    /// origin that is not exact in binary.
+    fn odd_grid() -> Grid {
+        let rows =
+            [[0.0, -1.5, 0.0, 10.1], [0.0, 0.0, -2.0, 20.2], [-2.5, 0.0, 0.0, 30.3], [0.0, 0.0, 0.0, 1.0]];
+        Grid::new([6, 5, 4], Affine::new(rows).unwrap()).unwrap()
+    }
+
+    fn labels(grid: Grid) -> LabelVolume {
+        LabelVolume::from_fn(grid, |index| (grid.offset(index) % 7 % 3) as u8)
+    }
+
+    #[test]
+    fn without_resampling_labels_come_back_bit_for_bit() {
+        let preprocessing = Preprocessing::default();
+        let original = labels(odd_grid());
+        let prepared = preprocessing.prepare_labels(&original).unwrap();
+        assert_eq!(Orientation::of(prepared.grid().affine()), Orientation::RAS);
+        assert_eq!(prepared.size(), [5, 4, 6]);
+        assert_eq!(preprocessing.restore_labels(&prepared, original.grid()).unwrap(), original);
+    }
+
+    #[test]
+    fn a_spacing_the_scan_has_already_changes_nothing() {
+        let preprocessing = Preprocessing::default().with_spacing_mm([1.5, 2.0, 2.5]);
+        let original = labels(odd_grid());
+        let prepared = preprocessing.prepare_labels(&original).unwrap();
+        assert_eq!(prepared, Preprocessing::default().prepare_labels(&original).unwrap());
+        assert_eq!(preprocessing.restore_labels(&prepared, original.grid()).unwrap(), original);
+    }
+
+    #[test]
+    fn labels_resampled_finer_come_back_bit_for_bit() {
+        // A third of the spacing: the centre of each voxel is that of the middle one of three.
+        let preprocessing = Preprocessing::default().with_spacing_mm([0.5, 2.0 / 3.0, 2.5 / 3.0]);
+        let original = labels(odd_grid());
+        let prepared = preprocessing.prepare_labels(&original).unwrap();
+        assert_eq!(prepared.size(), [15, 12, 18]);
+        assert_eq!(preprocessing.restore_labels(&prepared, original.grid()).unwrap(), original);
+    }
+
+    #[test]
+    fn image_and_labels_end_on_one_grid() {
+        let grid = odd_grid();
+        let image = Volume::from_fn(grid, |[x, y, z]| (x * y * z) as f32);
+        for preprocessing in [
+            Preprocessing::default(),
+            Preprocessing::default().with_spacing_mm([2.0; 3]).with_intensity(Intensity::ZScore),
+        ] {
+            let prepared = preprocessing.prepare(&image).unwrap();
+            let labels = preprocessing.prepare_labels(&labels(grid)).unwrap();
+            assert_eq!(prepared.grid(), labels.grid());
+            assert_eq!(prepared.grid(), &preprocessing.prepared_grid(&grid).unwrap());
+        }
+    }
+
+    #[test]
+    fn labels_of_another_scan_are_refused() {
+        let other = Grid::with_spacing([6, 5, 4], Spacing::isotropic(1.0).unwrap()).unwrap();
+        let error = Preprocessing::default().restore_labels(&labels(other), &odd_grid()).unwrap_err();
+        assert!(matches!(error, TrainError::Volume(_)), "{error}");
+    }
+
+    #[test]
+    fn settings_survive_json_and_defaults_fill_in() {
+        let preprocessing =
+            Preprocessing::for_modality(&Modality::Other("MRI".into())).with_spacing_mm([1.0, 1.0, 2.0]);
+        let text = serde_json::to_string(&preprocessing).unwrap();
+        assert_eq!(text, r#"{"spacing_mm":[1.0,1.0,2.0],"intensity":{"kind":"z_score"}}"#);
+        assert_eq!(serde_json::from_str::<Preprocessing>(&text).unwrap(), preprocessing);
+        assert_eq!(serde_json::from_str::<Preprocessing>("{}").unwrap(), Preprocessing::default());
+        assert_eq!(Preprocessing::for_modality(&Modality::Ct), Preprocessing::default());
+    }
+}
