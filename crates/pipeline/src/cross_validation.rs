@@ -61,11 +61,12 @@ pub fn cross_validate(
                 .map_err(|error| error.in_case(name))?;
             cases.push(result);
         }
-        let summary = ResultSummary::of(&cases);
+        let summary = ResultSummary::of(&cases).expect("training refused a split without validation cases");
         folds.push(FoldResult { cases, summary });
     }
     let all: Vec<_> = folds.iter().flat_map(|fold| fold.cases.iter().cloned()).collect();
-    Ok(CrossValidation { summary: ResultSummary::of(&all), folds })
+    let summary = ResultSummary::of(&all).expect("there are at least two folds");
+    Ok(CrossValidation { summary, folds })
 }
 
 impl CrossValidation {

@@ -127,22 +127,27 @@ pub struct BoxStats {
 }
 
 impl ResultSummary {
-    /// Mean, spread and extremes of each figure over `results`.
+    /// Mean, spread and extremes of each figure over `results`; none without a case.
     #[must_use]
-    pub fn of(results: &[CaseResult]) -> Self {
-        let stats = |of: &dyn Fn(&CaseResult) -> f64| Stats::of(&results.iter().map(of).collect::<Vec<_>>());
+    pub fn of(results: &[CaseResult]) -> Option<Self> {
+        if results.is_empty() {
+            return None;
+        }
+        let stats = |of: &dyn Fn(&CaseResult) -> f64| {
+            Stats::of(&results.iter().map(of).collect::<Vec<_>>()).expect("there is a case")
+        };
         let boxes = |of: &dyn Fn(&CaseResult) -> BoxResult| BoxStats {
             recall: stats(&|r| of(r).recall),
             iou: stats(&|r| of(r).iou),
         };
-        Self {
+        Some(Self {
             coarse: DiceStats { dice: stats(&|r| r.coarse_dice) },
             refined: DiceStats { dice: stats(&|r| r.refined_dice) },
             oracle: DiceStats { dice: stats(&|r| r.oracle_dice) },
             box1: boxes(&|r| r.box1),
             box2: boxes(&|r| r.box2),
             fallbacks: results.iter().filter(|r| r.fallback.is_some()).count(),
-        }
+        })
     }
 
     /// A table for people: percentages, mean ± standard deviation, minimum and maximum.

@@ -74,6 +74,31 @@ pub enum TrainError {
     #[error("drawing sample {index} panicked: {message}")]
     #[expect(missing_docs, reason = "the message names the fields")]
     WorkerPanicked { index: usize, message: String },
+    /// A source without a single sample.
+    #[error("stage {stage}: there are no training samples, expected at least one")]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    NoSamples { stage: String },
+    /// A loss or gradient that is NaN or infinite; the last checkpoint stays as it is.
+    #[error(
+        "stage {stage}: the loss is not finite in epoch {epoch}, step {step} (cases {cases}); \
+         a lower learning rate may help"
+    )]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    NotFinite { stage: String, epoch: usize, step: usize, cases: String },
+    /// A checkpoint that this run cannot go on from.
+    #[error("{path}: not a checkpoint of this run: {reason}", path = path.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    Checkpoint { path: PathBuf, reason: String },
+    /// What the caller's validation met.
+    #[error("validation failed")]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    Validation { source: Box<dyn std::error::Error + Send + Sync> },
+    /// A network or its weights.
+    #[error(transparent)]
+    Unet(#[from] organseg_unet::UnetError),
+    /// A tensor operation.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
     /// Reading, writing or resampling an image failed.
     #[error(transparent)]
     Volume(#[from] VolumeError),

@@ -4,25 +4,40 @@
 //! ([`Splits`]); each [`Case`] is loaded and prepared ([`Preprocessing`]); [`PatchSampler`] or
 //! [`CropSampler`] cut samples, [`AugmentConfig`] varies them, and a [`PrefetchLoader`] does all that in
 //! threads. Everything random comes from [`sample_rng`], so that a seed decides it.
+//!
+//! From samples to a network: a [`Trainer`] runs the epochs that its [`TrainConfig`] describes, with an
+//! [`Optimizer`] on a [`Schedule`], and leaves [`Checkpoint`]s and a history of [`EpochRecord`]s.
 
 mod augment;
 mod augment_spatial;
 mod check;
+mod checkpoint;
+mod config;
 mod dataset;
 mod error;
+mod history;
 mod loader;
 mod mersenne_twister;
+mod optimizer;
 mod preprocess;
 mod sample;
 mod sample_rng;
+mod schedule;
 mod splits;
+mod trainer;
 
 pub use augment::AugmentConfig;
 pub use check::{CaseCheck, CheckReport, FixReport, Problem, Unfixable, check_dataset, fix_to};
+pub use checkpoint::Checkpoint;
+pub use config::TrainConfig;
 pub use dataset::{Case, Dataset, LoadedCase, Modality};
 pub use error::TrainError;
+pub use history::{EpochRecord, append_history, read_history, rewind_history};
 pub use loader::PrefetchLoader;
+pub use optimizer::{Optimizer, OptimizerConfig};
 pub use preprocess::{Intensity, Preprocessing};
 pub use sample::{CropSampler, PatchSampler, Sample};
 pub use sample_rng::sample_rng;
+pub use schedule::Schedule;
 pub use splits::{Split, Splits};
+pub use trainer::{SampleSource, Trainer};

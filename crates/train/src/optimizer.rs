@@ -114,7 +114,8 @@ impl Optimizer {
                     let v =
                         decayed(&mut self.state, format!("{name}/v"), &gradient.sqr()?, beta2, 1.0 - beta2)?;
                     let steps = self.steps as i32;
-                    let (m_scale, v_scale) = (1.0 / (1.0 - beta1.powi(steps)), 1.0 / (1.0 - beta2.powi(steps)));
+                    let (m_scale, v_scale) =
+                        (1.0 / (1.0 - beta1.powi(steps)), 1.0 / (1.0 - beta2.powi(steps)));
                     let direction = ((m * m_scale)? / ((v * v_scale)?.sqrt()? + epsilon)?)?;
                     let kept = (&value * (1.0 - rate * decay_of(&value, weight_decay)))?;
                     (kept - (direction * rate)?)?

@@ -190,12 +190,8 @@ impl Trainer {
     /// All that decides the outcome, as one line: what a checkpoint must agree in.
     fn config_text(&self) -> String {
         // Threads and how often to look or save change nothing in the weights.
-        let config = TrainConfig {
-            loader_threads: 1,
-            validate_every: 0,
-            checkpoint_every: 0,
-            ..self.config.clone()
-        };
+        let config =
+            TrainConfig { loader_threads: 1, validate_every: 0, checkpoint_every: 0, ..self.config.clone() };
         serde_json::to_string(&(self.net.config(), config)).expect("a configuration is valid JSON")
     }
 
@@ -221,8 +217,7 @@ impl Trainer {
             let count = self.config.batch.min(samples - first);
             let batch = (&mut loader).take(count).collect::<Result<Vec<_>, _>>()?;
             let total_steps = self.config.epochs * steps;
-            rate = self.config.learning_rate
-                * self.config.schedule.factor(epoch * steps + step, total_steps);
+            rate = self.config.learning_rate * self.config.schedule.factor(epoch * steps + step, total_steps);
             let (parts, gradients) = self.gradients(&batch, epoch)?;
             let clip = (self.config.clip_norm > 0.0).then_some(self.config.clip_norm);
             let finite = parts.total.is_finite();
