@@ -17,19 +17,20 @@ pub(crate) struct Transform {
 impl Transform {
     /// Row `r` times a voxel offset of the result gives the offset along axis `r` in the source.
     fn source_rows(&self, spacing_mm: [f64; 3]) -> [[f64; 3]; 3] {
-        let mut rotation = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+        // Columns of the rotation matrix: where each axis goes.
+        let mut columns = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
         for (axis, angle) in self.angles_degrees.into_iter().enumerate() {
             let (sin, cos) = angle.to_radians().sin_cos();
+            // A turn in the plane of the two axes that follow.
             let (a, b) = ((axis + 1) % 3, (axis + 2) % 3);
-            // Rotation in the plane of axes a and b, from the left.
-            for column in 0..3 {
-                let (u, v) = (rotation[a][column], rotation[b][column]);
-                rotation[a][column] = cos * u - sin * v;
-                rotation[b][column] = sin * u + cos * v;
+            for column in &mut columns {
+                let (u, v) = (column[a], column[b]);
+                column[a] = cos * u - sin * v;
+                column[b] = sin * u + cos * v;
             }
         }
-        // Transposed: from the result back to the source.
-        [0, 1, 2].map(|r| [0, 1, 2].map(|c| rotation[c][r] * spacing_mm[c] / spacing_mm[r] / self.scale))
+        // The transpose of a rotation is its inverse: from the result back to the source.
+        [0, 1, 2].map(|r| [0, 1, 2].map(|c| columns[r][c] * spacing_mm[c] / spacing_mm[r] / self.scale))
     }
 }
 

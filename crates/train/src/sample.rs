@@ -9,6 +9,7 @@ use organseg_volume::{Label, LabelVolume, Volume};
 use rand::{Rng, RngExt};
 
 use crate::TrainError;
+use crate::dataset::{nth_voxel_of_label, voxels_per_label};
 
 /// One training example: an image and its labels, x fastest in memory, so that both are a contiguous
 /// (D, H, W) array.
@@ -114,15 +115,14 @@ impl PatchSampler {
 
 /// A voxel of one of the labels above 0.
 fn foreground_voxel<R: Rng + ?Sized>(labels: &LabelVolume, rng: &mut R) -> Option<[usize; 3]> {
-    let counts = crate::dataset::voxels_per_label(labels);
-    let present: Vec<usize> = (1..counts.len()).filter(|&label| counts[label] > 0).collect();
+    let counts = voxels_per_label(labels);
+    let present: Vec<Label> = (1..=Label::MAX).filter(|&label| counts[usize::from(label)] > 0).collect();
     if present.is_empty() {
         return None;
     }
     let label = present[rng.random_range(0..present.len())];
-    let rank = rng.random_range(0..counts[label]) as usize;
-    let of_label = labels.voxels().iter().enumerate().filter(|&(_, &found)| usize::from(found) == label);
-    let offset = of_label.map(|(offset, _)| offset).nth(rank)?;
+    let rank = rng.random_range(0..counts[usize::from(label)]);
+    let offset = nth_voxel_of_label(labels, label, rank as usize)?;
     let [nx, ny, _] = labels.size();
     Some([offset % nx, offset / nx % ny, offset / (nx * ny)])
 }

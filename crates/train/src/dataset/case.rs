@@ -73,10 +73,30 @@ impl Case {
 /// How many voxels each of the labels 0 to 255 has.
 pub(crate) fn voxels_per_label(labels: &LabelVolume) -> [u64; 256] {
     let mut counts = [0; 256];
-    for &label in labels.voxels() {
-        counts[usize::from(label)] += 1;
+    // Most of a scan is background, and a run of it is recognised many voxels at a time.
+    for run in labels.voxels().chunks(RUN) {
+        if is_background(run) {
+            counts[0] += run.len() as u64;
+        } else {
+            run.iter().for_each(|&label| counts[usize::from(label)] += 1);
+        }
     }
     counts
+}
+
+/// The offset in memory of the voxel number `rank`, from 0, among those of `label`, which is not 0.
+pub(crate) fn nth_voxel_of_label(labels: &LabelVolume, label: Label, rank: usize) -> Option<usize> {
+    let runs = labels.voxels().chunks(RUN).enumerate().filter(|(_, run)| !is_background(run));
+    let voxels =
+        runs.flat_map(|(number, run)| run.iter().enumerate().map(move |(i, l)| (number * RUN + i, *l)));
+    voxels.filter(|&(_, found)| found == label).map(|(offset, _)| offset).nth(rank)
+}
+
+/// Voxels looked at together: a few vector registers.
+const RUN: usize = 256;
+
+fn is_background(run: &[Label]) -> bool {
+    run.iter().fold(0, |any, &label| any | label) == 0
 }
 
 #[cfg(test)]
@@ -130,6 +150,22 @@ mod tests {
             assert!(text.contains("scan.nii.gz") && text.contains("mask.nii.gz"), "{text}");
             assert!(std::error::Error::source(&error).is_some());
         }
+    }
+
+    #[test]
+    fn labels_are_counted_and_found_across_runs() {
+        let labels = LabelVolume::from_fn(grid([20, 20, 10], [0.0; 3]), |[x, y, z]| {
+            if z == 6 && y > 2 { (x % 3) as Label } else { 0 }
+        });
+        let plain = |label| labels.voxels().iter().enumerate().filter(move |&(_, &l)| l == label);
+        let counts = voxels_per_label(&labels);
+        for label in 0..4 {
+            assert_eq!(counts[usize::from(label)], plain(label).count() as u64);
+        }
+        for (rank, (offset, _)) in plain(2).enumerate() {
+            assert_eq!(nth_voxel_of_label(&labels, 2, rank), Some(offset));
+        }
+        assert_eq!(nth_voxel_of_label(&labels, 2, counts[2] as usize), None);
     }
 
     #[test]

@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 use organseg_volume::Label;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use case::voxels_per_label;
 pub use case::{Case, LoadedCase};
+pub(crate) use case::{nth_voxel_of_label, voxels_per_label};
 
 use crate::TrainError;
 
