@@ -1,1 +1,5 @@
-//! Shared by the examples.
+//! What the examples share: pictures.
+
+mod montage;
+
+pub use montage::Montage;

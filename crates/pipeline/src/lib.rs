@@ -14,6 +14,9 @@ mod segmenter;
 mod source;
 mod training;
 
+/// Where to compute; candle's own type.
+pub use candle_core::Device;
+
 pub use candidate::{BoxConfig, CandidateBoxes, candidate_boxes};
 pub use cross_validation::{CrossValidation, FoldResult, cross_validate};
 pub use error::PipelineError;

@@ -106,6 +106,6 @@ impl TrainConfig {
         if self.loader_threads == 0 {
             return fail("loader_threads", "0".into(), "at least 1");
         }
-        Ok(())
+        self.augment.check()
     }
 }

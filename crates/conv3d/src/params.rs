@@ -1,0 +1,111 @@
+//! Stride and padding of a convolution, and the sizes that follow.
+
+use candle_core::{Result, bail};
+
+/// Stride and zero padding of a 3D convolution along (D, H, W).
+///
+/// ```
+/// use organseg_conv3d::Conv3dParams;
+/// let same = Conv3dParams::same([3, 3, 1]);
+/// assert_eq!((same.stride, same.padding), ([1, 1, 1], [1, 1, 0]));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv3dParams {
+    /// Voxels between neighbouring outputs.
+    pub stride: [usize; 3],
+    /// Zeros on both sides of each axis.
+    pub padding: [usize; 3],
+}
+
+impl Default for Conv3dParams {
+    /// Stride 1, no padding.
+    fn default() -> Self {
+        Self { stride: [1; 3], padding: [0; 3] }
+    }
+}
+
+impl Conv3dParams {
+    /// Stride 1 and the padding with which a kernel of odd size leaves the size as it is.
+    #[must_use]
+    pub fn same(kernel: [usize; 3]) -> Self {
+        Self { stride: [1; 3], padding: kernel.map(|k| k / 2) }
+    }
+}
+
+/// All sizes of one convolution, consistent with each other. Axes are (D, H, W).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConvShape {
+    pub(crate) batch: usize,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) input: [usize; 3],
+    pub(crate) kernel: [usize; 3],
+    pub(crate) output: [usize; 3],
+    pub(crate) stride: [usize; 3],
+    pub(crate) padding: [usize; 3],
+}
+
+impl ConvShape {
+    /// Shape of the convolution of an input (N, C, D, H, W) with a weight (C_out, C, kD, kH, kW).
+    pub(crate) fn new(input: &[usize], weight: &[usize], params: &Conv3dParams) -> Result<Self> {
+        let (&[batch, inputs, d, h, w], &[outputs, weight_inputs, kd, kh, kw]) = (input, weight) else {
+            bail!(
+                "conv3d: input {input:?} and weight {weight:?}, expected (N, C, D, H, W) and (C_out, C, kD, kH, kW)"
+            )
+        };
+        if inputs != weight_inputs {
+            bail!("conv3d: the input has {inputs} channels, the weight expects {weight_inputs}");
+        }
+        let (input, kernel) = ([d, h, w], [kd, kh, kw]);
+        if kernel.contains(&0) || params.stride.contains(&0) {
+            bail!(
+                "conv3d: kernel {kernel:?}, stride {:?}: expected at least 1 along each axis",
+                params.stride
+            );
+        }
+        let mut output = [0; 3];
+        for a in 0..3 {
+            let padded = input[a] + 2 * params.padding[a];
+            if padded < kernel[a] {
+                bail!(
+                    "conv3d: a kernel of {kernel:?} does not fit an input of {input:?} with padding {:?}",
+                    params.padding
+                );
+            }
+            output[a] = (padded - kernel[a]) / params.stride[a] + 1;
+        }
+        Ok(Self {
+            batch,
+            inputs,
+            outputs,
+            input,
+            kernel,
+            output,
+            stride: params.stride,
+            padding: params.padding,
+        })
+    }
+
+    pub(crate) fn input_voxels(&self) -> usize {
+        self.input.iter().product()
+    }
+
+    pub(crate) fn output_voxels(&self) -> usize {
+        self.output.iter().product()
+    }
+
+    /// Voxels of the kernel.
+    pub(crate) fn taps(&self) -> usize {
+        self.kernel.iter().product()
+    }
+
+    /// Products that make one output value.
+    pub(crate) fn products(&self) -> usize {
+        self.inputs * self.taps()
+    }
+
+    /// Whether the input itself is the matrix that im2col would make.
+    pub(crate) fn is_pointwise(&self) -> bool {
+        self.kernel == [1; 3] && self.stride == [1; 3] && self.padding == [0; 3]
+    }
+}

@@ -1,0 +1,117 @@
+//! Slices of scans beside each other, with the outlines of masks drawn over them.
+
+use std::path::Path;
+
+use image::imageops::{FilterType, resize};
+use image::{GenericImage, Rgb, RgbImage};
+use organseg::volume::{LabelVolume, Orientation, Volume, reorient};
+
+/// Darkest and brightest density in HU.
+const WINDOW: [f32; 2] = [-100.0, 240.0];
+
+/// Voxels are drawn this many pixels wide.
+const ZOOM: u32 = 4;
+
+/// Rows of slices, a scan each.
+#[derive(Default)]
+pub struct Montage {
+    rows: Vec<Vec<RgbImage>>,
+}
+
+impl Montage {
+    /// Adds a row: `columns` axial slices of `scan` through `outlines[0]`, the outline of each mask in its
+    /// colour. The patient's right is on the left, as radiologists look.
+    pub fn add_row(&mut self, scan: &Volume<f32>, outlines: &[(&LabelVolume, [u8; 3])], columns: usize) {
+        let scan = reorient(scan, Orientation::RAS);
+        let masks: Vec<_> =
+            outlines.iter().map(|(mask, color)| (reorient(mask, Orientation::RAS), *color)).collect();
+        let row = slices_through(&masks[0].0, columns)
+            .into_iter()
+            .map(|z| {
+                let small = slice(&scan, z);
+                let mut large =
+                    resize(&small, small.width() * ZOOM, small.height() * ZOOM, FilterType::CatmullRom);
+                for (mask, color) in &masks {
+                    draw_outline(&mut large, mask, z, *color);
+                }
+                large
+            })
+            .collect();
+        self.rows.push(row);
+    }
+
+    /// Writes the montage as PNG.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save(&self, path: &Path) -> image::ImageResult<()> {
+        let width: u32 = self.rows.iter().map(|row| row.iter().map(RgbImage::width).sum()).max().unwrap_or(1);
+        let heights: Vec<u32> =
+            self.rows.iter().map(|row| row.iter().map(RgbImage::height).max().unwrap_or(0)).collect();
+        let mut whole = RgbImage::new(width, heights.iter().sum::<u32>().max(1));
+        let mut y = 0;
+        for (row, height) in self.rows.iter().zip(heights) {
+            let mut x = 0;
+            for picture in row {
+                whole.copy_from(picture, x, y)?;
+                x += picture.width();
+            }
+            y += height;
+        }
+        whole.save(path)
+    }
+}
+
+/// `count` slices spread over those in which `mask` has voxels, or over all if it has none.
+fn slices_through(mask: &LabelVolume, count: usize) -> Vec<usize> {
+    let [nx, ny, nz] = mask.size();
+    let filled: Vec<usize> = (0..nz)
+        .filter(|z| mask.voxels()[z * nx * ny..(z + 1) * nx * ny].iter().any(|&label| label != 0))
+        .collect();
+    let (first, last) = match (filled.first(), filled.last()) {
+        (Some(&first), Some(&last)) => (first, last),
+        _ => (0, nz - 1),
+    };
+    (1..=count).map(|i| first + (last - first) * i / (count + 1)).collect()
+}
+
+/// Slice `z` in grey, x to the left and y upwards.
+fn slice(scan: &Volume<f32>, z: usize) -> RgbImage {
+    let [nx, ny, _] = scan.size();
+    RgbImage::from_fn(nx as u32, ny as u32, |x, y| {
+        let hu = scan[[nx - 1 - x as usize, ny - 1 - y as usize, z]];
+        let grey = ((hu - WINDOW[0]) / (WINDOW[1] - WINDOW[0])).clamp(0.0, 1.0) * 255.0;
+        Rgb([grey as u8; 3])
+    })
+}
+
+/// Draws a line wherever a voxel of `mask` has a neighbour of another label in its slice.
+fn draw_outline(picture: &mut RgbImage, mask: &LabelVolume, z: usize, color: [u8; 3]) {
+    let [nx, ny, _] = mask.size();
+    let label = |x: i64, y: i64| {
+        let inside = (0..nx as i64).contains(&x) && (0..ny as i64).contains(&y);
+        if inside { mask[[nx - 1 - x as usize, ny - 1 - y as usize, z]] } else { 0 }
+    };
+    for y in 0..ny as i64 {
+        for x in 0..nx as i64 {
+            let here = label(x, y);
+            if here == 0 {
+                continue;
+            }
+            let (left, top) = (x as u32 * ZOOM, y as u32 * ZOOM);
+            for i in 0..ZOOM {
+                let sides = [
+                    ((-1, 0), (left, top + i)),
+                    ((1, 0), (left + ZOOM - 1, top + i)),
+                    ((0, -1), (left + i, top)),
+                    ((0, 1), (left + i, top + ZOOM - 1)),
+                ];
+                for ((dx, dy), (px, py)) in sides {
+                    if label(x + dx, y + dy) != here {
+                        picture.put_pixel(px, py, Rgb(color));
+                    }
+                }
+            }
+        }
+    }
+}
