@@ -1,8 +1,10 @@
-//! Convolution: im2col of a chunk of outputs, then a matrix product straight into them.
+//! Convolution: direct where that wins, else im2col of a chunk of outputs and a matrix product straight
+//! into them.
 
 use candle_core::WithDType;
 use rayon::prelude::*;
 
+use super::direct;
 use super::disjoint::Disjoint;
 use super::im2col::{chunk_columns, im2col};
 use super::matmul::{Matrix, multiply_into};
@@ -15,6 +17,11 @@ pub(crate) fn forward<T: WithDType>(
     weight: &[T],
     bias: Option<&[T]>,
 ) -> Vec<T> {
+    if direct::wins::<T>(shape) {
+        let bias = bias.map(direct::as_f32);
+        let output = direct::forward(shape, direct::as_f32(input), direct::as_f32(weight), bias);
+        return direct::from_f32(output);
+    }
     let (voxels, products) = (shape.output_voxels(), shape.products());
     let mut output = vec![T::zero(); shape.batch * shape.outputs * voxels];
     let chunk = chunk_columns(shape);

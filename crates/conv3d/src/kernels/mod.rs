@@ -1,6 +1,7 @@
 //! The loops behind the operations, on slices.
 
 pub(crate) mod adjoint;
+mod direct;
 pub(crate) mod disjoint;
 pub(crate) mod forward;
 pub(crate) mod im2col;
