@@ -18,7 +18,10 @@ use std::path::Path;
 /// assert_eq!(std::fs::read_to_string(&path)?, "42");
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+pub fn write_atomically(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
+) -> io::Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".organseg-");
