@@ -59,10 +59,24 @@ pub enum VolumeError {
     #[error("{path}: its header asks for {bytes} bytes of memory, the limit is {limit}", path = path.display())]
     #[expect(missing_docs, reason = "the message names the fields")]
     TooLarge { path: PathBuf, bytes: u64, limit: u64 },
-    /// A voxel whose value does not fit the type asked for.
-    #[error("{path}: voxel {voxel:?} does not hold a value of type {expected}", path = path.display())]
+    /// A file that ends before its last voxel.
+    #[error(
+        "{path}: its header promises {expected} bytes of voxels, the file holds {found}",
+        path = path.display()
+    )]
     #[expect(missing_docs, reason = "the message names the fields")]
-    Value { path: PathBuf, voxel: [usize; 3], expected: String },
+    Truncated { path: PathBuf, expected: u64, found: u64 },
+    /// A gzip stream that breaks off or does not have the checksum it should.
+    #[error(
+        "{path}: its gzip stream is damaged or cut short, after {decoded} decompressed bytes: {source}",
+        path = path.display()
+    )]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    DamagedGzip { path: PathBuf, decoded: u64, source: std::io::Error },
+    /// A voxel whose value does not fit the type asked for.
+    #[error("{path}: voxel {voxel:?} holds {found}, expected {expected}", path = path.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    Value { path: PathBuf, voxel: [usize; 3], found: String, expected: String },
     /// A name that is no way to interpolate.
     #[error("interpolation `{found}` is not known, expected nearest, linear or cubic")]
     #[expect(missing_docs, reason = "the message names the fields")]

@@ -22,9 +22,25 @@ pub const GEOMETRY_TOLERANCE_VOXELS: f64 = 1e-3;
 /// # Ok::<(), organseg_volume::VolumeError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "GridFields")]
 pub struct Grid {
     size: [usize; 3],
     affine: Affine,
+}
+
+/// A grid as it is in a file, before [`Grid::new`] has seen it.
+#[derive(Deserialize)]
+struct GridFields {
+    size: [usize; 3],
+    affine: Affine,
+}
+
+impl TryFrom<GridFields> for Grid {
+    type Error = VolumeError;
+
+    fn try_from(fields: GridFields) -> Result<Self, VolumeError> {
+        Self::new(fields.size, fields.affine)
+    }
 }
 
 impl Grid {
@@ -159,5 +175,19 @@ impl Grid {
             row[3] = value;
         }
         Self::new(size, Affine::new(rows)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grid_from_json_is_checked_as_any_other() {
+        let grid = Grid::with_spacing([4, 3, 2], Spacing::new([0.5, 1.0, 2.0]).unwrap()).unwrap();
+        let json = serde_json::to_string(&grid).unwrap();
+        assert_eq!(serde_json::from_str::<Grid>(&json).unwrap(), grid);
+        let error = serde_json::from_str::<Grid>(&json.replace("[4,3,2]", "[4,0,2]")).unwrap_err();
+        assert!(error.to_string().starts_with("size [4, 0, 2] is not valid"), "{error}");
     }
 }

@@ -24,7 +24,9 @@ pub use decimate::{LabelRule, decimate_labels, decimate_mean, upsample_linear, u
 pub use error::VolumeError;
 pub use grid::{GEOMETRY_TOLERANCE_VOXELS, Grid};
 pub use intensity::{percentiles, window_to_unit, z_score};
-pub use nifti::{ImageInfo, ReadLimits, probe, read, read_image, read_labels, read_with_limits, write};
+pub use nifti::{
+    ImageFormat, ImageInfo, ReadLimits, probe, read, read_image, read_labels, read_with_limits, write,
+};
 pub use orientation::{Orientation, reorient, reoriented_grid};
 pub use resample::{Interpolation, grid_with_size, grid_with_spacing, resample};
 pub use spacing::Spacing;

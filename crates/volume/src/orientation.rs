@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{Affine, Grid, Volume, VolumeError, Voxel};
@@ -161,19 +162,21 @@ pub fn reorient<T: Voxel>(volume: &Volume<T>, orientation: Orientation) -> Volum
             *step = -*step;
         }
     }
-    let [nx, ny, nz] = grid.size();
+    let [nx, ny, _] = grid.size();
     let old = volume.voxels();
-    let mut voxels = Vec::with_capacity(old.len());
-    for z in 0..nz as isize {
-        for y in 0..ny as isize {
-            let row = first + z * steps[2] + y * steps[1];
+    let mut voxels = vec![T::default(); old.len()];
+    voxels.par_chunks_mut(nx * ny).enumerate().for_each(|(z, slice)| {
+        for (y, row) in slice.chunks_mut(nx).enumerate() {
+            let start = first + z as isize * steps[2] + y as isize * steps[1];
             if steps[0] == 1 {
-                voxels.extend_from_slice(&old[row as usize..row as usize + nx]);
+                row.copy_from_slice(&old[start as usize..start as usize + nx]);
             } else {
-                voxels.extend((0..nx as isize).map(|x| old[(row + x * steps[0]) as usize]));
+                for (x, voxel) in row.iter_mut().enumerate() {
+                    *voxel = old[(start + x as isize * steps[0]) as usize];
+                }
             }
         }
-    }
+    });
     Volume::from_vec(grid, voxels).expect("a permutation keeps the number of voxels")
 }
 

@@ -2,7 +2,7 @@
 
 use super::geometry::quaternion_of;
 use super::header::HEADER_BYTES;
-use crate::{DataType, Grid, VolumeError};
+use crate::{DataType, Grid, Spacing, VolumeError};
 
 /// Axes this close to right angles are told in the qform too, which cannot say more.
 const MAX_QFORM_RESIDUAL: f64 = 1e-5;
@@ -39,6 +39,7 @@ pub(super) fn encode(
     let affine = grid.affine();
     let spacing = affine.spacing().to_array();
     let qfac = if affine.determinant() < 0.0 { -1.0 } else { 1.0 };
+    check_single_precision(grid)?;
     let pixdim = [qfac, spacing[0], spacing[1], spacing[2], 0.0, 0.0, 0.0, 0.0];
     for (i, length) in pixdim.into_iter().enumerate() {
         put(76 + 4 * i, &(length as f32).to_le_bytes());
@@ -64,6 +65,18 @@ pub(super) fn encode(
     }
     put(344, if separate { b"ni1\0" } else { b"n+1\0" });
     Ok(bytes)
+}
+
+/// Refuses an affine that would not be read back: too large for single precision, or so small that it
+/// rounds to zero there.
+fn check_single_precision(grid: &Grid) -> Result<(), VolumeError> {
+    let affine = grid.affine();
+    let numbers = affine.to_rows().into_iter().flatten();
+    if let Some(value) = numbers.into_iter().find(|&v| !(v as f32).is_finite()) {
+        let reason = format!("it holds {value:e}, a NIfTI-1 header at most {:e}", f32::MAX);
+        return Err(VolumeError::InvalidAffine { reason });
+    }
+    Spacing::new(affine.spacing().to_array().map(|length| f64::from(length as f32))).map(drop)
 }
 
 fn code_of(data_type: DataType) -> i16 {

@@ -4,6 +4,10 @@ use ::nifti::NiftiHeader;
 
 use crate::{Affine, Spacing, VolumeError};
 
+/// Below this, 1 − (b² + c² + d²) is the rounding of single-precision b, c, d and not an angle; as in the
+/// reference implementation, `nifti_quatern_to_mat44` of nifti1_io.
+const HALF_TURN: f64 = 1e-7;
+
 /// The affine in RAS+ millimetres and which part of the header it is from.
 ///
 /// The sform counts if its code is positive, else the qform if its code is, else the voxels lie along
@@ -16,12 +20,12 @@ pub(super) fn affine_of(raw: &NiftiHeader) -> Result<(Affine, &'static str), Vol
         _ => 1.0,
     };
     let axes = usize::from(raw.dim[0]).min(3);
-    let mut pixdim = [1.0; 3];
-    for a in 0..3 {
-        let value = f64::from(raw.pixdim[a + 1]);
+    let pixdim = [0, 1, 2].map(|axis| {
+        let value = f64::from(raw.pixdim[axis + 1]);
         // An axis that the image does not have needs no spacing.
-        pixdim[a] = if a < axes || value > 0.0 { value } else { 1.0 };
-    }
+        let used = axis < axes || (value > 0.0 && value.is_finite());
+        if used { value } else { 1.0 }
+    });
     let spacing = Spacing::new(pixdim.map(|v| v * scale))?;
     if raw.sform_code > 0 {
         let row = |r: [f32; 4]| r.map(|v| f64::from(v) * scale);
@@ -40,10 +44,10 @@ fn qform(raw: &NiftiHeader, spacing: Spacing, scale: f64) -> Result<Affine, Volu
     let [mut b, mut c, mut d] = [raw.quatern_b, raw.quatern_c, raw.quatern_d].map(f64::from);
     let squared = b * b + c * c + d * d;
     let mut a = 0.0;
-    if squared < 1.0 {
+    if 1.0 - squared >= HALF_TURN {
         a = (1.0 - squared).sqrt();
     } else {
-        // Rounding may push the vector part just past one; it is a half turn then.
+        // A half turn, or rounding has pushed the vector part just past one.
         let length = squared.sqrt();
         (b, c, d) = (b / length, c / length, d / length);
     }

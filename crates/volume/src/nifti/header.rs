@@ -1,25 +1,40 @@
 //! What a NIfTI-1 header says, checked before anything is believed.
 
-use std::fs::File;
-use std::io::{BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use ::nifti::{Endianness, NiftiHeader};
-use flate2::bufread::MultiGzDecoder;
+use ::nifti::NiftiHeader;
+use ::nifti::header::{MAGIC_CODE_NI1, MAGIC_CODE_NIP1};
 use serde::Serialize;
 
 use super::geometry::affine_of;
+use super::open::OpenImage;
 use crate::{DataType, Grid, Orientation, VolumeError};
 
 /// Bytes of a NIfTI-1 header.
 pub(super) const HEADER_BYTES: usize = 348;
 
-/// First bytes of a gzip stream.
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// First bytes of a NIfTI-2 header, whose layout is another.
+const NIFTI_2_BYTES: i32 = 540;
+
+/// The voxels begin before this byte: extensions of a gigabyte are a broken header.
+const MAX_OFFSET: f32 = 1e9;
+
+/// The kind of file that an image is stored in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ImageFormat {
+    /// A NIfTI-1 file that holds header and voxels: `.nii`, `.nii.gz`.
+    Nifti1,
+    /// A NIfTI-1 header with the voxels in a file of their own: `.hdr` and `.img`.
+    Nifti1Pair,
+}
 
 /// What the header of an image file says.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ImageInfo {
+    /// Kind of file.
+    pub format: ImageFormat,
     /// Size and voxel-to-world affine.
     pub grid: Grid,
     /// Type of the stored values.
@@ -57,122 +72,28 @@ pub(super) struct Header {
     pub(super) separate: bool,
 }
 
-/// An image file whose header has been read.
-pub(super) struct OpenImage {
-    pub(super) header: Header,
-    /// Just behind the voxels' `header.offset`.
-    pub(super) voxels: Box<dyn Read>,
-    /// Bytes that are left to read, if the file is not compressed.
-    pub(super) voxel_bytes: Option<u64>,
-    /// The voxels' file.
-    pub(super) path: PathBuf,
-}
-
-impl OpenImage {
-    pub(super) fn open(path: &Path) -> Result<Self, VolumeError> {
-        let (mut stream, _) = open_stream(path)?;
-        let mut bytes = [0; HEADER_BYTES];
-        read_exactly(&mut stream, &mut bytes, path, "the header")?;
-        let header = Header::parse(&bytes, path)?;
-        let (path, already_read) =
-            if header.separate { (voxel_file(path)?, 0) } else { (path.to_path_buf(), HEADER_BYTES as u64) };
-        let length = if header.separate {
-            let (voxels, length) = open_stream(&path)?;
-            stream = voxels;
-            length
-        } else {
-            open_stream(&path)?.1
-        };
-        let gap = header.offset - already_read;
-        let skipped = std::io::copy(&mut (&mut stream).take(gap), &mut std::io::sink())
-            .map_err(|source| read_error(&path, source))?;
-        if skipped < gap {
-            let reason = format!("it ends before byte {}, where the voxels should begin", header.offset);
-            return Err(VolumeError::Format { path, reason });
-        }
-        let voxel_bytes = length.map(|length| length - header.offset);
-        Ok(Self { header, voxels: stream, voxel_bytes, path })
-    }
-}
-
-/// The file at `path`, decompressed if it is gzip, and its length if it is not.
-fn open_stream(path: &Path) -> Result<(Box<dyn Read>, Option<u64>), VolumeError> {
-    let io = |source| VolumeError::Io { path: path.to_path_buf(), source };
-    let file = File::open(path).map_err(io)?;
-    let metadata = file.metadata().map_err(io)?;
-    if metadata.is_dir() {
-        let reason = "it is a folder, expected a NIfTI file (.nii, .nii.gz, .hdr)".to_string();
-        return Err(VolumeError::Format { path: path.to_path_buf(), reason });
-    }
-    let mut reader = BufReader::with_capacity(1 << 18, file);
-    let start = std::io::BufRead::fill_buf(&mut reader).map_err(io)?;
-    if start.starts_with(&GZIP_MAGIC) {
-        Ok((Box::new(MultiGzDecoder::new(reader)), None))
-    } else {
-        Ok((Box::new(reader), Some(metadata.len())))
-    }
-}
-
-/// Fills `bytes` or says that `what` is cut short.
-pub(super) fn read_exactly(
-    stream: &mut dyn Read,
-    bytes: &mut [u8],
-    path: &Path,
-    what: &str,
-) -> Result<(), VolumeError> {
-    stream.read_exact(bytes).map_err(|source| match source.kind() {
-        std::io::ErrorKind::UnexpectedEof => {
-            VolumeError::Format { path: path.to_path_buf(), reason: format!("it ends within {what}") }
-        }
-        _ => read_error(path, source),
-    })
-}
-
-/// What a failed read means: a damaged gzip stream is the file's fault, all else the system's.
-pub(super) fn read_error(path: &Path, source: std::io::Error) -> VolumeError {
-    match source.kind() {
-        std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData => VolumeError::Format {
-            path: path.to_path_buf(),
-            reason: format!("its gzip stream is damaged: {source}"),
-        },
-        std::io::ErrorKind::UnexpectedEof => VolumeError::Format {
-            path: path.to_path_buf(),
-            reason: "its gzip stream is cut short".to_string(),
-        },
-        _ => VolumeError::Io { path: path.to_path_buf(), source },
-    }
-}
-
-/// The `.img` that belongs to the `.hdr` at `path`.
-fn voxel_file(path: &Path) -> Result<PathBuf, VolumeError> {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let stem = name.strip_suffix(".gz").unwrap_or(&name);
-    let stem = stem.strip_suffix(".hdr").unwrap_or(stem);
-    for ending in [".img", ".img.gz"] {
-        let candidate = path.with_file_name(format!("{stem}{ending}"));
-        if candidate.exists() {
-            return Ok(candidate);
-        }
-    }
-    let reason =
-        format!("its voxels should lie beside it in {stem}.img or {stem}.img.gz, and neither exists");
-    Err(VolumeError::Format { path: path.to_path_buf(), reason })
-}
-
 impl Header {
     pub(super) fn parse(bytes: &[u8; HEADER_BYTES], path: &Path) -> Result<Self, VolumeError> {
         let broken = |reason: String| VolumeError::Format { path: path.to_path_buf(), reason };
-        let raw = NiftiHeader::from_reader(&bytes[..])
-            .map_err(|error| broken(format!("it is not a NIfTI-1 file: {error}")))?;
-        if raw.sizeof_hdr as usize != HEADER_BYTES {
-            let found = raw.sizeof_hdr;
-            return Err(broken(format!("it is not a NIfTI-1 file: header size {found}, expected 348")));
-        }
-        let separate = match &raw.magic {
-            ::nifti::header::MAGIC_CODE_NI1 => true,
-            ::nifti::header::MAGIC_CODE_NIP1 => false,
-            other => return Err(broken(format!("it is not a NIfTI-1 file: magic {other:?}"))),
+        let big_endian = is_big_endian(bytes).map_err(broken)?;
+        let separate = match &[bytes[344], bytes[345], bytes[346], bytes[347]] {
+            MAGIC_CODE_NI1 => true,
+            MAGIC_CODE_NIP1 => false,
+            found => {
+                let (found, pair, single) =
+                    (found.escape_ascii(), MAGIC_CODE_NI1.escape_ascii(), MAGIC_CODE_NIP1.escape_ascii());
+                let reason = format!("it is not a NIfTI-1 file: magic {found}, expected {single} or {pair}");
+                return Err(broken(reason));
+            }
         };
+        // The `nifti` crate guesses the byte order from the number of axes, and is right if that is sound.
+        let axes = [bytes[40], bytes[41]];
+        let axes = if big_endian { i16::from_be_bytes(axes) } else { i16::from_le_bytes(axes) };
+        if !(1..=7).contains(&axes) {
+            return Err(broken(format!("its header says {axes} axes, expected 1 to 7")));
+        }
+        let raw = NiftiHeader::from_reader(&bytes[..])
+            .map_err(|error| broken(format!("its NIfTI-1 header cannot be read: {error}")))?;
         let size = size_of(&raw, path)?;
         let data_type = data_type_of(&raw).map_err(broken)?;
         let expected_bits = 8 * data_type.bytes();
@@ -184,7 +105,7 @@ impl Header {
         let grid = Grid::new(size, affine).map_err(|error| error.in_file(path))?;
         let least = if separate { 0 } else { HEADER_BYTES as u64 };
         let offset = raw.vox_offset;
-        if !(offset.is_finite() && offset >= 0.0 && offset < 1e9) {
+        if !(0.0..MAX_OFFSET).contains(&offset) {
             return Err(broken(format!("the voxels begin at byte {offset}, expected {least} or later")));
         }
         // Some writers leave 0 in a single file: the voxels then follow the header.
@@ -198,6 +119,7 @@ impl Header {
         let (slope, intercept) = if scaled { (slope, intercept) } else { (1.0, 0.0) };
         Ok(Self {
             info: ImageInfo {
+                format: if separate { ImageFormat::Nifti1Pair } else { ImageFormat::Nifti1 },
                 grid,
                 data_type,
                 slope,
@@ -206,26 +128,31 @@ impl Header {
                 orthogonality_residual: grid.affine().orthogonality_residual(),
                 affine_source,
             },
-            big_endian: raw.endianness == Endianness::Big,
+            big_endian,
             offset,
             separate,
         })
     }
+}
 
-    /// Bytes of the voxels.
-    pub(super) fn voxel_bytes(&self) -> Option<u64> {
-        let count = u64::try_from(self.info.grid.voxel_count()).ok()?;
-        count.checked_mul(self.info.data_type.bytes() as u64)
+/// Byte order, from the first field, which holds the header's own size.
+fn is_big_endian(bytes: &[u8; HEADER_BYTES]) -> Result<bool, String> {
+    let first = [bytes[0], bytes[1], bytes[2], bytes[3]];
+    let orders = [i32::from_le_bytes(first), i32::from_be_bytes(first)];
+    if let Some(order) = orders.iter().position(|&size| size == HEADER_BYTES as i32) {
+        return Ok(order == 1);
     }
+    Err(if orders.contains(&NIFTI_2_BYTES) {
+        "it is a NIfTI-2 file, expected NIfTI-1".to_string()
+    } else {
+        format!("it is not a NIfTI-1 file: header size {}, expected {HEADER_BYTES}", orders[0])
+    })
 }
 
 /// Size along x, y, z; further axes must have one entry.
 fn size_of(raw: &NiftiHeader, path: &Path) -> Result<[usize; 3], VolumeError> {
     let dim = raw.dim.map(|d| d as i16);
     let broken = |reason: String| VolumeError::Format { path: path.to_path_buf(), reason };
-    if !(1..=7).contains(&dim[0]) {
-        return Err(broken(format!("it has {} axes, expected 1 to 7", dim[0])));
-    }
     let axes = &dim[1..=dim[0] as usize];
     if let Some(bad) = axes.iter().find(|&&n| n < 1) {
         return Err(broken(format!("an axis has {bad} entries, expected at least 1 (size {axes:?})")));

@@ -1,18 +1,16 @@
 //! Voxels out of NIfTI files.
 
+use std::io::{self, Read};
 use std::path::Path;
 
-use rayon::prelude::*;
-
-use super::header::{Header, OpenImage, read_error};
-use crate::{DataType, LabelVolume, Volume, VolumeError, Voxel};
+use super::decode::{Fit, decode};
+use super::header::Header;
+use super::open::{OpenImage, read_error};
+use crate::{LabelVolume, Volume, VolumeError, Voxel};
 
 /// Memory taken before a byte of a compressed file's voxels has been seen; from there the buffer grows
 /// with what arrives, so that a lying header costs no more than this.
 const FIRST_BYTES: usize = 16 << 20;
-
-/// Voxels converted by one task.
-const CHUNK: usize = 1 << 16;
 
 /// What a file may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,21 +33,15 @@ fn physical_memory() -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// Reads the image at `path` as floats, slope and intercept applied.
+/// Reads the image at `path` as floats, slope and intercept applied. What `f32` cannot hold becomes the
+/// nearest that it can.
 ///
 /// # Errors
 /// [`VolumeError::Io`] if the file cannot be read; [`VolumeError::Format`], [`VolumeError::InFile`],
-/// [`VolumeError::NotThreeDimensional`] or [`VolumeError::TooLarge`] if it is not a sound 3D NIfTI-1
-/// image. All name the file.
+/// [`VolumeError::NotThreeDimensional`], [`VolumeError::TooLarge`], [`VolumeError::Truncated`] or
+/// [`VolumeError::DamagedGzip`] if it is not a sound 3D NIfTI-1 image. All name the file.
 pub fn read_image(path: impl AsRef<Path>) -> Result<Volume<f32>, VolumeError> {
-    let (header, bytes) = read_bytes(path.as_ref(), size_of::<f32>(), ReadLimits::default())?;
-    let (slope, intercept) = (header.info.slope, header.info.intercept);
-    let unscaled = slope == 1.0 && intercept == 0.0;
-    let voxels = convert(&header, &bytes, |stored| {
-        let value = if unscaled { stored.value } else { slope * stored.value + intercept };
-        Some(value as f32)
-    });
-    Volume::from_vec(header.info.grid, voxels.map_err(|at| misfit(path.as_ref(), &header, at, "f32"))?)
+    read_as(path.as_ref(), ReadLimits::default(), Fit::Nearest, "")
 }
 
 /// Reads the segmentation at `path`.
@@ -57,7 +49,7 @@ pub fn read_image(path: impl AsRef<Path>) -> Result<Volume<f32>, VolumeError> {
 /// # Errors
 /// As [`read_image`], and [`VolumeError::Value`] for a voxel that is not a whole number from 0 to 255.
 pub fn read_labels(path: impl AsRef<Path>) -> Result<LabelVolume, VolumeError> {
-    read(path)
+    read_as(path.as_ref(), ReadLimits::default(), Fit::Exact, "a label, a whole number from 0 to 255")
 }
 
 /// Reads the image at `path` without loss, slope and intercept applied.
@@ -77,56 +69,28 @@ pub fn read_with_limits<T: Voxel>(
     path: impl AsRef<Path>,
     limits: ReadLimits,
 ) -> Result<Volume<T>, VolumeError> {
-    let path = path.as_ref();
-    let (header, bytes) = read_bytes(path, size_of::<T>(), limits)?;
-    let (slope, intercept) = (header.info.slope, header.info.intercept);
-    let unscaled = slope == 1.0 && intercept == 0.0;
-    let voxels = convert(&header, &bytes, |stored| {
-        if unscaled { exactly::<T>(stored) } else { exactly(Stored::float(slope * stored.value + intercept)) }
-    });
     let name = format!("{:?}", T::DATA_TYPE).to_lowercase();
-    Volume::from_vec(header.info.grid, voxels.map_err(|at| misfit(path, &header, at, &name))?)
+    read_as(path.as_ref(), limits, Fit::Exact, &format!("a value that {name} holds exactly"))
 }
 
-/// A stored value as a double, and as an integer where it is one: 64-bit integers do not fit a double.
-#[derive(Clone, Copy)]
-struct Stored {
-    value: f64,
-    integer: Option<i128>,
-}
-
-impl Stored {
-    fn float(value: f64) -> Self {
-        Self { value, integer: None }
-    }
-}
-
-/// `stored` as a `T`, if `T` can hold it.
-fn exactly<T: Voxel>(stored: Stored) -> Option<T> {
-    match T::DATA_TYPE {
-        // A float holds every float, rounded, NaN and infinity included. Integers must survive.
-        DataType::F32 | DataType::F64 => {
-            let converted = T::from_f64(stored.value);
-            let kept = stored.integer.is_none_or(|i| converted.to_f64() as i128 == i);
-            kept.then_some(converted)
+fn read_as<T: Voxel>(
+    path: &Path,
+    limits: ReadLimits,
+    fit: Fit,
+    expected: &str,
+) -> Result<Volume<T>, VolumeError> {
+    let (header, bytes) = read_bytes(path, size_of::<T>(), limits)?;
+    let grid = header.info.grid;
+    let voxels = decode(&header, bytes, fit).map_err(|misfit| {
+        let [nx, ny, _] = grid.size();
+        VolumeError::Value {
+            path: path.to_path_buf(),
+            voxel: [misfit.at % nx, misfit.at / nx % ny, misfit.at / (nx * ny)],
+            found: misfit.found,
+            expected: expected.to_string(),
         }
-        _ => match stored.integer {
-            Some(integer) => T::from_integer(integer),
-            None => {
-                let converted = T::from_f64(stored.value);
-                (converted.to_f64() == stored.value).then_some(converted)
-            }
-        },
-    }
-}
-
-fn misfit(path: &Path, header: &Header, at: usize, expected: &str) -> VolumeError {
-    let [nx, ny, _] = header.info.grid.size();
-    VolumeError::Value {
-        path: path.to_path_buf(),
-        voxel: [at % nx, at / nx % ny, at / (nx * ny)],
-        expected: expected.to_string(),
-    }
+    })?;
+    Volume::from_vec(grid, voxels)
 }
 
 /// The stored bytes of the voxels, all of them.
@@ -135,110 +99,40 @@ fn read_bytes(
     bytes_per_result: usize,
     limits: ReadLimits,
 ) -> Result<(Header, Vec<u8>), VolumeError> {
-    let OpenImage { header, mut voxels, voxel_bytes: available, path } = OpenImage::open(path)?;
+    let OpenImage { header, mut voxels, available, path } = OpenImage::open(path)?;
     let count = header.info.grid.voxel_count() as u64;
-    let expected = header.voxel_bytes();
-    let in_memory = count.checked_mul(bytes_per_result as u64);
-    let (Some(expected), Some(in_memory)) = (expected, in_memory) else {
-        return Err(VolumeError::TooLarge { path, bytes: u64::MAX, limit: limits.max_bytes });
+    let too_large = |bytes| VolumeError::TooLarge { path: path.clone(), bytes, limit: limits.max_bytes };
+    let truncated = |expected, found| VolumeError::Truncated { path: path.clone(), expected, found };
+    let stored = count.checked_mul(header.info.data_type.bytes() as u64);
+    let converted = count.checked_mul(bytes_per_result as u64);
+    let (Some(stored), Some(converted)) = (stored, converted) else {
+        return Err(too_large(u64::MAX));
     };
-    if let Some(available) = available {
-        if available < expected {
-            return Err(short(&path, expected, available));
-        }
+    if let Some(available) = available.filter(|&available| available < stored) {
+        return Err(truncated(stored, available));
     }
-    let needed = expected.saturating_add(in_memory);
-    if needed > limits.max_bytes {
-        return Err(VolumeError::TooLarge { path, bytes: needed, limit: limits.max_bytes });
-    }
-    let expected = expected as usize;
-    let known = if available.is_some() { expected } else { expected.min(FIRST_BYTES) };
+    let needed = stored.saturating_add(converted);
+    let Some(expected) = usize::try_from(stored).ok().filter(|_| needed <= limits.max_bytes) else {
+        return Err(too_large(needed));
+    };
+    let first = if available.is_some() { expected } else { expected.min(FIRST_BYTES) };
     let mut bytes: Vec<u8> = Vec::new();
-    let too_large = |path: &Path| VolumeError::TooLarge {
-        path: path.to_path_buf(),
-        bytes: needed,
-        limit: limits.max_bytes,
-    };
-    bytes.try_reserve_exact(known).map_err(|_| too_large(&path))?;
+    bytes.try_reserve_exact(first).map_err(|_| too_large(needed))?;
     while bytes.len() < expected {
         let have = bytes.len();
         if have == bytes.capacity() {
-            let more = have.min(expected - have);
-            bytes.try_reserve_exact(more).map_err(|_| too_large(&path))?;
+            bytes.try_reserve_exact(have.min(expected - have)).map_err(|_| too_large(needed))?;
         }
         let room = (bytes.capacity() - have).min(expected - have) as u64;
-        let got = std::io::Read::read_to_end(&mut std::io::Read::take(&mut voxels, room), &mut bytes)
-            .map_err(|source| read_error(&path, source))?;
-        if got == 0 {
-            return Err(short(&path, expected as u64, have as u64));
+        match (&mut voxels).take(room).read_to_end(&mut bytes) {
+            Ok(0) => return Err(truncated(stored, have as u64)),
+            Ok(_) => {}
+            Err(error) => return Err(read_error(&path, header.offset + bytes.len() as u64, error)),
         }
     }
     // What follows must still be a sound stream: the checksum at its end covers the voxels.
     if available.is_none() {
-        std::io::copy(&mut voxels, &mut std::io::sink()).map_err(|source| read_error(&path, source))?;
+        io::copy(&mut voxels, &mut io::sink()).map_err(|e| read_error(&path, header.offset + stored, e))?;
     }
     Ok((header, bytes))
-}
-
-fn short(path: &Path, expected: u64, found: u64) -> VolumeError {
-    let reason = format!("its header promises {expected} bytes of voxels, the file holds {found}");
-    VolumeError::Format { path: path.to_path_buf(), reason }
-}
-
-/// Every stored value through `to`; the first voxel for which it gives nothing, otherwise.
-fn convert<T: Voxel>(
-    header: &Header,
-    bytes: &[u8],
-    to: impl Fn(Stored) -> Option<T> + Sync,
-) -> Result<Vec<T>, usize> {
-    macro_rules! decode {
-        ($type:ty, $integer:expr) => {{
-            let decode = |raw: &[u8]| {
-                let raw = raw.try_into().expect("chunks have the size of the type");
-                let value =
-                    if header.big_endian { <$type>::from_be_bytes(raw) } else { <$type>::from_le_bytes(raw) };
-                let integer: fn($type) -> Option<i128> = $integer;
-                to(Stored { value: value as f64, integer: integer(value) })
-            };
-            convert_all(bytes, size_of::<$type>(), decode)
-        }};
-    }
-    match header.info.data_type {
-        DataType::U8 => decode!(u8, |v| Some(v.into())),
-        DataType::I8 => decode!(i8, |v| Some(v.into())),
-        DataType::U16 => decode!(u16, |v| Some(v.into())),
-        DataType::I16 => decode!(i16, |v| Some(v.into())),
-        DataType::U32 => decode!(u32, |v| Some(v.into())),
-        DataType::I32 => decode!(i32, |v| Some(v.into())),
-        DataType::U64 => decode!(u64, |v| Some(v.into())),
-        DataType::I64 => decode!(i64, |v| Some(v.into())),
-        DataType::F32 => decode!(f32, |_| None),
-        DataType::F64 => decode!(f64, |_| None),
-    }
-}
-
-fn convert_all<T: Voxel>(
-    bytes: &[u8],
-    width: usize,
-    decode: impl Fn(&[u8]) -> Option<T> + Sync,
-) -> Result<Vec<T>, usize> {
-    let mut voxels = vec![T::default(); bytes.len() / width];
-    let failed = voxels
-        .par_chunks_mut(CHUNK)
-        .zip(bytes.par_chunks(CHUNK * width))
-        .enumerate()
-        .filter_map(|(chunk, (voxels, bytes))| {
-            for (i, (voxel, raw)) in voxels.iter_mut().zip(bytes.chunks_exact(width)).enumerate() {
-                match decode(raw) {
-                    Some(value) => *voxel = value,
-                    None => return Some(chunk * CHUNK + i),
-                }
-            }
-            None
-        })
-        .min();
-    match failed {
-        Some(at) => Err(at),
-        None => Ok(voxels),
-    }
 }
