@@ -21,7 +21,7 @@ pub(crate) const REFERENCE_FOV_MM: [f64; 3] = [280.0, 240.0, 198.0];
 /// assert_eq!(fine.spacing()?.to_array(), [1.0, 1.0, 1.5]);
 /// # Ok::<(), organseg_phantom::PhantomError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct PhantomConfig {
@@ -109,9 +109,9 @@ mod tests {
     #[test]
     fn what_is_no_size_no_field_or_no_noise_is_refused() {
         let config = PhantomConfig::default();
-        assert!(matches!(config.clone().with_size([4, 0, 4]).grid(), Err(PhantomError::Volume(_))));
+        assert!(matches!(config.with_size([4, 0, 4]).grid(), Err(PhantomError::Volume(_))));
         for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            let fov = config.clone().with_fov_mm([100.0, bad, 100.0]);
+            let fov = config.with_fov_mm([100.0, bad, 100.0]);
             assert!(matches!(fov.grid(), Err(PhantomError::InvalidFieldOfView { .. })));
         }
         let noisy = config.with_noise_hu(-1.0);

@@ -51,7 +51,7 @@ pub fn write_dataset(
     images.create()?;
     labels.create()?;
     (0..cases).into_par_iter().try_for_each(|i| {
-        let phantom = generate(config, case_seed(seed, i as u64))?;
+        let phantom = generate(config, case_seed(seed, i))?;
         // Whole numbers from −1024 to 3071: 16 bits hold them exactly.
         write(&images.files[i], &phantom.image.map(|hu| hu as i16))?;
         write(&labels.files[i], &phantom.labels)?;

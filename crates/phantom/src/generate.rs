@@ -23,7 +23,7 @@ pub struct Phantom {
 /// The phantom of `seed`: the same bytes for the same configuration and seed, whatever the number of
 /// threads. Another size shows the same anatomy at another resolution.
 ///
-/// A phantom of the default size takes about a tenth of a second on two cores; the time grows with the
+/// A phantom of the default size takes about 0.2 seconds on two cores; the time grows with the
 /// number of voxels.
 ///
 /// # Errors

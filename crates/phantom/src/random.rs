@@ -15,8 +15,8 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 /// assert_ne!(case_seed(1, 1), case_seed(2, 0));
 /// ```
 #[must_use]
-pub fn case_seed(seed: u64, index: u64) -> u64 {
-    hash(hash(seed, 0x6f72_6761_6e73_6567), index)
+pub fn case_seed(seed: u64, index: usize) -> u64 {
+    hash(hash(seed, 0x6f72_6761_6e73_6567), index as u64)
 }
 
 /// 64 well mixed bits of a seed and a counter.

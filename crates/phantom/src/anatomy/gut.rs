@@ -12,7 +12,11 @@ pub(super) fn draw(draft: &mut Draft, pancreas: &Pancreas) {
     draw_mesenteric_vessels(draft);
     draw_colon(draft);
     for _ in 0..11 {
-        draw_loop(draft);
+        draw_loop(draft, [-72.0, 2.0, -100.0], [58.0, 58.0, -26.0]);
+    }
+    // Jejunum under the stomach, on the left.
+    for _ in 0..4 {
+        draw_loop(draft, [-84.0, 6.0, -34.0], [-22.0, 48.0, 22.0]);
     }
     draw_stomach(draft, pancreas);
     draw_duodenum(draft, pancreas);
@@ -97,10 +101,8 @@ fn draw_colon(draft: &mut Draft) {
     draft.layers.push(colon);
 }
 
-/// A loop of small bowel that wanders through the lower abdomen.
-fn draw_loop(draft: &mut Draft) {
-    let low = [-72.0, 2.0, -100.0];
-    let high = [58.0, 58.0, -26.0];
+/// A loop of small bowel that wanders between `low` and `high`.
+fn draw_loop(draft: &mut Draft, low: Vector, high: Vector) {
     let radius = draft.sampler.between(8.0, 13.0);
     let mut at = [0, 1, 2].map(|k| draft.sampler.between(low[k], high[k]));
     let mut heading = draft.sampler.between(0.0, std::f32::consts::TAU);
@@ -200,8 +202,8 @@ fn draw_loops_beside(draft: &mut Draft, pancreas: &Pancreas) {
     // Below, below in front, and above: how far along, and which way it leaves.
     let places: [(f32, f32, Vector, Vector, f32); 3] = [
         (0.56, 0.78, [0.0, 0.2, -1.0], [14.0, 6.0, -24.0], 1.0),
-        (0.74, 0.97, [0.0, 0.75, -0.65], [-8.0, 16.0, -22.0], 0.8),
-        (0.58, 0.8, [0.0, 0.35, 1.0], [12.0, 12.0, 14.0], 0.45),
+        (0.74, 0.97, [0.0, 0.75, -0.65], [-8.0, 16.0, -22.0], 0.9),
+        (0.58, 0.8, [0.0, 0.35, 1.0], [12.0, 12.0, 14.0], 0.7),
     ];
     for (from, to, side, leaves, probability) in places {
         if !draft.sampler.chance(probability) {

@@ -23,19 +23,19 @@ pub(super) struct Pancreas {
 impl Pancreas {
     pub(super) fn new(sampler: &mut Sampler) -> Self {
         let head_radius = sampler.between(11.0, 14.0);
-        let size = sampler.around(1.0, 0.08);
+        let size = sampler.around(1.05, 0.06);
         let drift = sampler.near([0.0; 3], 4.0);
         // How steeply it climbs to the spleen differs most between people.
         let climb = sampler.between(0.6, 1.35);
         let nodes = [
-            ([17.0, 3.0, -36.0], 0.6 * head_radius),
+            ([17.0, 3.0, -36.0], 0.66 * head_radius),
             ([24.0, 9.0, -26.0], 0.9 * head_radius),
             ([26.0, 14.0, -15.0], head_radius),
             ([17.0, 22.0, -5.0], sampler.between(8.0, 9.5)),
-            ([4.0, 26.0, 1.0], sampler.between(6.2, 7.2)),
-            ([-17.0, 22.0, 1.0 + 7.0 * climb], sampler.between(7.0, 9.0)),
-            ([-40.0, 7.0, 1.0 + 14.0 * climb], sampler.between(6.8, 8.6)),
-            ([-60.0, -12.0, 1.0 + 24.0 * climb], sampler.between(6.5, 8.2)),
+            ([4.0, 26.0, 1.0], sampler.between(6.8, 7.8)),
+            ([-17.0, 22.0, 1.0 + 7.0 * climb], sampler.between(8.0, 9.0)),
+            ([-40.0, 7.0, 1.0 + 14.0 * climb], sampler.between(7.8, 9.0)),
+            ([-60.0, -12.0, 1.0 + 24.0 * climb], sampler.between(7.0, 8.8)),
         ];
         let nodes = nodes.map(|(point, radius)| {
             let moved = add(scale(point, size), drift);
@@ -84,7 +84,7 @@ impl Pancreas {
     pub(super) fn draw(&self, draft: &mut Draft) {
         let filling = draft.solid(self.hu, 22.0, 4.5);
         // Fat all around but for a third of the surface, where bowel, vein or stomach touch it.
-        let rim = draft.rim(2.6, 0.15);
+        let rim = draft.rim(2.4, -0.05);
         let layer = Layer::new(Organ::Pancreas, tube(&self.curve), filling)
             .with_lobules(&mut draft.sampler, LOBULE_DEPTH_MM, LOBULE_SIZE_MM)
             .with_rim(rim);

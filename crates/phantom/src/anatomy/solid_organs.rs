@@ -62,9 +62,11 @@ fn draw_liver(draft: &mut Draft) {
 fn draw_spleen(draft: &mut Draft, pancreas: &Pancreas) {
     let size = draft.sampler.around(1.0, 0.1);
     let tail = pancreas.tail().point;
-    let center = draft.sampler.near(add(tail, [-24.0 * size, -10.0, 18.0]), 4.0);
+    // Wherever the tail ends, the spleen stays clear of the abdominal wall.
+    let [x, y, z] = add(tail, [-17.0, -13.0, 20.0]);
+    let center = draft.sampler.near([x.max(-71.0), y.max(-20.0), z.max(34.0)], 4.0);
     let roll = draft.sampler.around(0.25, 0.2);
-    let spleen = Primitive::leaning(center, scale([17.0, 34.0, 38.0], size), 0.2, roll);
+    let spleen = Primitive::leaning(center, scale([18.0, 35.0, 40.0], size), 0.2, roll);
     let hu = draft.sampler.between(47.0, 56.0) + 22.0 * draft.contrast;
     let filling = draft.solid(hu, 10.0, 6.0);
     draft.add_rimmed(Organ::Spleen, vec![spleen], filling, 2.5);
@@ -80,7 +82,8 @@ fn draw_kidney(draft: &mut Draft, side: f32) {
     let kidney = Primitive::leaning(center, scale([22.0, 18.5, 40.0], size), lean, roll);
     let hu = draft.sampler.between(34.0, 42.0) + 95.0 * draft.contrast;
     let filling = draft.solid(hu, 16.0, 7.0);
-    draft.add_rimmed(organ, vec![kidney], filling, 5.0);
+    let rim = draft.rim(4.0, -0.1);
+    draft.layers.push(Layer::new(organ, vec![kidney], filling).with_rim(rim));
     let inwards = add(center, [side * -9.0, 3.0, 0.0]);
     let sinus = Primitive::leaning(inwards, scale([11.0, 7.0, 20.0], size), lean, roll);
     let filling = draft.solid(-25.0, 110.0, 7.0);

@@ -60,7 +60,7 @@ impl Torso {
             muscle: Tissue::new(sampler, muscle_hu, 18.0, 6.0),
             visceral_fat: Tissue::new(sampler, fat_hu, 26.0, 7.0),
             unevenness: Texture::new(sampler.bits(), 40.0),
-            swelling_phase: sampler.between(0.0, 6.28),
+            swelling_phase: sampler.between(0.0, std::f32::consts::TAU),
         }
     }
 

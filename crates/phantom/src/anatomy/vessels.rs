@@ -24,7 +24,8 @@ pub(super) fn draw_great_vessels(draft: &mut Draft) {
             Node::new(point, radius * draft.sampler.around(1.0, 0.06))
         });
         let filling = draft.solid(hu, 6.0, 6.0);
-        draft.add_rimmed(organ, tube(&smooth(&nodes)), filling, 2.0);
+        let rim = draft.rim(1.8, -0.25);
+        draft.layers.push(Layer::new(organ, tube(&smooth(&nodes)), filling).with_rim(rim));
     }
 }
 
