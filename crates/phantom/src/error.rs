@@ -1,24 +1,34 @@
-//! What can go wrong in making phantoms.
+//! What can go wrong with a phantom.
 
 use std::path::PathBuf;
 
+use organseg_volume::VolumeError;
 use thiserror::Error;
 
-/// What can go wrong in making phantoms.
+/// What can go wrong with a phantom.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "the messages name the fields")]
 pub enum PhantomError {
-    /// A configuration that describes no phantom.
-    #[error("phantom configuration: {field} is {found}, expected {expected}")]
-    Config { field: &'static str, found: String, expected: &'static str },
-    /// A folder that holds a dataset already.
-    #[error("{path}: there is a dataset already; choose another folder", path = path.display())]
+    /// A field of view with an axis that is zero, negative or not finite.
+    #[error("field of view {fov_mm:?} mm is not valid, expected three positive finite numbers")]
+    InvalidFieldOfView { fov_mm: [f64; 3] },
+    /// A noise level that is negative or not finite.
+    #[error("noise of {noise_hu} HU is not valid, expected a finite number, at least 0")]
+    InvalidNoise { noise_hu: f64 },
+    /// A dataset without cases.
+    #[error("a dataset of 0 cases was asked for, expected at least 1")]
+    NoCases,
+    /// A folder that already is a dataset.
+    #[error("{path} exists, expected a folder that is no dataset yet", path = path.display())]
     DatasetExists { path: PathBuf },
-    /// The operating system refused to write.
+    /// A file that would be taken for a case of the dataset to be written.
+    #[error("{path} is in the way, expected no files but those about to be written", path = path.display())]
+    FileInTheWay { path: PathBuf },
+    /// The operating system refused to read or write.
     #[error("{path}: {source}", path = path.display())]
     Io { path: PathBuf, source: std::io::Error },
-    /// An image could not be made or written.
+    /// A size that is none, or an image that could not be written.
     #[error(transparent)]
-    Volume(#[from] organseg_volume::VolumeError),
+    Volume(#[from] VolumeError),
 }

@@ -1,24 +1,37 @@
 //! Synthetic abdominal CT with a tortuous pancreas and its neighbours, decided by a seed.
 //!
-//! For tests, examples and first steps: a scan in Hounsfield units and its true mask, made in a fraction
-//! of a second, without anybody's data. [`generate`] makes one, [`write_dataset`] a folder of them in
-//! nnU-Net's layout.
+//! For tests, examples and demonstrations that need scans and masks without a download. A phantom is an
+//! abdomen in Hounsfield units: skin, fat, muscle, bone, the large organs, stomach and bowel with gas and
+//! mixed contents, vessels, noise as CT has it; and a thin bent pancreas among loops and veins as bright
+//! as itself. After decimation by 4 it is one or two voxels thick, so that a look at the whole scan finds
+//! roughly where it is and a second look at full resolution is needed for its outline.
 //!
-//! The pancreas is a thin bent tube whose intensity overlaps that of bowel, stomach wall and muscle
-//! beside it. At a quarter of the resolution it is one or two voxels thick; at full resolution a thin and
-//! patchy rim of fat tells it apart.
+//! ```
+//! use organseg_phantom::{PhantomConfig, generate};
+//! let phantom = generate(&PhantomConfig::default().with_size([56, 48, 36]), 7)?;
+//! assert_eq!(phantom.image.size(), [56, 48, 36]);
+//! assert!(phantom.labels.voxels().contains(&1));
+//! # Ok::<(), organseg_phantom::PhantomError>(())
+//! ```
+//!
+//! It looks like an abdomen but is none: nothing learned here says anything about patients.
 
 mod anatomy;
 mod config;
+mod curve;
 mod dataset;
 mod error;
-mod noise;
+mod generate;
+mod layer;
 mod organ;
+mod random;
 mod render;
 mod shape;
+mod vector;
 
 pub use config::PhantomConfig;
-pub use dataset::{case_seed, write_dataset};
+pub use dataset::write_dataset;
 pub use error::PhantomError;
+pub use generate::{PANCREAS_LABEL, Phantom, generate};
 pub use organ::Organ;
-pub use render::{PANCREAS, Phantom, generate};
+pub use random::case_seed;

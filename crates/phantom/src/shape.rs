@@ -1,113 +1,116 @@
-//! Shapes in millimetres, as signed distances: negative inside, and about right near the surface.
+//! Solids by their signed distance: negative inside, in millimetres.
 
-/// A point or direction in RAS millimetres.
-pub(crate) type Point = [f64; 3];
+use crate::curve::Node;
+use crate::vector::{Vector, add, dot, length, scale, subtract, turned};
 
-/// A solid.
-#[derive(Clone, Debug)]
-pub(crate) enum Shape {
-    /// An ellipse drawn along z from end to end: radii along x and y.
-    Column { center: [f64; 2], radii: [f64; 2] },
-    /// An ellipsoid, turned about z by an angle in radians.
-    Ellipsoid { center: Point, radii: Point, angle: f64 },
-    /// Balls along a polyline, their radii linear between its points.
-    Tube { points: Vec<Point>, radii: Vec<f64> },
+/// A solid that organs are put together from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Primitive {
+    /// Ellipsoid with `radii` along its three `axes`, unit vectors at right angles.
+    Ellipsoid { center: Vector, axes: [Vector; 3], radii: Vector },
+    /// Upright cylinder, elliptic: `radii` across, half as high as `half_height` on either side.
+    Cylinder { center: Vector, axes: [Vector; 2], radii: [f32; 2], half_height: f32 },
+    /// Cone with round ends.
+    Cone { from: Node, to: Node },
 }
 
-impl Shape {
-    /// Distance of `p` from the surface in millimetres, negative inside.
-    pub(crate) fn distance(&self, p: Point) -> f64 {
+impl Primitive {
+    /// Ellipsoid with its axes along the body's.
+    pub(crate) fn ellipsoid(center: Vector, radii: Vector) -> Self {
+        Self::Ellipsoid { center, axes: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], radii }
+    }
+
+    /// Ellipsoid turned about z by `roll`, after its long axis z was leant towards x by `lean`; radians.
+    pub(crate) fn leaning(center: Vector, radii: Vector, lean: f32, roll: f32) -> Self {
+        let (sin, cos) = lean.sin_cos();
+        let axes = [[cos, 0.0, -sin], [0.0, 1.0, 0.0], [sin, 0.0, cos]].map(|axis| turned(axis, roll));
+        Self::Ellipsoid { center, axes, radii }
+    }
+
+    /// Elliptic cylinder from z − `half_height` to z + `half_height`.
+    pub(crate) fn cylinder(center: Vector, radii: [f32; 2], half_height: f32) -> Self {
+        Self::Cylinder { center, axes: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], radii, half_height }
+    }
+
+    /// The solid turned about the z axis by `radians`, then moved.
+    pub(crate) fn placed(self, radians: f32, shift: Vector) -> Self {
+        let place = |point: Vector| add(turned(point, radians), shift);
+        let node = |node: Node| Node { point: place(node.point), ..node };
         match self {
-            Self::Column { center, radii } => {
-                ellipse_distance([p[0] - center[0], p[1] - center[1], 0.0], [radii[0], radii[1], 1.0])
+            Self::Ellipsoid { center, axes, radii } => {
+                Self::Ellipsoid { center: place(center), axes: axes.map(|a| turned(a, radians)), radii }
             }
-            Self::Ellipsoid { center, radii, angle } => {
-                let (s, c) = angle.sin_cos();
-                let d = [0, 1, 2].map(|a| p[a] - center[a]);
-                ellipse_distance([c * d[0] + s * d[1], c * d[1] - s * d[0], d[2]], *radii)
+            Self::Cylinder { center, axes, radii, half_height } => {
+                let axes = axes.map(|a| turned(a, radians));
+                Self::Cylinder { center: place(center), axes, radii, half_height }
             }
-            Self::Tube { points, radii } => (0..points.len() - 1)
-                .map(|i| capsule_distance(p, [points[i], points[i + 1]], [radii[i], radii[i + 1]]))
-                .fold(f64::INFINITY, f64::min),
+            Self::Cone { from, to } => Self::Cone { from: node(from), to: node(to) },
         }
     }
 
-    /// Lowest and highest corner of a box around the shape; infinite along z for a column.
-    pub(crate) fn bounds(&self) -> [Point; 2] {
+    /// Signed distance of `point`: exact for cones, to first order near the surface for the others.
+    pub(crate) fn distance(&self, point: Vector) -> f32 {
         match self {
-            Self::Column { center, radii } => [
-                [center[0] - radii[0], center[1] - radii[1], f64::NEG_INFINITY],
-                [center[0] + radii[0], center[1] + radii[1], f64::INFINITY],
-            ],
-            Self::Ellipsoid { center, radii, .. } => {
-                let widest = radii[0].max(radii[1]);
-                let reach = [widest, widest, radii[2]];
-                [[0, 1, 2].map(|a| center[a] - reach[a]), [0, 1, 2].map(|a| center[a] + reach[a])]
+            Self::Ellipsoid { center, axes, radii } => {
+                let p = subtract(point, *center);
+                to_ellipse(&[0, 1, 2].map(|a| dot(p, axes[a])), radii)
             }
-            Self::Tube { points, radii } => {
-                let mut bounds = [[f64::INFINITY; 3], [f64::NEG_INFINITY; 3]];
-                for (point, radius) in points.iter().zip(radii) {
-                    for a in 0..3 {
-                        bounds[0][a] = bounds[0][a].min(point[a] - radius);
-                        bounds[1][a] = bounds[1][a].max(point[a] + radius);
-                    }
-                }
-                bounds
+            Self::Cylinder { center, axes, radii, half_height } => {
+                let p = subtract(point, *center);
+                let across = to_ellipse(&[dot(p, axes[0]), dot(p, axes[1])], radii);
+                across.max(p[2].abs() - half_height)
+            }
+            Self::Cone { from, to } => {
+                let (p, axis) = (subtract(point, from.point), subtract(to.point, from.point));
+                let t = (dot(p, axis) / dot(axis, axis).max(f32::MIN_POSITIVE)).clamp(0.0, 1.0);
+                length(subtract(p, scale(axis, t))) - (from.radius + t * (to.radius - from.radius))
             }
         }
     }
 
-    /// The shape with its surface moved outwards by `by` millimetres.
-    pub(crate) fn grown(&self, by: f64) -> Self {
-        match self.clone() {
-            Self::Column { center, radii } => Self::Column { center, radii: radii.map(|r| r + by) },
-            Self::Ellipsoid { center, radii, angle } => {
-                Self::Ellipsoid { center, radii: radii.map(|r| r + by), angle }
+    /// Corners of a box, along the axes, that holds the solid.
+    pub(crate) fn bounds(&self) -> [Vector; 2] {
+        match self {
+            Self::Ellipsoid { center, axes, radii } => {
+                let reach = [0, 1, 2].map(|k| length([0, 1, 2].map(|a| axes[a][k] * radii[a])));
+                [subtract(*center, reach), add(*center, reach)]
             }
-            Self::Tube { points, radii } => {
-                Self::Tube { points, radii: radii.iter().map(|r| (r + by).max(0.1)).collect() }
+            Self::Cylinder { center, radii, half_height, .. } => {
+                let across = radii[0].max(radii[1]);
+                let reach = [across, across, *half_height];
+                [subtract(*center, reach), add(*center, reach)]
+            }
+            Self::Cone { from, to } => {
+                let low = [0, 1, 2].map(|k| (from.point[k] - from.radius).min(to.point[k] - to.radius));
+                let high = [0, 1, 2].map(|k| (from.point[k] + from.radius).max(to.point[k] + to.radius));
+                [low, high]
             }
         }
     }
 }
 
-/// First-order distance to an ellipsoid: k (k − 1) / |∇k|, k the length of d in units of the radii.
-fn ellipse_distance(d: Point, radii: Point) -> f64 {
-    let length = |v: [f64; 3]| v.iter().map(|x| x * x).sum::<f64>().sqrt();
-    let k = length([0, 1, 2].map(|a| d[a] / radii[a]));
-    let slope = length([0, 1, 2].map(|a| d[a] / (radii[a] * radii[a])));
-    if slope > 0.0 { k * (k - 1.0) / slope } else { -radii.iter().fold(f64::INFINITY, |m, r| m.min(*r)) }
+/// Distance to an ellipse or ellipsoid, to first order near its surface: (|p/r| − 1)·|p/r| / |p/r²|.
+pub(crate) fn to_ellipse<const N: usize>(p: &[f32; N], radii: &[f32; N]) -> f32 {
+    let (mut first, mut second) = (0.0f32, 0.0f32);
+    for (v, r) in p.iter().zip(radii) {
+        let q = v / r;
+        first += q * q;
+        second += (q / r) * (q / r);
+    }
+    if second == 0.0 {
+        return -radii.iter().copied().fold(f32::INFINITY, f32::min);
+    }
+    let first = first.sqrt();
+    (first - 1.0) * first / second.sqrt()
 }
 
-fn capsule_distance(p: Point, [a, b]: [Point; 2], [ra, rb]: [f64; 2]) -> f64 {
-    let dot = |u: Point, v: Point| (0..3).map(|i| u[i] * v[i]).sum::<f64>();
-    let along = [0, 1, 2].map(|i| b[i] - a[i]);
-    let from_a = [0, 1, 2].map(|i| p[i] - a[i]);
-    let t = (dot(from_a, along) / dot(along, along).max(1e-12)).clamp(0.0, 1.0);
-    let off = [0, 1, 2].map(|i| from_a[i] - t * along[i]);
-    dot(off, off).sqrt() - (ra + t * (rb - ra))
-}
-
-/// `steps` points on a smooth curve through `knots` (Catmull–Rom), and the radii between `radii`.
-pub(crate) fn smooth_curve(knots: &[Point], radii: &[f64], steps: usize) -> (Vec<Point>, Vec<f64>) {
-    let last = knots.len() - 1;
-    let at = |i: isize| knots[i.clamp(0, last as isize) as usize];
-    (0..steps)
-        .map(|s| {
-            let place = s as f64 / (steps - 1) as f64 * last as f64;
-            let i = (place.floor() as usize).min(last - 1);
-            let t = place - i as f64;
-            let k = [-1, 0, 1, 2].map(|o| at(i as isize + o));
-            let point = [0, 1, 2].map(|a| {
-                let [p, q, r, s] = k.map(|v| v[a]);
-                let slope = r - p;
-                let bend = 2.0 * p - 5.0 * q + 4.0 * r - s;
-                let twist = 3.0 * (q - r) + s - p;
-                q + 0.5 * t * (slope + t * (bend + t * twist))
-            });
-            (point, radii[i] + t * (radii[i + 1] - radii[i]))
-        })
-        .unzip()
+/// Distance to the union of two solids whose seam is rounded over `width` millimetres.
+pub(crate) fn smooth_union(a: f32, b: f32, width: f32) -> f32 {
+    if width <= 0.0 {
+        return a.min(b);
+    }
+    let h = (width - (a - b).abs()).max(0.0) / width;
+    a.min(b) - h * h * width / 4.0
 }
 
 #[cfg(test)]
@@ -115,21 +118,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distances_of_a_ball_are_exact_for_each_shape_that_can_be_one() {
-        let ball = Shape::Ellipsoid { center: [1.0, 2.0, 3.0], radii: [5.0; 3], angle: 0.3 };
-        let bead = Shape::Tube { points: vec![[1.0, 2.0, 3.0]; 2], radii: vec![5.0; 2] };
-        for shape in [ball, bead] {
-            assert!((shape.distance([1.0, 2.0, 11.0]) - 3.0).abs() < 1e-9);
-            assert!((shape.distance([1.0, 5.0, 3.0]) + 2.0).abs() < 1e-9);
-            assert!((shape.grown(2.0).distance([1.0, 2.0, 11.0]) - 1.0).abs() < 1e-9);
+    fn distances_are_zero_on_the_surface_and_negative_inside() {
+        let ellipsoid = Primitive::ellipsoid([1.0, 2.0, 3.0], [10.0, 20.0, 30.0]);
+        assert!(ellipsoid.distance([11.0, 2.0, 3.0]).abs() < 1e-5);
+        assert!((ellipsoid.distance([1.0, 24.0, 3.0]) - 2.2).abs() < 0.3);
+        assert_eq!(ellipsoid.distance([1.0, 2.0, 3.0]), -10.0);
+        let cone = Primitive::Cone { from: Node::new([0.0; 3], 2.0), to: Node::new([10.0, 0.0, 0.0], 4.0) };
+        assert!((cone.distance([5.0, 7.0, 0.0]) - 4.0).abs() < 1e-6);
+        assert!((cone.distance([17.0, 0.0, 0.0]) - 3.0).abs() < 1e-6);
+        let cylinder = Primitive::cylinder([0.0; 3], [5.0, 5.0], 10.0);
+        assert!((cylinder.distance([0.0, 0.0, 12.0]) - 2.0).abs() < 1e-6);
+        assert!((cylinder.distance([8.0, 0.0, 0.0]) - 3.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn bounds_hold_the_solid_however_it_is_turned() {
+        let solids = [
+            Primitive::leaning([1.0, 2.0, 3.0], [10.0, 20.0, 30.0], 0.4, 0.7),
+            Primitive::cylinder([0.0; 3], [5.0, 9.0], 10.0),
+            Primitive::Cone { from: Node::new([0.0; 3], 2.0), to: Node::new([10.0, 5.0, 0.0], 4.0) },
+        ];
+        for solid in solids.map(|s| s.placed(0.5, [3.0, -4.0, 5.0])) {
+            let [low, high] = solid.bounds();
+            for i in 0..64_000usize {
+                let p = [i % 40, i / 40 % 40, i / 1600].map(|v| v as f32 * 2.0 - 40.0);
+                if solid.distance(p) <= 0.0 {
+                    assert!((0..3).all(|k| low[k] <= p[k] && p[k] <= high[k]), "{p:?} of {solid:?}");
+                }
+            }
         }
     }
 
     #[test]
-    fn a_curve_passes_through_its_knots() {
-        let knots = [[0.0; 3], [1.0, 2.0, 0.0], [3.0, 1.0, 1.0]];
-        let (points, radii) = smooth_curve(&knots, &[1.0, 2.0, 3.0], 9);
-        assert_eq!((points[0], points[4], points[8]), (knots[0], knots[1], knots[2]));
-        assert_eq!((radii[2], radii[6]), (1.5, 2.5));
+    fn a_rounded_union_adds_nothing_far_from_the_seam() {
+        assert_eq!(smooth_union(1.0, 20.0, 10.0), 1.0);
+        assert_eq!(smooth_union(f32::INFINITY, 2.0, 10.0), 2.0);
+        assert_eq!(smooth_union(3.0, 3.0, 8.0), 1.0);
     }
 }
