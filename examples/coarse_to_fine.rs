@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use organseg::phantom::{PhantomConfig, write_dataset};
 use organseg::pipeline::{
-    CaseResult, Device, ModelConfig, ResultSummary, Segmenter, Stages, TrainRequest, evaluate_case,
-    fit_to_dataset, train,
+    CaseResult, Device, MAX_PATCH_VOXELS, ModelConfig, ResultSummary, Segmenter, Stages, TrainRequest,
+    evaluate_case, plan, train,
 };
 use organseg::train::{AugmentConfig, Dataset, Split, Splits};
 use organseg::volume::write;
@@ -105,10 +105,10 @@ fn configure(dataset: &Dataset, split: &Split, arguments: &Arguments) -> Result<
     let mut config = ModelConfig::default();
     if arguments.data.is_none() {
         config.coarse.network.channels = vec![16, 32, 64];
-        config.coarse.train.epochs = 60;
+        config.coarse.train.epochs = 40;
         config.coarse.train.learning_rate = 4e-3;
         config.fine.network.channels = vec![8, 16, 32];
-        config.fine.train.epochs = 16;
+        config.fine.train.epochs = 14;
         config.fine.train.learning_rate = 6e-3;
         // The organs of a phantom are where they are: mirrored ones never come.
         let still = AugmentConfig::default().with_mirror_axes([false; 3]).with_spatial_probability(0.0);
@@ -124,8 +124,7 @@ fn configure(dataset: &Dataset, split: &Split, arguments: &Arguments) -> Result<
             stage.train.epochs = arguments.epochs;
         }
     }
-    fit_to_dataset(&mut config, dataset, split, 1 << 20)?;
-    Ok(config)
+    Ok(plan(&config, None, dataset, split, MAX_PATCH_VOXELS)?)
 }
 
 /// Segments the cases, writes their masks and a picture, and returns their figures.

@@ -111,7 +111,9 @@ fn prepare_folder(request: &TrainRequest<'_>) -> Result<(), PipelineError> {
     }
     let model = folder.join("model.toml");
     if model.exists() {
-        if ModelConfig::load(folder)? != *request.config {
+        let made = ModelConfig::load(folder)?;
+        // Another version may go on with a model; everything else must be the same.
+        if (ModelConfig { software: request.config.software.clone(), ..made }) != *request.config {
             return Err(PipelineError::Resume {
                 path: model,
                 reason: "it describes another model than the one asked for".into(),
@@ -174,7 +176,7 @@ fn train_stage(
     Ok(last)
 }
 
-fn find<'a>(dataset: &'a Dataset, name: &str) -> Result<&'a Case, PipelineError> {
+pub(crate) fn find<'a>(dataset: &'a Dataset, name: &str) -> Result<&'a Case, PipelineError> {
     Ok(dataset.case(name)?)
 }
 
@@ -229,74 +231,8 @@ fn mean_dice(
     Ok(sums.into_iter().map(|(label, sum)| (label, sum / cases.len() as f64)).collect())
 }
 
-/// Patch and network settings that fit a dataset, where a person has set none.
-///
-/// - Intensities: the window −100‥240 HU for CT, z-scores for anything else.
-/// - The single stage, and a stage whose largest view exceeds `max_patch_voxels`, is trained on patches:
-///   the median size of the training images, rounded up to what the network halves without padding, and
-///   shrunk along its longest axes until it fits.
-///
-/// # Errors
-/// What reading a header or a mask meets.
-pub fn fit_to_dataset(
-    config: &mut ModelConfig,
-    dataset: &Dataset,
-    split: &Split,
-    max_patch_voxels: usize,
-) -> Result<(), PipelineError> {
-    config.labels = dataset.labels.clone();
-    config.preprocessing = organseg_train::Preprocessing::for_modality(&dataset.modality);
-    let mut sizes: [Vec<usize>; 3] = Default::default();
-    for name in &split.train {
-        let case = find(dataset, name)?;
-        let grid = organseg_volume::probe(&case.image)?.grid;
-        let size = config.preprocessing.prepared_grid(&grid)?.size();
-        for (all, n) in sizes.iter_mut().zip(size) {
-            all.push(n);
-        }
-    }
-    let median = sizes.map(|mut all| {
-        all.sort_unstable();
-        all.get(all.len() / 2).copied().unwrap_or(1)
-    });
-    let single = config.single.network.size_multiple();
-    config.single.patch_size = Some(patch_within(median, single, max_patch_voxels));
-    let low = [0, 1, 2].map(|a| median[a].div_ceil(config.decimation[a]));
-    if low.iter().product::<usize>() > max_patch_voxels {
-        let multiple = config.coarse.network.size_multiple();
-        config.coarse.patch_size = Some(patch_within(low, multiple, max_patch_voxels));
-    }
-    Ok(())
-}
-
-/// `size` rounded up to `multiple`, then shrunk along the longest axis until it has no more than
-/// `max_voxels`.
-fn patch_within(size: [usize; 3], multiple: usize, max_voxels: usize) -> [usize; 3] {
-    let mut patch = size.map(|n| n.next_multiple_of(multiple));
-    while patch.iter().product::<usize>() > max_voxels {
-        let longest = (0..3).max_by_key(|&a| (patch[a], a)).expect("there are three axes");
-        if patch[longest] <= multiple {
-            break;
-        }
-        patch[longest] -= multiple;
-    }
-    patch
-}
-
 /// The box of the true mask, for the fine stage's upper bound.
 #[must_use]
 pub fn oracle_box(labels: &LabelVolume, margin_voxels: usize) -> Option<BoundingBox> {
     BoundingBox::of_mask(labels)?.grow([margin_voxels; 3]).clamp_to(labels.size())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patches_are_multiples_and_fit() {
-        assert_eq!(patch_within([35, 50, 36], 8, 1 << 20), [40, 56, 40]);
-        let patch = patch_within([512, 512, 240], 8, 1 << 20);
-        assert!(patch.iter().all(|n| n % 8 == 0) && patch.iter().product::<usize>() <= 1 << 20, "{patch:?}");
-    }
 }
