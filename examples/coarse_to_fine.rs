@@ -2,6 +2,7 @@
 //!
 //! Without arguments on phantoms made on the spot, in a few minutes; `--data DATASET` for real scans.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use organseg::pipeline::{
     evaluate_case, plan, train,
 };
 use organseg::train::{AugmentConfig, Dataset, Split, Splits};
-use organseg::volume::write;
+use organseg::volume::{write, write_atomically};
 use organseg_examples::Montage;
 
 /// Finds an organ at low resolution, looks again at full resolution, and scores both.
@@ -71,7 +72,8 @@ fn main() -> Result<()> {
 
     let results = test(&dataset, &split.val, &model, out)?;
     let summary = ResultSummary::of(&results).context("there are no cases to test on")?;
-    std::fs::write(out.join("results.json"), serde_json::to_string_pretty(&summary)?)?;
+    let json = serde_json::to_string_pretty(&summary)?;
+    write_atomically(&out.join("results.json"), |file| file.write_all(json.as_bytes()))?;
     println!("\n{}", summary.to_text());
     println!("masks    {}", out.join("masks").display());
     println!("figures  {}", out.join("results.json").display());
@@ -105,15 +107,17 @@ fn configure(dataset: &Dataset, split: &Split, arguments: &Arguments) -> Result<
     let mut config = ModelConfig::default();
     if arguments.data.is_none() {
         config.coarse.network.channels = vec![16, 32, 64];
-        config.coarse.train.epochs = 40;
+        config.coarse.train.epochs = 30;
         config.coarse.train.learning_rate = 4e-3;
         config.fine.network.channels = vec![8, 16, 32];
-        config.fine.train.epochs = 14;
-        config.fine.train.learning_rate = 6e-3;
+        config.fine.train.epochs = 24;
+        config.fine.train.batch = 1;
+        config.fine.train.learning_rate = 4e-3;
         // The organs of a phantom are where they are: mirrored ones never come.
         let still = AugmentConfig::default().with_mirror_axes([false; 3]).with_spatial_probability(0.0);
         for stage in [&mut config.coarse, &mut config.fine] {
             stage.train.augment = still.clone();
+            stage.train.loss.cross_entropy = 1.0;
             stage.train.validate_every = 0;
             stage.train.checkpoint_every = 0;
         }

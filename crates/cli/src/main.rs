@@ -1,2 +1,42 @@
-//! The `organseg` command.
-fn main() {}
+//! The `organseg` command: train, segment, evaluate and check from the shell.
+//!
+//! Exit code 0 on success, 2 on wrong usage, 1 on failure with one line that says what and why.
+
+mod arguments;
+mod commands;
+mod failure;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(threads) = arguments.threads {
+        // The first and only time that the pool is built.
+        if let Err(error) = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
+            eprintln!("error: {threads} threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    let done = match &arguments.command {
+        Command::Phantom(options) => commands::phantom::run(options),
+        Command::Info(options) => commands::info::run(options),
+        Command::Convert(options) => commands::convert::run(options),
+        Command::Resample(options) => commands::resample::run(options),
+        Command::Check(options) => commands::check::run(options),
+        Command::Train(options) => commands::train::run(options),
+        Command::Segment(options) => commands::segment::run(options),
+        Command::Evaluate(options) => commands::evaluate::run(options),
+        Command::CrossValidate(options) => commands::cross_validate::run(options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", failure::one_line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}

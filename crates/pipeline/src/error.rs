@@ -29,7 +29,10 @@ pub enum PipelineError {
     /// A training case in which no organ is labelled, where the fine stage needs one.
     #[error("{path}: no voxel is labelled, expected the organ", path = path.display())]
     EmptyLabel { path: PathBuf },
-    /// A mask and the scan it should belong to disagree.
+    /// A scan on which every network would answer NaN.
+    #[error("{voxels} voxels of the scan are NaN or infinite, expected finite numbers")]
+    NotFinite { voxels: usize },
+    /// What went wrong, with the case it went wrong in.
     #[error("case {case}: {source}")]
     Case { case: String, source: Box<PipelineError> },
     /// The operating system refused to read or write.

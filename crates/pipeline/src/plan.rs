@@ -1,10 +1,11 @@
 //! Settings that fit a dataset, where a person has set none.
 //!
 //! - Labels are the dataset's. Intensities: the window −100‥240 HU for CT, z-scores for anything else.
-//! - The single stage, and a coarse stage whose view exceeds `max_patch_voxels`, is trained on patches: the
-//!   median size of the training images, rounded up to what the network halves without padding, and
-//!   shrunk along its longest axes until it fits.
-//! - The fine stage sees whole crops, as long as the largest is not above that limit.
+//! - The single stage is trained on patches: the median size of the training images, rounded up to what
+//!   the network halves without padding, and shrunk along its longest axes until it has no more than
+//!   `max_patch_voxels`.
+//! - The coarse stage sees the whole decimated scan, or patches found in the same way if the median scan
+//!   is above that limit; the fine stage whole crops, or patches if any crop is above it.
 
 use std::path::Path;
 

@@ -79,8 +79,13 @@ impl Segmenter {
     /// Segments `scan`; the masks have exactly its size and affine.
     ///
     /// # Errors
-    /// [`PipelineError::Volume`] for a scan that cannot be preprocessed, such as one with NaN voxels.
+    /// [`PipelineError::NotFinite`] for a scan with voxels that are NaN or infinite,
+    /// [`PipelineError::Train`] for one that cannot be resampled to the model's spacing.
     pub fn segment(&self, scan: &Volume<f32>) -> Result<Segmentation, PipelineError> {
+        let voxels = scan.voxels().iter().filter(|v| !v.is_finite()).count();
+        if voxels > 0 {
+            return Err(PipelineError::NotFinite { voxels });
+        }
         let prepared = self.config.preprocessing.prepare(scan)?;
         let back = |mask: &LabelVolume| self.config.preprocessing.restore_labels(mask, scan.grid());
         match &self.networks {

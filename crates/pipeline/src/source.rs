@@ -73,7 +73,8 @@ impl SampleSource for CaseSource {
                 patch.sample(&image, &labels, &mut rng)?
             }
         };
-        self.augment.apply(&mut sample, &mut rng);
+        let spacing_mm = case.image.grid().spacing().to_array();
+        self.augment.apply_with_spacing(&mut sample, spacing_mm, &mut rng);
         Ok(sample)
     }
 

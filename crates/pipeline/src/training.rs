@@ -104,10 +104,9 @@ fn prepare_folder(request: &TrainRequest<'_>) -> Result<(), PipelineError> {
     };
     std::fs::create_dir_all(folder).map_err(io(folder))?;
     let taken = |name: &&str| weights_path(folder, name).exists() || checkpoint_path(folder, name).exists();
-    if !request.resume {
-        if let Some(name) = request.stages.names().iter().find(|name| taken(name)) {
-            return Err(PipelineError::ModelExists { path: weights_path(folder, name) });
-        }
+    let mut names = request.stages.names().iter();
+    if let Some(name) = names.find(|name| !request.resume && taken(name)) {
+        return Err(PipelineError::ModelExists { path: weights_path(folder, name) });
     }
     let model = folder.join("model.toml");
     if model.exists() {

@@ -54,7 +54,7 @@ pub enum TrainError {
     #[error("{image} and its label {label} do not lie on one grid",
         image = image.display(), label = label.display())]
     #[expect(missing_docs, reason = "the message names the fields")]
-    ImageLabelMismatch { image: PathBuf, label: PathBuf, source: VolumeError },
+    ImageLabelMismatch { image: PathBuf, label: PathBuf, source: Box<VolumeError> },
     /// An image with NaN or infinite voxels, on which a network would learn nothing but NaN.
     #[error("{path}: {voxels} voxels are NaN or infinite, expected finite numbers", path = path.display())]
     #[expect(missing_docs, reason = "the message names the fields")]

@@ -25,7 +25,7 @@ const END_DIVISOR: f64 = 1e4;
 /// assert!((poly.factor(50, 100) - 0.5f64.powf(0.9)).abs() < 1e-12);
 /// assert!((Schedule::OneCycle.factor(0, 100) - 1.0 / 25.0).abs() < 1e-12);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Schedule {
@@ -37,13 +37,8 @@ pub enum Schedule {
         power: f64,
     },
     /// Up for 30 % of the steps, then down to nearly nothing.
+    #[default]
     OneCycle,
-}
-
-impl Default for Schedule {
-    fn default() -> Self {
-        Self::OneCycle
-    }
 }
 
 impl Schedule {

@@ -42,6 +42,7 @@ impl Unet3d {
     /// # Errors
     /// [`UnetError::Config`] for a configuration without a network; [`UnetError::Candle`] for a tensor
     /// that is missing or misshapen.
+    #[expect(clippy::needless_pass_by_value, reason = "candle's modules take their builder by value")]
     pub fn new(config: &UnetConfig, vb: VarBuilder) -> std::result::Result<Self, UnetError> {
         config.check()?;
         let channels = &config.channels;

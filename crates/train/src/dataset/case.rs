@@ -44,7 +44,7 @@ impl Case {
         image.grid().check_same(label.grid()).map_err(|source| TrainError::ImageLabelMismatch {
             image: self.image.clone(),
             label: label_path.to_path_buf(),
-            source,
+            source: Box::new(source),
         })?;
         let voxels = image.voxels().iter().filter(|v| !v.is_finite()).count();
         if voxels > 0 {

@@ -9,8 +9,7 @@
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// Added to ζ of the prediction, in voxels: a slice without any probability has its centre at the
-/// corner instead of at 0 / 0.
+/// Added to ζ, in voxels: a slice without any mass has its centre at the corner instead of at 0 / 0.
 const EPSILON_MASS: f64 = 1e-5;
 
 /// Added under the root of the length, in voxels²: keeps its slope finite where both centres agree.

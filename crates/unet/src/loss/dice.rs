@@ -4,7 +4,8 @@
 //!
 //! from Zhao et al., MICCAI 2019. Each quotient is at most one half, so the loss is 0 for a perfect
 //! answer and 1 for a perfectly wrong one. The sums run over all voxels of the batch, which keeps the
-//! loss informative when one patch of the batch has no organ in it.
+//! loss informative when one patch of the batch has no organ in it. (Crops of different sizes cannot share
+//! a batch; each then has a loss of its own.)
 
 use candle_core::{Result, Tensor};
 

@@ -1,0 +1,122 @@
+//! `organseg evaluate`
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use organseg::metrics::{CaseReport, EvaluationReport, LabelMetrics, evaluate, labels_present};
+use organseg::volume::{Label, LabelVolume, read_labels};
+use rayon::prelude::*;
+
+use super::files::{image_name, images_in};
+use super::output::{print, write_text};
+
+/// Score masks against references of the same names.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Folder of true masks.
+    #[arg(long, value_name = "DIR")]
+    reference: PathBuf,
+    /// Folder of masks to score.
+    #[arg(long, value_name = "DIR")]
+    prediction: PathBuf,
+    /// Write every figure as JSON.
+    #[arg(long, value_name = "metrics.json")]
+    out: Option<PathBuf>,
+    /// Write every case as a line of CSV.
+    #[arg(long, value_name = "metrics.csv")]
+    csv: Option<PathBuf>,
+    /// Distance up to which surfaces count as the same.
+    #[arg(long, value_name = "T", default_value_t = 2.0)]
+    tolerance_mm: f64,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let pairs = pairs(&options.reference, &options.prediction)?;
+    let scored: Vec<CaseReport> = pairs
+        .par_iter()
+        .map(|pair| {
+            let (prediction, reference) = pair.read()?;
+            let labels = labels_present(&[&prediction, &reference]);
+            let labels = pair.score(&prediction, &reference, &labels, options.tolerance_mm)?;
+            Ok(CaseReport { case: pair.name.clone(), labels })
+        })
+        .collect::<Result<_>>()?;
+    let report = EvaluationReport::new(complete(&pairs, scored, options.tolerance_mm)?);
+    if let Some(path) = &options.out {
+        write_text(path, &report.to_json()?)?;
+    }
+    if let Some(path) = &options.csv {
+        write_text(path, &report.to_csv())?;
+    }
+    print(&if options.json { report.to_json()? } else { report.to_text() })
+}
+
+/// A mask and its reference.
+struct Pair {
+    name: String,
+    reference: PathBuf,
+    prediction: PathBuf,
+}
+
+impl Pair {
+    fn read(&self) -> Result<(LabelVolume, LabelVolume)> {
+        Ok((read_labels(&self.prediction)?, read_labels(&self.reference)?))
+    }
+
+    fn score(
+        &self,
+        prediction: &LabelVolume,
+        reference: &LabelVolume,
+        labels: &[Label],
+        tolerance_mm: f64,
+    ) -> Result<BTreeMap<Label, LabelMetrics>> {
+        evaluate(prediction, reference, labels, tolerance_mm)
+            .with_context(|| format!("{} and {}", self.prediction.display(), self.reference.display()))
+    }
+}
+
+/// Every reference with its prediction; a reference without one is an error, for leaving it out would
+/// flatter the mean.
+fn pairs(reference: &Path, prediction: &Path) -> Result<Vec<Pair>> {
+    let by_name = |folder: &Path| -> Result<BTreeMap<String, PathBuf>> {
+        Ok(images_in(folder)?.into_iter().filter_map(|path| Some((image_name(&path)?, path))).collect())
+    };
+    let (references, mut predictions) = (by_name(reference)?, by_name(prediction)?);
+    let missing: Vec<_> = references.keys().filter(|name| !predictions.contains_key(*name)).collect();
+    if let Some(first) = missing.first() {
+        bail!(
+            "{}: {} of {} references have no prediction, the first is {first}",
+            prediction.display(),
+            missing.len(),
+            references.len()
+        );
+    }
+    let pair = |(name, reference)| {
+        let prediction = predictions.remove(&name).expect("none is missing");
+        Pair { name, reference, prediction }
+    };
+    let pairs = references.into_iter().map(pair).collect();
+    if let Some(name) = predictions.keys().next() {
+        eprintln!("warning: {} predictions have no reference, the first is {name}", predictions.len());
+    }
+    Ok(pairs)
+}
+
+/// The reports with every label that any case has: a case without it counts as agreeing on nothing.
+fn complete(pairs: &[Pair], mut reports: Vec<CaseReport>, tolerance_mm: f64) -> Result<Vec<CaseReport>> {
+    let all: BTreeSet<Label> = reports.iter().flat_map(|report| report.labels.keys().copied()).collect();
+    for (pair, report) in pairs.iter().zip(&mut reports) {
+        let missing: Vec<Label> =
+            all.iter().copied().filter(|label| !report.labels.contains_key(label)).collect();
+        if !missing.is_empty() {
+            let (prediction, reference) = pair.read()?;
+            report.labels.extend(pair.score(&prediction, &reference, &missing, tolerance_mm)?);
+        }
+    }
+    Ok(reports)
+}

@@ -1,0 +1,15 @@
+//! One file a command, and what several of them need.
+
+pub(crate) mod check;
+pub(crate) mod convert;
+pub(crate) mod cross_validate;
+pub(crate) mod device;
+pub(crate) mod evaluate;
+pub(crate) mod files;
+pub(crate) mod info;
+pub(crate) mod output;
+pub(crate) mod phantom;
+pub(crate) mod resample;
+pub(crate) mod segment;
+pub(crate) mod train;
+pub(crate) mod typed;

@@ -1,0 +1,58 @@
+//! `organseg resample`
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use organseg::volume::{
+    Grid, Interpolation, Spacing, Volume, Voxel, grid_with_size, grid_with_spacing, probe, resample, write,
+};
+
+use super::typed::{ForAnyType, with_stored_type};
+use crate::arguments::{size, spacing};
+
+/// Put an image on another grid.
+#[derive(Args)]
+#[command(group(clap::ArgGroup::new("target").required(true)))]
+pub(crate) struct Options {
+    /// Image to read.
+    input: PathBuf,
+    /// Image to write.
+    output: PathBuf,
+    /// Spacing in millimetres; the region stays.
+    #[arg(long, value_name = "X,Y,Z", value_parser = spacing, group = "target")]
+    spacing: Option<[f64; 3]>,
+    /// Size in voxels; the region stays.
+    #[arg(long, value_name = "X,Y,Z", value_parser = size, group = "target")]
+    size: Option<[usize; 3]>,
+    /// Size, spacing and place of another image; the input's smallest value where it does not reach.
+    #[arg(long, value_name = "IMAGE", group = "target")]
+    like: Option<PathBuf>,
+    /// nearest (for labels), linear or cubic.
+    #[arg(long, default_value_t = Interpolation::Linear)]
+    interpolation: Interpolation,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    with_stored_type(&options.input, &Resampler(options))
+}
+
+struct Resampler<'a>(&'a Options);
+
+impl ForAnyType for Resampler<'_> {
+    fn run<T: Voxel>(&self, image: &Volume<T>) -> Result<()> {
+        let options = self.0;
+        let grid: Grid = if let Some(spacing) = options.spacing {
+            grid_with_spacing(image.grid(), Spacing::new(spacing)?)?
+        } else if let Some(size) = options.size {
+            grid_with_size(image.grid(), size)?
+        } else {
+            let like = options.like.as_ref().expect("one of the three is required");
+            probe(like)?.grid
+        };
+        let smallest =
+            image.voxels().iter().copied().reduce(|a, b| if b.to_f64() < a.to_f64() { b } else { a });
+        let fill = smallest.expect("an image has voxels");
+        Ok(write(&options.output, &resample(image, &grid, options.interpolation, fill))?)
+    }
+}

@@ -1,0 +1,133 @@
+//! `organseg segment`
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use organseg::pipeline::{Segmentation, SegmentationReport, Segmenter};
+use organseg::volume::{read_image, write};
+use serde::Serialize;
+
+use super::device::device;
+use super::files::{image_name, images_in};
+use super::output::{make_folder, print, print_json, write_text};
+
+/// Segment scans with a trained model; masks lie on the scans' own grids.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Model folder.
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Scans, or folders of them.
+    #[arg(required = true)]
+    input: Vec<PathBuf>,
+    /// Mask to write, or, for several scans, the folder for them.
+    #[arg(long, value_name = "FILE_OR_DIR")]
+    out: PathBuf,
+    /// cpu or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Write boxes, volumes and warnings of each scan to this file.
+    #[arg(long, value_name = "FILE.json")]
+    report: Option<PathBuf>,
+    /// Print the same as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A line of the report.
+#[derive(Serialize)]
+struct Line {
+    input: PathBuf,
+    output: PathBuf,
+    warnings: Vec<String>,
+    #[serde(flatten)]
+    report: SegmentationReport,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let device = device(&options.device)?;
+    let jobs = jobs(&options.input, &options.out)?;
+    let model = Segmenter::load(&options.model, &device)?;
+    let mut lines = Vec::new();
+    for (input, output) in jobs {
+        let Segmentation { mask, report, .. } = segment(&model, &input)?;
+        write(&output, &mask)?;
+        let warnings = report.warnings();
+        for warning in &warnings {
+            eprintln!("warning: {}: {warning}", input.display());
+        }
+        if !options.json {
+            let found: Vec<_> = report
+                .labels
+                .values()
+                .map(|found| format!("{} {:.1} ml", found.name, found.volume_ml))
+                .collect();
+            print(&format!("{}: {}", output.display(), found.join(", ")))?;
+        }
+        lines.push(Line { input, output, warnings, report });
+    }
+    if let Some(path) = &options.report {
+        write_text(path, &serde_json::to_string_pretty(&lines)?)?;
+    }
+    if options.json { print_json(&lines) } else { Ok(()) }
+}
+
+fn segment(model: &Segmenter, input: &Path) -> Result<Segmentation> {
+    let scan = read_image(input)?;
+    model.segment(&scan).with_context(|| format!("{}: cannot segment", input.display()))
+}
+
+/// Which mask goes where; folders for them are made. Two scans never share a mask, and no scan is
+/// written over.
+fn jobs(inputs: &[PathBuf], out: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let mut scans = Vec::new();
+    for input in inputs {
+        if input.is_dir() {
+            scans.extend(images_in(input)?);
+        } else {
+            scans.push(input.clone());
+        }
+    }
+    if image_name(out).is_some() && !out.is_dir() {
+        ensure!(
+            scans.len() == 1,
+            "--out {}: one file for {} scans, expected a folder",
+            out.display(),
+            scans.len()
+        );
+        if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            make_folder(folder)?;
+        }
+        let scan = scans.remove(0);
+        ensure!(!same_file(&scan, out), "--out {}: is the scan itself", out.display());
+        return Ok(vec![(scan, out.to_path_buf())]);
+    }
+    make_folder(out)?;
+    let mut taken: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
+    for scan in scans {
+        let name = image_name(&scan).with_context(|| {
+            format!("{}: not an image by its name, expected .nii.gz, .nii or .hdr", scan.display())
+        })?;
+        // nnU-Net's images end in the channel's number, its masks do not.
+        let mask = out.join(format!("{}.nii.gz", name.strip_suffix("_0000").unwrap_or(&name)));
+        ensure!(
+            !same_file(&scan, &mask),
+            "--out {}: the mask would replace the scan {}",
+            out.display(),
+            scan.display()
+        );
+        if let Some(other) = taken.insert(mask.clone(), scan.clone()) {
+            bail!("{} and {} would both be written to {}", other.display(), scan.display(), mask.display());
+        }
+    }
+    Ok(taken.into_iter().map(|(mask, scan)| (scan, mask)).collect())
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
+}
