@@ -1,1 +1,1 @@
-//! Shared by the benches.
+//! Benchmarks of organseg. `cargo bench` runs them; docs/BENCHMARKS.md says what they gave.
