@@ -1,5 +1,7 @@
 //! The same seed gives the same bytes, with one thread and with two.
 
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test may panic")]
+
 use std::path::Path;
 
 use organseg::phantom::{PhantomConfig, write_dataset};
