@@ -17,9 +17,15 @@ use crate::{BoundingBox, RoiError};
 /// assert_eq!(cut.grid().voxel_to_world([0.0; 3]), [2.0, 0.0, 0.0]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Panics
+/// If the box has more voxels than memory can hold; clamp a box that comes from elsewhere.
 #[must_use]
 pub fn crop<T: Voxel>(volume: &Volume<T>, place: &BoundingBox, fill: T) -> Volume<T> {
-    let grid = volume.grid().cropped(place.min(), place.size()).expect("a box holds at least one voxel");
+    let grid = volume
+        .grid()
+        .cropped(place.min(), place.size())
+        .expect("a box holds voxels, and no more than can be counted");
     let mut cut = Volume::filled(grid, fill);
     if let Some(shared) = place.clamp_to(volume.size()) {
         for_each_row(&shared, |row| {
@@ -31,7 +37,20 @@ pub fn crop<T: Voxel>(volume: &Volume<T>, place: &BoundingBox, fill: T) -> Volum
     cut
 }
 
-/// Puts `patch` into the box `place` of `target`; what lies beyond `target` is dropped.
+/// Puts `patch` into the box `place` of `target`; what lies beyond `target` is dropped. Where the patch's
+/// grid says it lies in the world is not looked at.
+///
+/// ```
+/// use organseg_roi::{BoundingBox, crop, paste};
+/// use organseg_volume::{Grid, Spacing, Volume};
+/// let grid = Grid::with_spacing([3, 1, 1], Spacing::isotropic(2.0)?)?;
+/// let mut volume = Volume::from_vec(grid, vec![1, 2, 3])?;
+/// let place = BoundingBox::new([1, 0, 0], [4, 1, 1])?;
+/// let patch = crop(&volume, &place, 9).map(|v| 10 * v);
+/// paste(&mut volume, &patch, &place)?;
+/// assert_eq!(volume.voxels(), [1, 20, 30]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 /// [`RoiError::PatchSize`] if the patch does not fill the box.
@@ -81,7 +100,32 @@ mod tests {
         let mut volume = Volume::filled(grid, 0u8);
         let place = BoundingBox::new([0; 3], [2, 3, 3]).unwrap();
         let patch = volume.clone();
-        assert!(paste(&mut volume, &patch, &place).is_err());
+        let error = paste(&mut volume, &patch, &place).unwrap_err();
+        assert_eq!(error.to_string(), "a patch of size [3, 3, 3] does not fill a box of size [2, 3, 3]");
+    }
+
+    #[test]
+    fn a_box_beside_the_volume_cuts_out_fill_and_changes_nothing_when_pasted() {
+        let grid = Grid::with_spacing([3, 3, 3], Spacing::isotropic(1.0).unwrap()).unwrap();
+        let mut volume = Volume::from_fn(grid, |[x, y, z]| (x + y + z) as f32);
+        let before = volume.clone();
+        let beside = BoundingBox::new([3, -2, 1], [5, 2, 2]).unwrap();
+        let cut = crop(&volume, &beside, -7.0);
+        assert!(cut.voxels().iter().all(|&v| v == -7.0));
+        assert_eq!(cut.grid().voxel_to_world([0.0; 3]), [3.0, -2.0, 1.0]);
+        paste(&mut volume, &cut, &beside).unwrap();
+        assert_eq!(volume, before);
+    }
+
+    #[test]
+    fn pasting_changes_only_the_box() {
+        let grid = Grid::with_spacing([4, 4, 4], Spacing::isotropic(1.0).unwrap()).unwrap();
+        let mut volume = Volume::filled(grid, 1u8);
+        let place = BoundingBox::new([-1, 1, 2], [2, 3, 9]).unwrap();
+        let patch = crop(&volume, &place, 0).map(|_| 5u8);
+        paste(&mut volume, &patch, &place).unwrap();
+        let expected = Volume::from_fn(grid, |v| if place.contains(v.map(|i| i as i64)) { 5 } else { 1 });
+        assert_eq!(volume, expected);
     }
 
     proptest! {

@@ -10,8 +10,11 @@ pub enum RoiError {
     /// A box without volume.
     #[error("a box from {min:?} to {max:?} is empty, expected min < max along each axis")]
     EmptyBox { min: [i64; 3], max: [i64; 3] },
+    /// A box that no scan can reach.
+    #[error("a box from {min:?} to {max:?} is out of reach, expected corners within ±{reach} voxels")]
+    BoxOutOfReach { min: [i64; 3], max: [i64; 3], reach: i64 },
     /// Normalised coordinates that are not finite or reach no voxel.
-    #[error("normalised corners {corners:?} are not valid, expected finite numbers, the lower first")]
+    #[error("normalised corners {corners:?} are not a box, expected finite numbers, the lower corner first")]
     InvalidNormalized { corners: [[f64; 3]; 2] },
     /// A patch that does not fill its box.
     #[error("a patch of size {found:?} does not fill a box of size {expected:?}")]
