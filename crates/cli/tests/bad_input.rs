@@ -1,0 +1,248 @@
+//! What a user can do wrong: one line that names the file and what is wrong, exit code 1, nothing
+//! half-written.
+
+mod support;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use organseg::unet::weights;
+use organseg::volume::{Grid, LabelVolume, Volume, write};
+use support::{change, copy_of_data, fail, names_in, organseg, plain_nifti, scan, text, world};
+use tempfile::TempDir;
+
+/// A folder of one file with `bytes`.
+fn file(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    (folder, path)
+}
+
+/// A sound image with the bytes from `at` on replaced.
+fn damaged(at: usize, bytes: &[u8]) -> (TempDir, PathBuf) {
+    let mut image = plain_nifti();
+    image[at..at + bytes.len()].copy_from_slice(bytes);
+    file("damaged.nii", &image)
+}
+
+/// Converting `path` fails with `words` and leaves nothing beside it.
+fn cannot_be_read(folder: &TempDir, path: &std::path::Path, words: &[&str]) {
+    let out = folder.path().join("out.nii.gz");
+    fail(&["convert", text(path), text(&out)], words);
+    assert_eq!(names_in(folder.path()).len(), 1, "nothing is written: {:?}", names_in(folder.path()));
+}
+
+#[test]
+fn a_truncated_gzip() {
+    let whole = std::fs::read(scan()).unwrap();
+    let (folder, path) = file("cut.nii.gz", &whole[..whole.len() / 2]);
+    cannot_be_read(&folder, &path, &["cut.nii.gz", "gzip"]);
+}
+
+#[test]
+fn a_header_that_promises_more_than_the_file_holds() {
+    let (folder, path) = damaged(42, &100i16.to_le_bytes());
+    cannot_be_read(&folder, &path, &["damaged.nii"]);
+}
+
+#[test]
+fn a_header_that_asks_for_more_memory_than_there_is() {
+    let mut image = plain_nifti();
+    for axis in 0..3 {
+        image[42 + 2 * axis..44 + 2 * axis].copy_from_slice(&i16::MAX.to_le_bytes());
+    }
+    // Compressed, so that the length of the file says nothing.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("huge.nii.gz");
+    let file = std::fs::File::create(&path).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+    gzip.write_all(&image).unwrap();
+    gzip.finish().unwrap();
+    cannot_be_read(&folder, &path, &["huge.nii.gz", "memory"]);
+}
+
+#[test]
+fn nan_in_the_affine() {
+    let (folder, path) = damaged(280, &f32::NAN.to_le_bytes());
+    cannot_be_read(&folder, &path, &["damaged.nii", "NaN"]);
+}
+
+#[test]
+fn a_singular_affine() {
+    let (folder, path) = damaged(280, &0f32.to_le_bytes());
+    cannot_be_read(&folder, &path, &["damaged.nii", "singular"]);
+}
+
+#[test]
+fn zero_and_negative_spacing() {
+    for spacing in [0f32, -1.5] {
+        let (folder, path) = damaged(80, &spacing.to_le_bytes());
+        cannot_be_read(&folder, &path, &["damaged.nii", "spacing", &format!("{spacing:?}")]);
+    }
+}
+
+#[test]
+fn four_dimensions_where_three_are_meant() {
+    let mut image = plain_nifti();
+    image[40..42].copy_from_slice(&4i16.to_le_bytes());
+    image[48..50].copy_from_slice(&2i16.to_le_bytes());
+    let (folder, path) = file("time.nii", &image);
+    cannot_be_read(&folder, &path, &["time.nii", "[6, 5, 4, 2]", "three dimensions"]);
+}
+
+/// Training on `data` fails with `words` and leaves no weights.
+fn cannot_be_trained_on(data: &std::path::Path, words: &[&str]) {
+    let model = tempfile::tempdir().unwrap();
+    let model = model.path().join("model");
+    let config = world().join("tiny.toml");
+    let arguments = ["train", "--data", text(data), "--model", text(&model), "--config", text(&config)];
+    fail(&[&arguments[..], &["--epochs", "1"]].concat(), words);
+    assert!(!model.join("coarse.safetensors").exists());
+}
+
+#[test]
+fn an_image_and_a_label_of_different_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = copy_of_data(folder.path());
+    for name in names_in(&data.join("labelsTr")) {
+        let path = data.join("labelsTr").join(name);
+        change::<u8>(&path, |v| LabelVolume::filled(v.grid().cropped([0; 3], [36, 32, 20]).unwrap(), 1));
+    }
+    cannot_be_trained_on(&data, &["labelsTr", "imagesTr", "[36, 32, 24]", "[36, 32, 20]"]);
+    fail(&["check", text(&data)], &["problems"]);
+}
+
+#[test]
+fn an_image_and_a_label_of_different_geometry() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = copy_of_data(folder.path());
+    for name in names_in(&data.join("labelsTr")) {
+        let path = data.join("labelsTr").join(name);
+        change::<u8>(&path, |v| {
+            let moved: Grid = v.grid().cropped([1, 0, 0], v.size()).unwrap();
+            v.with_grid(moved).unwrap()
+        });
+    }
+    cannot_be_trained_on(&data, &["labelsTr", "imagesTr", "mm"]);
+}
+
+#[test]
+fn a_label_that_the_dataset_does_not_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = copy_of_data(folder.path());
+    for name in names_in(&data.join("labelsTr")) {
+        change::<u8>(&data.join("labelsTr").join(name), |v| v.map(|label| 5 * label));
+    }
+    cannot_be_trained_on(&data, &["labelsTr", "label 5"]);
+}
+
+#[test]
+fn an_empty_dataset() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = copy_of_data(folder.path());
+    for part in ["imagesTr", "labelsTr"] {
+        std::fs::remove_dir_all(data.join(part)).unwrap();
+        std::fs::create_dir(data.join(part)).unwrap();
+    }
+    cannot_be_trained_on(&data, &["data", "empty"]);
+    cannot_be_trained_on(&folder.path().join("nowhere"), &["nowhere"]);
+}
+
+#[test]
+fn a_misspelt_field_and_a_fold_out_of_range() {
+    let (_folder, config) = file("settings.toml", b"[fine.train]\nepoch = 3\n");
+    let model = tempfile::tempdir().unwrap();
+    let data = world().join("data");
+    let train = ["train", "--data", text(&data), "--model", text(model.path())];
+    fail(&[&train[..], &["--config", text(&config)]].concat(), &["settings.toml", "epoch"]);
+    fail(&[&train[..], &["--fold", "7"]].concat(), &["7"]);
+    assert!(names_in(model.path()).is_empty());
+}
+
+/// A copy of the tiny model whose coarse weights `change` has been at.
+fn damaged_model(
+    change: impl FnOnce(&mut std::collections::HashMap<String, candle_core::Tensor>),
+) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["model.toml", "coarse.safetensors", "fine.safetensors"] {
+        std::fs::copy(world().join("model").join(name), folder.path().join(name)).unwrap();
+    }
+    let path = folder.path().join("coarse.safetensors");
+    let mut tensors = weights::load(&path, &candle_core::Device::Cpu).unwrap();
+    change(&mut tensors);
+    weights::save(&tensors, None, &path).unwrap();
+    folder
+}
+
+#[test]
+fn a_model_with_a_missing_or_a_misshapen_tensor() {
+    let out = tempfile::tempdir().unwrap();
+    let mask = out.path().join("mask.nii.gz");
+    let scan = scan();
+    let segment = |model: &TempDir, words: &[&str]| {
+        fail(&["segment", "--model", text(model.path()), text(&scan), "--out", text(&mask)], words);
+        assert!(names_in(out.path()).is_empty());
+    };
+    let missing = damaged_model(|tensors| drop(tensors.remove("head.bias")));
+    segment(&missing, &["coarse.safetensors", "head.bias", "missing"]);
+    let misshapen = damaged_model(|tensors| {
+        let long = candle_core::Tensor::zeros(9, candle_core::DType::F32, &candle_core::Device::Cpu).unwrap();
+        tensors.insert("head.bias".into(), long);
+    });
+    segment(&misshapen, &["coarse.safetensors", "head.bias", "[9]", "[2]"]);
+    std::fs::remove_file(missing.path().join("model.toml")).unwrap();
+    segment(&missing, &["model.toml"]);
+}
+
+#[test]
+fn a_scan_with_nan() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("holes.nii");
+    let grid = *organseg::volume::read_image(scan()).unwrap().grid();
+    let mut holes = Volume::filled(grid, 0f32);
+    holes[[3, 3, 3]] = f32::NAN;
+    write(&path, &holes).unwrap();
+    let (model, out) = (world().join("model"), folder.path().join("mask.nii"));
+    let arguments = ["segment", "--model", text(&model), text(&path), "--out", text(&out)];
+    fail(&arguments, &["holes.nii", "NaN"]);
+    assert_eq!(names_in(folder.path()), ["holes.nii"]);
+}
+
+#[test]
+fn an_output_folder_that_cannot_be_written() {
+    // A path below a file cannot be made, whoever asks.
+    let (_folder, occupied) = file("occupied", b"");
+    let (below, scan, model, data) =
+        (occupied.join("out"), scan(), world().join("model"), world().join("data"));
+    let segment = ["segment", "--model", text(&model), text(&scan), "--out", text(&below)];
+    fail(&segment, &["occupied"]);
+    let config = world().join("tiny.toml");
+    let train = ["train", "--data", text(&data), "--model", text(&below), "--config", text(&config)];
+    fail(&train, &["occupied"]);
+    fail(&["phantom", "--cases", "1", "--out", text(&below)], &["occupied"]);
+    let image = below.join("scan.nii.gz");
+    fail(&["convert", text(&scan), text(&image)], &["occupied"]);
+    let labels = data.join("labelsTr");
+    let scores = below.join("scores.json");
+    let evaluate = ["evaluate", "--reference", text(&labels), "--prediction", text(&labels), "--out"];
+    fail(&[&evaluate[..], &[text(&scores)]].concat(), &["occupied"]);
+}
+
+#[test]
+fn wrong_usage_has_a_code_of_its_own() {
+    for arguments in [
+        &["segment"][..],
+        &["resample", "a.nii", "b.nii"],
+        &["resample", "a.nii", "b.nii", "--size", "1,2"],
+        &["train", "--data", "x", "--model", "y", "--stages", "third"],
+        &["nonsense"],
+    ] {
+        assert_eq!(organseg(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    let (model, scan) = (world().join("model"), scan());
+    let segment = ["segment", "--model", text(&model), text(&scan), "--out", "x.nii", "--device", "cuda:0"];
+    if cfg!(not(feature = "cuda")) {
+        fail(&segment, &["cuda:0", "without"]);
+    }
+}

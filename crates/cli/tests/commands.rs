@@ -1,0 +1,138 @@
+//! Every command doing what it is for, on tiny phantoms.
+
+mod support;
+
+use organseg::volume::{Spacing, read};
+use serde_json::Value;
+use support::{names_in, organseg, scan, succeed, text, world};
+
+#[test]
+fn info_says_where_the_voxels_lie() {
+    let json: Value = serde_json::from_str(&succeed(&["info", "--json", text(&scan())])).unwrap();
+    assert_eq!(json["grid"]["size"], serde_json::json!([36, 32, 24]));
+    assert_eq!(json["orientation"], "RAS");
+    assert!(succeed(&["info", text(&scan())]).contains("36 × 32 × 24"));
+}
+
+#[test]
+fn converting_there_and_back_changes_no_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let chain = [scan(), at("a.nii"), at("b.hdr"), at("c.nii.gz")];
+    for pair in chain.windows(2) {
+        succeed(&["convert", text(&pair[0]), text(&pair[1])]);
+    }
+    assert_eq!(read::<i16>(&chain[0]).unwrap(), read::<i16>(&chain[3]).unwrap());
+}
+
+#[test]
+fn resampling_to_a_spacing_a_size_and_another_image() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (scan, fine, small, like) = (scan(), at("fine.nii"), at("small.nii"), at("like.nii"));
+    let cubic = ["--interpolation", "cubic"];
+    succeed(&[&["resample", text(&scan), text(&fine), "--spacing", "4,4,4"], &cubic[..]].concat());
+    assert_eq!(read::<i16>(&fine).unwrap().grid().spacing(), Spacing::isotropic(4.0).unwrap());
+    succeed(&["resample", text(&scan), text(&small), "--size", "9,8,7"]);
+    assert_eq!(read::<i16>(&small).unwrap().size(), [9, 8, 7]);
+    succeed(&["resample", text(&small), text(&like), "--like", text(&scan), "--interpolation", "nearest"]);
+    assert_eq!(read::<i16>(&like).unwrap().grid(), read::<i16>(&scan).unwrap().grid());
+}
+
+#[test]
+fn a_sound_dataset_passes_the_check() {
+    succeed(&["check", text(&world().join("data"))]);
+}
+
+#[test]
+fn masks_lie_on_the_scans_grids_and_the_report_says_what_was_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, report) = (folder.path().join("masks"), folder.path().join("report.json"));
+    let (model, images) = (world().join("model"), world().join("data/imagesTr"));
+    let segment = ["segment", "--model", text(&model), text(&images), "--out", text(&out)];
+    succeed(&[&segment[..], &["--report", text(&report)]].concat());
+    let names: Vec<_> = (0..5).map(|i| format!("phantom_00{i}.nii.gz")).collect();
+    assert_eq!(names_in(&out), names);
+    for name in &names {
+        let image = images.join(name.replace(".nii", "_0000.nii"));
+        assert_eq!(read::<u8>(out.join(name)).unwrap().grid(), read::<i16>(image).unwrap().grid());
+    }
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
+    assert_eq!(report.as_array().unwrap().len(), 5);
+    assert!(report[0]["labels"]["1"]["name"] == "pancreas", "{report}");
+
+    // Two scans of one name would share a mask.
+    let twice = [&segment[..3], &[text(&images), text(&images), "--out", text(&out)]].concat();
+    assert_eq!(organseg(&twice).status.code(), Some(1));
+}
+
+#[test]
+fn evaluation_writes_the_agreed_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let (labels, out) = (world().join("data/labelsTr"), folder.path().join("metrics.json"));
+    let evaluate = ["evaluate", "--reference", text(&labels), "--prediction", text(&labels)];
+    succeed(&[&evaluate[..], &["--out", text(&out)]].concat());
+    let json: Value = serde_json::from_str(&std::fs::read_to_string(out).unwrap()).unwrap();
+    let first = &json["cases"][0];
+    assert_eq!(first["case"], "phantom_000");
+    for key in ["dice", "jaccard", "recall", "precision", "surface_dice", "box_recall", "box_iou"] {
+        assert_eq!(first["labels"]["1"][key], 1.0, "{key}");
+    }
+    for key in ["hd_mm", "hd95_mm", "assd_mm"] {
+        assert_eq!(first["labels"]["1"][key], 0.0, "{key}");
+    }
+    assert!(first["labels"]["1"]["reference_voxels"].as_u64() > Some(0));
+    for key in ["mean", "std", "min", "max", "n", "n_skipped"] {
+        assert!(json["summary"]["1"]["dice"][key].is_number(), "{key}");
+    }
+}
+
+#[test]
+fn one_stage_is_trained_resumed_and_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, mask) = (folder.path().join("model"), folder.path().join("mask.nii.gz"));
+    let (data, config, scan) = (world().join("data"), world().join("tiny.toml"), scan());
+    let train = ["train", "--data", text(&data), "--model", text(&model), "--stages", "single"];
+    let train = [&train[..], &["--config", text(&config), "--epochs", "1", "--json"]].concat();
+    let summary: Value = serde_json::from_str(&succeed(&train)).unwrap();
+    assert!(summary["single"]["1"].is_number(), "{summary}");
+    assert_eq!(organseg(&train).status.code(), Some(1), "a model is not written over");
+    let weights = std::fs::read(model.join("single.safetensors")).unwrap();
+    succeed(&[&train[..], &["--resume"]].concat());
+    assert!(weights == std::fs::read(model.join("single.safetensors")).unwrap());
+    let expected =
+        ["checkpoint-single.safetensors", "history.jsonl", "model.toml", "single.safetensors", "splits.json"];
+    assert_eq!(names_in(&model), expected);
+    succeed(&["segment", "--model", text(&model), text(&scan), "--out", text(&mask)]);
+    assert_eq!(read::<u8>(mask).unwrap().size(), [36, 32, 24]);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_files_with_one_thread_and_two() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, config, scan) = (world().join("data"), world().join("tiny.toml"), scan());
+    let files = |threads: &str| -> Vec<Vec<u8>> {
+        let model = folder.path().join(threads);
+        let mask = folder.path().join(format!("{threads}.nii.gz"));
+        let train = ["train", "--data", text(&data), "--model", text(&model), "--config", text(&config)];
+        succeed(&[&train[..], &["--epochs", "1", "--seed", "7", "--threads", threads]].concat());
+        let segment = ["segment", "--model", text(&model), text(&scan), "--out", text(&mask)];
+        succeed(&[&segment[..], &["--threads", threads]].concat());
+        [model.join("coarse.safetensors"), model.join("fine.safetensors"), mask]
+            .map(|path| std::fs::read(path).unwrap())
+            .to_vec()
+    };
+    assert!(files("1") == files("2"));
+}
+
+#[test]
+fn cross_validation_prints_the_three_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, config) = (world().join("data"), world().join("tiny.toml"));
+    let run = ["cross-validate", "--data", text(&data), "--out", text(folder.path()), "--folds", "2"];
+    let printed = succeed(&[&run[..], &["--epochs", "1", "--config", text(&config)]].concat());
+    for table in ["Table 1", "Table 2", "Table 3", "box 2 recall"] {
+        assert!(printed.contains(table), "{printed}");
+    }
+    assert_eq!(names_in(folder.path()), ["fold_0", "fold_1", "results.json"]);
+}
