@@ -188,11 +188,7 @@ fn load_network(path: &Path, network: &UnetConfig, device: &Device) -> Result<Un
 /// that is not a face of the scan: the organ may go on beyond it.
 fn touches_inner_face(mask: &LabelVolume, place: &BoundingBox) -> bool {
     let components = connected_components(mask, Connectivity::TwentySix);
-    let sizes = components.sizes();
-    let Some(largest) = (0..sizes.len()).max_by_key(|&i| (sizes[i], std::cmp::Reverse(i))) else {
-        return false;
-    };
-    let id = largest as u32 + 1;
+    let Some(id) = components.largest() else { return false };
     let Some(organ) = BoundingBox::of_voxels(components.labels(), |label| label == id) else { return false };
     let size = mask.size();
     (0..3).any(|a| {
