@@ -1,6 +1,8 @@
 //! What a user can do wrong: one line that names the file and what is wrong, exit code 1, nothing
 //! half-written.
 
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test may panic")]
+
 mod support;
 
 use std::io::Write;

@@ -1,5 +1,7 @@
 //! Every operation and its gradients against PyTorch; `golden/make_golden.py` made the numbers.
 
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test may panic")]
+
 use std::collections::HashMap;
 
 use candle_core::{Device, Result, Tensor, Var};

@@ -1,5 +1,7 @@
 //! The gradient of every operation against central differences, in f64.
 
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test may panic")]
+
 use candle_core::{Device, Result, Tensor, Var};
 use organseg_conv3d::{
     Activation, Conv3dParams, conv_transpose3d, conv3d, instance_norm, max_pool3d, upsample_nearest3d,

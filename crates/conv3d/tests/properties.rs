@@ -1,5 +1,7 @@
 //! Every operation against its plain loops over random shapes; threads, memory layouts and wrong shapes.
 
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test may panic")]
+
 use candle_core::{DType, Device, Tensor, Var};
 use organseg_conv3d::reference::{self, Array5};
 use organseg_conv3d::{

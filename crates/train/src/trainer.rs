@@ -354,6 +354,8 @@ impl Means {
 /// A bar on a terminal, a line an epoch elsewhere.
 struct Progress {
     bar: ProgressBar,
+    /// Mean DSC over the labels when the validation cases were last looked at.
+    dice: std::cell::Cell<Option<f64>>,
 }
 
 impl Progress {
@@ -364,11 +366,12 @@ impl Progress {
         bar.set_style(style);
         bar.set_prefix(stage.to_string());
         bar.enable_steady_tick(Duration::from_millis(500));
-        Self { bar }
+        Self { bar, dice: std::cell::Cell::new(None) }
     }
 
     fn step(&self, means: &Means) {
-        self.bar.set_message(format!("loss {:.4}", means.sums.total / means.steps as f64));
+        let dice = self.dice.get().map_or(String::new(), |dice| format!("  DSC {dice:.3}"));
+        self.bar.set_message(format!("loss {:.4}{dice}", means.sums.total / means.steps as f64));
         self.bar.inc(1);
     }
 
@@ -381,6 +384,7 @@ impl Progress {
             record.seconds
         );
         if let Some(dice) = &record.validation_dice {
+            self.dice.set(Some(dice.values().sum::<f64>() / dice.len() as f64));
             for (label, dice) in dice {
                 line.push_str(&format!("  DSC[{label}] {dice:.4}"));
             }
