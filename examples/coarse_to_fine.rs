@@ -42,6 +42,8 @@ const TRUTH: [u8; 3] = [60, 220, 60];
 const FOUND: [u8; 3] = [255, 70, 70];
 
 fn main() -> Result<()> {
+    // Tensors come and go: memory that is given back would be fresh pages each time.
+    organseg::conv3d::keep_freed_memory();
     let arguments = Arguments::parse();
     let started = Instant::now();
     let out = &arguments.out;

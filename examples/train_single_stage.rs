@@ -25,6 +25,8 @@ struct Arguments {
 }
 
 fn main() -> Result<()> {
+    // Tensors come and go: memory that is given back would be fresh pages each time.
+    organseg::conv3d::keep_freed_memory();
     let arguments = Arguments::parse();
     let (data, model) = (arguments.out.join("phantoms"), arguments.out.join("model"));
     ensure!(!model.exists(), "{} exists already; remove it or choose another --out", model.display());

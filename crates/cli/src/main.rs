@@ -13,6 +13,8 @@ use clap::Parser;
 use arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
+    // Tensors come and go: memory that is given back would be fresh pages each time.
+    organseg::conv3d::keep_freed_memory();
     let arguments = Arguments::parse();
     if let Some(threads) = arguments.threads {
         // The first and only time that the pool is built.

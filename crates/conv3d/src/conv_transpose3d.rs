@@ -55,7 +55,7 @@ struct Transposed {
 impl Transposed {
     /// The convolution that this is the adjoint of.
     fn params(&self) -> Conv3dParams {
-        Conv3dParams { stride: self.stride, padding: [0; 3] }
+        Conv3dParams { stride: self.stride, ..Conv3dParams::default() }
     }
 }
 

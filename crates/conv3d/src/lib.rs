@@ -16,7 +16,7 @@
 //! // The mean of each voxel and its neighbours along W.
 //! let image = Var::new(&[0f32, 3.0, 6.0, 0.0], &Device::Cpu)?;
 //! let weight = Tensor::full(1f32 / 3.0, (1, 1, 1, 1, 3), &Device::Cpu)?;
-//! let params = Conv3dParams { stride: [1; 3], padding: [0, 0, 1] };
+//! let params = Conv3dParams { padding: [0, 0, 1], ..Conv3dParams::default() };
 //! let smooth = conv3d(&image.reshape((1, 1, 1, 1, 4))?, &weight, None, &params)?;
 //! assert_eq!(smooth.flatten_all()?.to_vec1::<f32>()?, [1.0, 3.0, 3.0, 2.0]);
 //! let gradient = smooth.sum_all()?.backward()?;
@@ -25,19 +25,40 @@
 //! # Ok::<(), candle_core::Error>(())
 //! ```
 
+mod ahead;
+pub mod blocked;
+mod channel_sums;
+mod channels;
 mod conv3d;
 mod conv_transpose3d;
+mod convolution;
+mod direct;
 mod instance_norm;
 mod kernels;
+mod layout;
+mod line;
 mod max_pool3d;
+mod memory;
+mod moments;
 mod params;
+mod parts;
+mod pool_blocks;
+mod product;
 pub mod reference;
+mod simd;
+mod single;
+mod source;
 mod storage;
+#[cfg(test)]
+mod test_support;
 mod upsample;
+mod upsample_blocks;
+mod winograd;
 
 pub use conv_transpose3d::conv_transpose3d;
 pub use conv3d::conv3d;
 pub use instance_norm::{Activation, instance_norm};
 pub use max_pool3d::max_pool3d;
-pub use params::Conv3dParams;
+pub use memory::keep_freed_memory;
+pub use params::{Algorithm, Conv3dParams};
 pub use upsample::{upsample_nearest3d, upsample_trilinear3d};

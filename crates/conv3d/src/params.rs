@@ -2,6 +2,18 @@
 
 use candle_core::{Result, bail};
 
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Algorithm {
+    /// The faster of the two for each shape.
+    #[default]
+    Auto,
+    /// As the sums that it is: errors of a few 1e-7 of the result's rms.
+    Direct,
+    /// Winograd's minimal filtering where it can be done (3×3×3, stride 1, padding 1): several times faster, with errors of a few 1e-6. `f32` only.
+    Winograd,
+}
+
 /// Stride and zero padding of a 3D convolution along (D, H, W).
 ///
 /// ```
@@ -15,12 +27,14 @@ pub struct Conv3dParams {
     pub stride: [usize; 3],
     /// Zeros on both sides of each axis.
     pub padding: [usize; 3],
+    /// How it is computed, on the CPU.
+    pub algorithm: Algorithm,
 }
 
 impl Default for Conv3dParams {
     /// Stride 1, no padding.
     fn default() -> Self {
-        Self { stride: [1; 3], padding: [0; 3] }
+        Self { stride: [1; 3], padding: [0; 3], algorithm: Algorithm::Auto }
     }
 }
 
@@ -28,7 +42,7 @@ impl Conv3dParams {
     /// Stride 1 and the padding with which a kernel of odd size leaves the size as it is.
     #[must_use]
     pub fn same(kernel: [usize; 3]) -> Self {
-        Self { stride: [1; 3], padding: kernel.map(|k| k / 2) }
+        Self { padding: kernel.map(|k| k / 2), ..Self::default() }
     }
 }
 
@@ -43,6 +57,7 @@ pub(crate) struct ConvShape {
     pub(crate) output: [usize; 3],
     pub(crate) stride: [usize; 3],
     pub(crate) padding: [usize; 3],
+    pub(crate) algorithm: Algorithm,
 }
 
 impl ConvShape {
@@ -83,6 +98,7 @@ impl ConvShape {
             output,
             stride: params.stride,
             padding: params.padding,
+            algorithm: params.algorithm,
         })
     }
 

@@ -69,6 +69,60 @@ pub fn conv3d(x: &Array5, weight: &Array5, bias: Option<&[f64]>, params: &Conv3d
     y
 }
 
+/// The gradient of Σ y · gradient for the weight (C_out, C, kD, kH, kW) of y = conv3d(x, weight).
+#[must_use]
+pub fn conv3d_weight_gradient(
+    x: &Array5,
+    gradient: &Array5,
+    kernel: [usize; 3],
+    params: &Conv3dParams,
+) -> Array5 {
+    let dims = [gradient.dims[1], x.dims[1], kernel[0], kernel[1], kernel[2]];
+    let mut weight = Array5::filled(dims, 0.0);
+    Array5::for_each(dims, |index| {
+        let [o, c, tap @ ..] = index;
+        let mut sum = 0.0;
+        Array5::for_each(
+            [gradient.dims[0], 1, gradient.dims[2], gradient.dims[3], gradient.dims[4]],
+            |[n, _, place @ ..]| {
+                let from = [0, 1, 2]
+                    .map(|a| (place[a] * params.stride[a] + tap[a]) as isize - params.padding[a] as isize);
+                let g = gradient.values[gradient.at([n, o, place[0], place[1], place[2]])];
+                sum += g * x.padded(n, c, from);
+            },
+        );
+        let at = weight.at(index);
+        weight.values[at] = sum;
+    });
+    weight
+}
+
+/// The gradient of Σ y · gradient for the input, of `size` (D, H, W), of y = conv3d(x, weight).
+#[must_use]
+pub fn conv3d_input_gradient(
+    gradient: &Array5,
+    weight: &Array5,
+    size: [usize; 3],
+    params: &Conv3dParams,
+) -> Array5 {
+    let [outputs, inputs, kd, kh, kw] = weight.dims;
+    let mut x = Array5::filled([gradient.dims[0], inputs, size[0], size[1], size[2]], 0.0);
+    Array5::for_each(gradient.dims, |index| {
+        let [n, o, place @ ..] = index;
+        debug_assert!(o < outputs);
+        Array5::for_each([1, inputs, kd, kh, kw], |[_, c, tap @ ..]| {
+            let to =
+                [0, 1, 2].map(|a| (place[a] * params.stride[a] + tap[a]).wrapping_sub(params.padding[a]));
+            if (0..3).all(|a| to[a] < size[a]) {
+                let at = x.at([n, c, to[0], to[1], to[2]]);
+                let w = weight.values[weight.at([o, c, tap[0], tap[1], tap[2]])];
+                x.values[at] += w * gradient.values[gradient.at(index)];
+            }
+        });
+    });
+    x
+}
+
 /// See [`conv_transpose3d`](crate::conv_transpose3d()).
 #[must_use]
 pub fn conv_transpose3d(x: &Array5, weight: &Array5, bias: Option<&[f64]>, stride: [usize; 3]) -> Array5 {

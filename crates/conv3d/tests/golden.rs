@@ -23,7 +23,11 @@ fn run(case: &Value, argument: &dyn Fn(&str) -> Option<Tensor>) -> Result<Tensor
     let (weight, bias) = (argument("weight"), argument("bias"));
     match case["op"].as_str().unwrap() {
         "conv3d" => {
-            let params = Conv3dParams { stride: triple(&case["stride"]), padding: triple(&case["padding"]) };
+            let params = Conv3dParams {
+                stride: triple(&case["stride"]),
+                padding: triple(&case["padding"]),
+                ..Conv3dParams::default()
+            };
             conv3d(&x, &weight.unwrap(), bias.as_ref(), &params)
         }
         "conv_transpose3d" => conv_transpose3d(&x, &weight.unwrap(), bias.as_ref(), triple(&case["stride"])),

@@ -65,7 +65,7 @@ fn convolutions() {
         ([1, 4, 4], [1, 1, 1], [1, 1, 1], [0, 0, 0]),
         ([4, 4, 4], [2, 2, 2], [1, 1, 1], [2, 2, 2]),
     ] {
-        let params = Conv3dParams { stride, padding };
+        let params = Conv3dParams { stride, padding, ..Conv3dParams::default() };
         let [d, h, w] = size;
         let [i, j, l] = kernel;
         let arguments = [numbers(&[2, 2, d, h, w], 1), numbers(&[3, 2, i, j, l], 2), numbers(&[3], 3)];

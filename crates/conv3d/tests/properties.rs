@@ -51,7 +51,7 @@ proptest! {
     ) {
         let input = [size.0, size.1, size.2];
         prop_assume!((0..3).all(|a| input[a] + 2 * padding[a] >= kernel[a]));
-        let params = Conv3dParams { stride, padding };
+        let params = Conv3dParams { stride, padding, ..Conv3dParams::default() };
         let x = array([n, c, size.0, size.1, size.2], 1);
         let w = array([o, c, kernel[0], kernel[1], kernel[2]], 2);
         let bias: Vec<f64> = (0..o).map(|i| i as f64 - 2.0).collect();
@@ -162,7 +162,7 @@ fn wrong_shapes_and_types_are_named() {
         message(conv3d(&x, &w([3, 5, 3, 3, 3]), None, &same)).contains("2 channels, the weight expects 5")
     );
     assert!(message(conv3d(&x, &w([3, 2, 7, 3, 3]), None, &same)).contains("does not fit"));
-    let still = Conv3dParams { stride: [0, 1, 1], padding: [1; 3] };
+    let still = Conv3dParams { stride: [0, 1, 1], ..Conv3dParams::same([3; 3]) };
     assert!(message(conv3d(&x, &w([3, 2, 3, 3, 3]), None, &still)).contains("stride [0, 1, 1]"));
     assert!(
         message(conv3d(&x.flatten_all().unwrap(), &w([3, 2, 3, 3, 3]), None, &same))

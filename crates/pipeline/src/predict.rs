@@ -59,7 +59,7 @@ pub fn predict(
 fn run(net: &Unet3d, image: &Volume<f32>, device: &Device) -> Result<Scores, PipelineError> {
     let [x, y, z] = image.size();
     let input = Tensor::from_slice(image.voxels(), (1, 1, z, y, x), device)?;
-    let scores = net.forward(&input)?;
+    let scores = net.predict(&input)?;
     let classes = scores.dim(1)?;
     Ok(Scores { values: scores.flatten_all()?.to_vec1::<f32>()?, classes })
 }

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::{Init, VarBuilder};
-use organseg_conv3d::{Activation, Conv3dParams, conv3d, instance_norm};
+use organseg_conv3d::{Activation, Algorithm, Conv3dParams, conv3d, instance_norm};
 
 use crate::{Norm, UnetConfig};
 
@@ -14,6 +14,7 @@ const NORM_EPSILON: f64 = 1e-5;
 struct ConvNormAct {
     /// (C_out, C_in, 3, 3, 3)
     weight: Tensor,
+    stride: [usize; 3],
     after: After,
     activation: Activation,
 }
@@ -26,7 +27,13 @@ enum After {
 }
 
 impl ConvNormAct {
-    fn new(config: &UnetConfig, inputs: usize, outputs: usize, vb: &VarBuilder) -> Result<Self> {
+    fn new(
+        config: &UnetConfig,
+        inputs: usize,
+        outputs: usize,
+        stride: usize,
+        vb: &VarBuilder,
+    ) -> Result<Self> {
         let weight = vb.get_with_hints((outputs, inputs, 3, 3, 3), "weight", Init::Const(0.0))?;
         let after = match config.norm {
             Norm::Instance => After::InstanceNorm {
@@ -36,11 +43,11 @@ impl ConvNormAct {
             Norm::None => After::Bias(vb.get_with_hints(outputs, "bias", Init::Const(0.0))?),
         };
         let activation = Activation::LeakyRelu { slope: config.negative_slope };
-        Ok(Self { weight, after, activation })
+        Ok(Self { weight, stride: [stride; 3], after, activation })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let same = Conv3dParams { stride: [1; 3], padding: [1; 3] };
+    fn forward(&self, x: &Tensor, algorithm: Algorithm) -> Result<Tensor> {
+        let same = Conv3dParams { stride: self.stride, padding: [1; 3], algorithm };
         match &self.after {
             After::InstanceNorm { scale, shift } => {
                 let y = conv3d(x, &self.weight, None, &same)?;
@@ -64,21 +71,36 @@ pub(crate) struct ConvStack {
 }
 
 impl ConvStack {
-    pub(crate) fn new(config: &UnetConfig, inputs: usize, outputs: usize, vb: &VarBuilder) -> Result<Self> {
+    /// The first convolution has `stride`, the others 1.
+    pub(crate) fn new(
+        config: &UnetConfig,
+        inputs: usize,
+        outputs: usize,
+        stride: usize,
+        vb: &VarBuilder,
+    ) -> Result<Self> {
         let layers = (0..config.convolutions_per_level)
             .map(|i| {
-                let inputs = if i == 0 { inputs } else { outputs };
-                ConvNormAct::new(config, inputs, outputs, &vb.pp(format!("conv{i}")))
+                let (inputs, stride) = if i == 0 { (inputs, stride) } else { (outputs, 1) };
+                ConvNormAct::new(config, inputs, outputs, stride, &vb.pp(format!("conv{i}")))
             })
             .collect::<Result<_>>()?;
         Ok(Self { layers })
     }
 
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor, algorithm: Algorithm) -> Result<Tensor> {
         let mut y = x.clone();
         for layer in &self.layers {
-            y = layer.forward(&y)?;
+            y = layer.forward(&y, algorithm)?;
         }
         Ok(y)
+    }
+
+    /// The parameters, layer by layer: weight, then scale and shift or bias.
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = &Tensor> {
+        self.layers.iter().flat_map(|layer| match &layer.after {
+            After::InstanceNorm { scale, shift } => vec![&layer.weight, scale, shift],
+            After::Bias(bias) => vec![&layer.weight, bias],
+        })
     }
 }

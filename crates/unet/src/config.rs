@@ -17,6 +17,18 @@ pub enum Norm {
     None,
 }
 
+/// How the encoder halves the resolution.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Downsampling {
+    /// Maximum of 2×2×2 voxels, before the convolutions of a level.
+    #[default]
+    Pooled,
+    /// Stride 2 in the first convolution of a level, as in nnU-Net and MONAI's `DynUNet`.
+    Strided,
+}
+
 /// How the decoder doubles the resolution.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -52,6 +64,8 @@ pub struct UnetConfig {
     pub norm: Norm,
     /// Slope of the leaky ReLU below zero; 0 gives ReLU. 0.01 as in nnU-Net.
     pub negative_slope: f64,
+    /// How the encoder halves the resolution.
+    pub downsampling: Downsampling,
     /// How the decoder doubles the resolution.
     pub upsampling: Upsampling,
 }
@@ -66,6 +80,7 @@ impl Default for UnetConfig {
             convolutions_per_level: 2,
             norm: Norm::Instance,
             negative_slope: 0.01,
+            downsampling: Downsampling::Pooled,
             upsampling: Upsampling::Transposed,
         }
     }
@@ -90,6 +105,13 @@ impl UnetConfig {
     #[must_use]
     pub fn with_norm(mut self, norm: Norm) -> Self {
         self.norm = norm;
+        self
+    }
+
+    /// With this way of halving the resolution.
+    #[must_use]
+    pub fn with_downsampling(mut self, downsampling: Downsampling) -> Self {
+        self.downsampling = downsampling;
         self
     }
 

@@ -20,6 +20,7 @@
 
 mod blocks;
 mod config;
+mod engine;
 mod error;
 mod init;
 pub mod loss;
@@ -27,8 +28,9 @@ mod padding;
 mod unet;
 pub mod weights;
 
-pub use config::{Norm, UnetConfig, Upsampling};
+pub use config::{Downsampling, Norm, UnetConfig, Upsampling};
 pub use error::UnetError;
 pub use init::initialize;
 pub use loss::{EmptySlices, LossConfig};
+pub use organseg_conv3d::Algorithm;
 pub use unet::Unet3d;

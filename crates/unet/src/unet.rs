@@ -3,14 +3,20 @@
 //! Going down, each level convolves and hands its result both across and, max-pooled to half the
 //! resolution, further down. Going up, each level doubles the resolution of what comes from below,
 //! sets it beside what came across, and convolves. A 1×1×1 convolution gives the class scores.
+//!
+//! On the CPU in `f32` the whole of it is one operation on blocks of channels; for other number
+//! types and devices, and for gradients for the image, it is made of candle's and organseg-conv3d's.
 
-use candle_core::{Result, Tensor};
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor};
 use candle_nn::{Init, VarBuilder};
-use organseg_conv3d::{Conv3dParams, conv_transpose3d, conv3d, max_pool3d, upsample_trilinear3d};
+use organseg_conv3d::{Algorithm, Conv3dParams, conv_transpose3d, conv3d, max_pool3d, upsample_trilinear3d};
 
 use crate::blocks::ConvStack;
+use crate::engine::{self, Keep, Plan, WeightCache};
 use crate::padding::{cut_back, pad_to_multiple};
-use crate::{UnetConfig, UnetError, Upsampling};
+use crate::{Downsampling, UnetConfig, UnetError, Upsampling};
 
 /// 3D U-Net from an image (N, C, D, H, W) to class scores (N, K, D, H, W).
 ///
@@ -26,6 +32,9 @@ pub struct Unet3d {
     head_weight: Tensor,
     /// (K)
     head_bias: Tensor,
+    algorithm: Algorithm,
+    plan: Arc<Plan>,
+    prepared: Arc<WeightCache>,
 }
 
 #[derive(Clone, Debug)]
@@ -49,7 +58,9 @@ impl Unet3d {
         let mut down = Vec::new();
         for (level, &outputs) in channels.iter().enumerate() {
             let inputs = if level == 0 { config.in_channels } else { channels[level - 1] };
-            down.push(ConvStack::new(config, inputs, outputs, &vb.pp(format!("down{level}")))?);
+            let strided = level > 0 && config.downsampling == Downsampling::Strided;
+            let stride = if strided { 2 } else { 1 };
+            down.push(ConvStack::new(config, inputs, outputs, stride, &vb.pp(format!("down{level}")))?);
         }
         let mut up = Vec::new();
         for (level, pair) in channels.windows(2).enumerate() {
@@ -64,14 +75,32 @@ impl Unet3d {
                 }
                 Upsampling::Trilinear => (None, below),
             };
-            let convolve = ConvStack::new(config, here + from_below, here, &vb)?;
+            let convolve = ConvStack::new(config, here + from_below, here, 1, &vb)?;
             up.push(UpLevel { transposed, convolve });
         }
         let head = vb.pp("head");
         let head_weight =
             head.get_with_hints((config.classes, channels[0], 1, 1, 1), "weight", Init::Const(0.0))?;
         let head_bias = head.get_with_hints(config.classes, "bias", Init::Const(0.0))?;
-        Ok(Self { config: config.clone(), down, up, head_weight, head_bias })
+        Ok(Self {
+            config: config.clone(),
+            down,
+            up,
+            head_weight,
+            head_bias,
+            algorithm: Algorithm::Auto,
+            plan: Arc::new(Plan::new(config, Algorithm::Auto)),
+            prepared: Arc::default(),
+        })
+    }
+
+    /// With convolutions computed by `algorithm`: [`Algorithm::Direct`] for sums as they are written.
+    #[must_use]
+    pub fn with_algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.algorithm = algorithm;
+        self.plan = Arc::new(Plan::new(&self.config, algorithm));
+        self.prepared = Arc::default();
+        self
     }
 
     /// What the network was built from.
@@ -80,32 +109,110 @@ impl Unet3d {
         &self.config
     }
 
-    /// Class scores (N, K, D, H, W) of an image (N, C, D, H, W) of any size.
+    /// Class scores (N, K, D, H, W) of an image (N, C, D, H, W) of any size, in candle's graph: a backward
+    /// pass gives the gradients of the network's variables. One backward pass for each call.
     ///
     /// # Errors
     /// If the image has not five axes or not the network's number of channels.
     pub fn forward(&self, image: &Tensor) -> Result<Tensor> {
+        let (padded, size) = self.padded(image)?;
+        let parameters = self.parameters();
+        let scores = if !self.runs_in_blocks(image, &parameters) || image.track_op() {
+            self.by_operations(&padded)?
+        } else if parameters.iter().any(|parameter| parameter.track_op()) {
+            let flat =
+                parameters.iter().map(|parameter| parameter.flatten_all()).collect::<Result<Vec<_>>>()?;
+            engine::with_gradients(&self.plan, &padded, &Tensor::cat(&flat, 0)?)?
+        } else {
+            self.in_blocks(&padded, &parameters)?
+        };
+        cut_back(&scores, size)
+    }
+
+    /// As [`Unet3d::forward`] for one who wants no gradients: faster, and in a fraction of the memory.
+    ///
+    /// # Errors
+    /// As [`Unet3d::forward`].
+    pub fn predict(&self, image: &Tensor) -> Result<Tensor> {
+        let (padded, size) = self.padded(&image.detach())?;
+        let parameters = self.parameters();
+        let scores = if self.runs_in_blocks(image, &parameters) {
+            self.in_blocks(&padded, &parameters)?
+        } else {
+            self.by_operations(&padded)?.detach()
+        };
+        cut_back(&scores, size)
+    }
+
+    /// The image, enlarged to a size that can be halved as often as need be, and its own size.
+    fn padded(&self, image: &Tensor) -> Result<(Tensor, [usize; 3])> {
         let (_, channels, d, h, w) = image.dims5()?;
         if channels != self.config.in_channels {
             candle_core::bail!("the image has {channels} channels, expected {}", self.config.in_channels);
         }
-        let mut x = pad_to_multiple(image, self.config.size_multiple())?;
+        Ok((pad_to_multiple(image, self.config.size_multiple())?, [d, h, w]))
+    }
+
+    /// All parameters, in the order of [`Plan`].
+    fn parameters(&self) -> Vec<&Tensor> {
+        let down = self.down.iter().flat_map(ConvStack::parameters);
+        let up = self.up.iter().rev().flat_map(|level| {
+            let transposed = level.transposed.iter().flat_map(|(weight, bias)| [weight, bias]);
+            transposed.chain(level.convolve.parameters())
+        });
+        down.chain(up).chain([&self.head_weight, &self.head_bias]).collect()
+    }
+
+    fn runs_in_blocks(&self, image: &Tensor, parameters: &[&Tensor]) -> bool {
+        let fits = |tensor: &Tensor| tensor.dtype() == DType::F32 && matches!(tensor.device(), Device::Cpu);
+        fits(image) && parameters.iter().all(|parameter| fits(parameter))
+    }
+
+    /// The network in blocks, without gradients. Weights that cannot change are prepared once.
+    fn in_blocks(&self, image: &Tensor, parameters: &[&Tensor]) -> Result<Tensor> {
+        let (batch, _, d, h, w) = image.dims5()?;
+        let image = image.contiguous()?;
+        let parameters =
+            parameters.iter().map(|parameter| parameter.contiguous()).collect::<Result<Vec<_>>>()?;
+        let fixed = !parameters.iter().any(Tensor::is_variable);
+        let storages: Vec<_> = parameters.iter().map(Tensor::storage_and_layout).collect();
+        let slices = storages
+            .iter()
+            .map(|(storage, layout)| values(storage, layout.start_offset(), layout.shape().elem_count()))
+            .collect::<Result<Vec<_>>>()?;
+        let (storage, layout) = image.storage_and_layout();
+        let pixels = values(&storage, layout.start_offset(), layout.shape().elem_count())?;
+        let cache = fixed.then_some(&*self.prepared);
+        let (scores, _) = engine::run(&self.plan, &slices, pixels, batch, [d, h, w], Keep::UntilRead, cache);
+        Tensor::from_vec(scores, (batch, self.config.classes, d, h, w), &Device::Cpu)
+    }
+
+    /// The network by one operation after the other: any number type, any device, any gradient.
+    fn by_operations(&self, image: &Tensor) -> Result<Tensor> {
+        let mut x = image.clone();
         let mut across = Vec::with_capacity(self.up.len());
         for (level, stack) in self.down.iter().enumerate() {
-            if level > 0 {
+            if level > 0 && self.config.downsampling == Downsampling::Pooled {
                 x = max_pool3d(&x, [2; 3], [2; 3])?;
             }
-            x = stack.forward(&x)?;
+            x = stack.forward(&x, self.algorithm)?;
             if level < self.up.len() {
                 across.push(x.clone());
             }
         }
         for (level, skip) in self.up.iter().zip(across).rev() {
             let raised = level.raise(&x, &skip)?;
-            x = level.convolve.forward(&Tensor::cat(&[&skip, &raised], 1)?)?;
+            x = level.convolve.forward(&Tensor::cat(&[&skip, &raised], 1)?, self.algorithm)?;
         }
-        let scores = conv3d(&x, &self.head_weight, Some(&self.head_bias), &Conv3dParams::default())?;
-        cut_back(&scores, [d, h, w])
+        conv3d(&x, &self.head_weight, Some(&self.head_bias), &Conv3dParams::default())
+    }
+}
+
+/// `count` values of a storage on the CPU, from `start` on.
+fn values(storage: &Storage, start: usize, count: usize) -> Result<&[f32]> {
+    match storage {
+        Storage::Cpu(CpuStorage::F32(values)) => Ok(&values[start..start + count]),
+        _ => candle_core::bail!("a tensor that is not f32 on the CPU came to the network in blocks"),
     }
 }
 
@@ -160,6 +267,81 @@ mod tests {
         let image = Tensor::ones((1, 3, 2, 2, 2), DType::F32, &Device::Cpu).unwrap();
         let message = net.forward(&image).unwrap_err().to_string();
         assert!(message.contains("3 channels, expected 1"), "{message}");
+    }
+
+    fn random(shape: (usize, usize, usize, usize, usize), seed: u64) -> Tensor {
+        use rand::{RngExt, SeedableRng};
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        let count = shape.0 * shape.1 * shape.2 * shape.3 * shape.4;
+        let values: Vec<f32> = (0..count).map(|_| rng.random_range(-1.0..1.0)).collect();
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    fn numbers(tensor: &Tensor) -> Vec<f64> {
+        tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    fn assert_near(found: &Tensor, expected: &Tensor, what: &str) {
+        let (found, expected) = (numbers(found), numbers(expected));
+        let rms = (expected.iter().map(|v| v * v).sum::<f64>() / expected.len() as f64).sqrt();
+        for (found, expected) in found.iter().zip(&expected) {
+            // Winograd's errors through a dozen layers and norms.
+            assert!(
+                (found - expected).abs() <= 2e-4 * rms.max(1e-6),
+                "{what}: {found}, expected {expected}, rms {rms}"
+            );
+        }
+    }
+
+    /// The network in blocks and the one by operations in doubles: scores, and the gradient of every
+    /// variable.
+    #[test]
+    fn the_network_in_blocks_agrees_with_the_one_by_operations() {
+        let base = UnetConfig::new(1, 3).with_channels(vec![6, 20, 9]);
+        for (config, algorithm) in [
+            (base.clone(), Algorithm::Auto),
+            (base.clone(), Algorithm::Direct),
+            (base.clone().with_downsampling(Downsampling::Strided), Algorithm::Winograd),
+            (base.clone().with_upsampling(Upsampling::Trilinear), Algorithm::Auto),
+            (base.clone().with_norm(Norm::None), Algorithm::Auto),
+            (UnetConfig { in_channels: 7, ..base.clone() }, Algorithm::Auto),
+            (base.with_channels(vec![8]), Algorithm::Auto),
+        ] {
+            let (single, variables) = net(&config, 5);
+            let single = single.with_algorithm(algorithm);
+            let image = random((2, config.in_channels, 8, 12, 10), 1);
+            let weight = random((2, 3, 8, 12, 10), 2);
+            let data = variables.data().lock().unwrap();
+            let wide = VarMap::new();
+            for (name, variable) in data.iter() {
+                let value = candle_core::Var::from_tensor(&variable.to_dtype(DType::F64).unwrap()).unwrap();
+                wide.data().lock().unwrap().insert(name.clone(), value);
+            }
+            let vb = VarBuilder::from_varmap(&wide, DType::F64, &Device::Cpu);
+            let double = Unet3d::new(&config, vb).unwrap();
+            let found = single.forward(&image).unwrap();
+            let expected = double.forward(&image.to_dtype(DType::F64).unwrap()).unwrap();
+            let what = format!("{config:?} {algorithm:?}");
+            assert_near(&found, &expected, &what);
+            assert_near(&single.predict(&image).unwrap(), &found, &what);
+            let found = (found * &weight).unwrap().sum_all().unwrap().backward().unwrap();
+            let weight = weight.to_dtype(DType::F64).unwrap();
+            let expected = (expected * weight).unwrap().sum_all().unwrap().backward().unwrap();
+            for (name, variable) in data.iter() {
+                let found =
+                    found.get(variable.as_tensor()).unwrap_or_else(|| panic!("{name} has a gradient"));
+                let expected = expected.get(wide.data().lock().unwrap()[name].as_tensor()).unwrap().clone();
+                assert_near(found, &expected, &format!("{what}: {name}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_backward_pass_is_an_error_that_says_so() {
+        let (net, _) = net(&UnetConfig::new(1, 2).with_channels(vec![2]), 1);
+        let scores = net.forward(&random((1, 1, 4, 4, 4), 1)).unwrap().sum_all().unwrap();
+        scores.backward().unwrap();
+        assert!(scores.backward().unwrap_err().to_string().contains("ran twice"));
     }
 
     /// Every weight moves the loss: no layer is left out of the graph.

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::forward::forward;
 use super::matmul::{Matrix, multiply};
 use crate::params::ConvShape;
+use crate::single::{self, as_f32, from_f32};
 
 /// Numbers in the matrix that is spread at a time.
 const CHUNK_NUMBERS: usize = 1 << 16;
@@ -17,6 +18,9 @@ const CHUNK_NUMBERS: usize = 1 << 16;
 /// Gradient (N, C, D, H, W) for the input of the convolution `shape` with `weight`, from the gradient
 /// of its output (N, C_out, D', H', W').
 pub(crate) fn adjoint<T: WithDType>(shape: &ConvShape, gradient: &[T], weight: &[T]) -> Vec<T> {
+    if let (Some(gradient), Some(weight)) = (as_f32(gradient), as_f32(weight)) {
+        return from_f32(single::adjoint(shape, gradient, weight));
+    }
     let fits = (0..3).all(|a| shape.kernel[a] > shape.padding[a]);
     if shape.stride == [1; 3] && fits {
         let flipped = ConvShape {

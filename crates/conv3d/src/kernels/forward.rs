@@ -1,14 +1,14 @@
-//! Convolution: direct where that wins, else im2col of a chunk of outputs and a matrix product straight
-//! into them.
+//! Convolution of any number type: im2col of a chunk of outputs and a matrix product straight into them.
+//! `f32` goes by its own kernels.
 
 use candle_core::WithDType;
 use rayon::prelude::*;
 
-use super::direct;
 use super::disjoint::Disjoint;
 use super::im2col::{chunk_columns, im2col};
 use super::matmul::{Matrix, multiply_into};
 use crate::params::ConvShape;
+use crate::single::{self, as_f32, from_f32};
 
 /// `input` (N, C, D, H, W) convolved with `weight` (C_out, C, kD, kH, kW), plus `bias` (C_out).
 pub(crate) fn forward<T: WithDType>(
@@ -17,10 +17,8 @@ pub(crate) fn forward<T: WithDType>(
     weight: &[T],
     bias: Option<&[T]>,
 ) -> Vec<T> {
-    if direct::wins::<T>(shape) {
-        let bias = bias.map(direct::as_f32);
-        let output = direct::forward(shape, direct::as_f32(input), direct::as_f32(weight), bias);
-        return direct::from_f32(output);
+    if let (Some(input), Some(weight)) = (as_f32(input), as_f32(weight)) {
+        return from_f32(single::forward(shape, input, weight, bias.and_then(as_f32)));
     }
     let (voxels, products) = (shape.output_voxels(), shape.products());
     let mut output = vec![T::zero(); shape.batch * shape.outputs * voxels];

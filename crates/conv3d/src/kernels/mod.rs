@@ -1,7 +1,6 @@
 //! The loops behind the operations, on slices.
 
 pub(crate) mod adjoint;
-mod direct;
 pub(crate) mod disjoint;
 pub(crate) mod forward;
 pub(crate) mod im2col;

@@ -3,10 +3,10 @@
 use candle_core::WithDType;
 use rayon::prelude::*;
 
-use super::direct;
 use super::im2col::{chunk_columns, im2col};
 use super::matmul::{Matrix, multiply};
 use crate::params::ConvShape;
+use crate::single::{self, as_f32, from_f32};
 
 /// Sums that are kept apart and added in order at the end. Fixed, so that the result does not depend on
 /// the number of threads, which share them out.
@@ -15,15 +15,9 @@ const GROUPS: usize = 8;
 /// Gradient (C_out, C, kD, kH, kW) for the weight, from the `input` (N, C, D, H, W) and the gradient of
 /// the output (N, C_out, D', H', W').
 pub(crate) fn weight_gradient<T: WithDType>(shape: &ConvShape, input: &[T], gradient: &[T]) -> Vec<T> {
-    if direct::wins::<T>(shape) {
-        let result = direct::weight_gradient(shape, direct::as_f32(input), direct::as_f32(gradient));
-        return direct::from_f32(result);
+    if let (Some(input), Some(gradient)) = (as_f32(input), as_f32(gradient)) {
+        return from_f32(single::weight_gradient(shape, input, gradient));
     }
-    by_matrices(shape, input, gradient)
-}
-
-/// By im2col and a product of matrices.
-pub(super) fn by_matrices<T: WithDType>(shape: &ConvShape, input: &[T], gradient: &[T]) -> Vec<T> {
     let (voxels, products) = (shape.output_voxels(), shape.products());
     let chunk = chunk_columns(shape);
     let chunks = voxels.div_ceil(chunk);

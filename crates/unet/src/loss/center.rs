@@ -10,10 +10,10 @@ use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// Added to ζ, in voxels: a slice without any mass has its centre at the corner instead of at 0 / 0.
-const EPSILON_MASS: f64 = 1e-5;
+pub(super) const EPSILON_MASS: f64 = 1e-5;
 
 /// Added under the root of the length, in voxels²: keeps its slope finite where both centres agree.
-const EPSILON_LENGTH: f64 = 1e-12;
+pub(super) const EPSILON_LENGTH: f64 = 1e-12;
 
 /// What to do with a slice in which the truth is empty and so has no centre.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,8 +1,9 @@
 //! The losses put together: which, how much of each, and until when.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::fused::all_losses;
 use super::{EmptySlices, center_loss, cross_entropy, dice_loss};
 
 /// L = `dice` · L_dice + γ · L_center + `cross_entropy` · L_ce, where γ is `center` for the first
@@ -68,6 +69,13 @@ impl LossConfig {
     /// If the shapes differ or every weight is zero.
     pub fn compute(&self, logits: &Tensor, truth: &Tensor, epoch: usize) -> Result<LossParts> {
         let gamma = self.gamma(epoch);
+        if self.dice == 0.0 && gamma == 0.0 && self.cross_entropy == 0.0 {
+            candle_core::bail!("every weight of the loss is zero in epoch {epoch}")
+        }
+        let single = |tensor: &Tensor| tensor.dtype() == DType::F32 && matches!(tensor.device(), Device::Cpu);
+        if single(logits) && single(truth) && logits.dims() == truth.dims() && logits.dim(1)? > 1 {
+            return self.in_one_pass(logits, truth, gamma);
+        }
         let probabilities =
             if self.dice != 0.0 || gamma != 0.0 { Some(candle_nn::ops::softmax(logits, 1)?) } else { None };
         let on_probabilities = |weight: f64, loss: &dyn Fn(&Tensor) -> Result<Tensor>| match &probabilities {
@@ -87,10 +95,17 @@ impl LossConfig {
                 None => weighted,
             });
         }
-        let Some(total) = total else {
-            candle_core::bail!("every weight of the loss is zero in epoch {epoch}")
-        };
+        let total = total.expect("a weight is not zero");
         Ok(LossParts { total, dice, center, cross_entropy })
+    }
+
+    fn in_one_pass(&self, logits: &Tensor, truth: &Tensor, gamma: f64) -> Result<LossParts> {
+        let losses = all_losses(logits, truth, self.empty_slices)?;
+        let weights = [self.dice, gamma, self.cross_entropy];
+        let total =
+            (&losses * Tensor::new(weights.map(|w| w as f32).as_slice(), logits.device())?)?.sum_all()?;
+        let part = |i: usize| if weights[i] != 0.0 { losses.get(i).map(Some) } else { Ok(None) };
+        Ok(LossParts { total, dice: part(0)?, center: part(1)?, cross_entropy: part(2)? })
     }
 }
 

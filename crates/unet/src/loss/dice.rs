@@ -11,7 +11,7 @@ use candle_core::{Result, Tensor};
 
 /// Added to both denominators: a class that is absent from truth and prediction gives 0 / ε = 0 for its
 /// overlap instead of 0 / 0.
-const EPSILON: f64 = 1e-5;
+pub(super) const EPSILON: f64 = 1e-5;
 
 /// Two-sided Dice loss of probabilities against the one-hot truth, both (N, K, D, H, W); the mean over
 /// the foreground classes 1‥K. A scalar in [0, 1].

@@ -7,6 +7,7 @@ mod center;
 mod config;
 mod cross_entropy;
 mod dice;
+mod fused;
 mod one_hot;
 
 pub use center::{EmptySlices, center_loss};

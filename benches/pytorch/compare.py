@@ -1,0 +1,85 @@
+"""Runs our benchmark programs and PyTorch's by turns and prints ratios of medians.
+
+python compare.py layers [--turns 4] [--avx2]
+python compare.py unet [--turns 3] [--patch 64,96,96]
+
+Build ours first: cargo build --release -p organseg-benches --bins. PyTorch gets its better layout, and the
+better of its default and its tuned memory setting, for each time by itself.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).parent
+TUNED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "1000000000"}
+
+
+def run(command, extra):
+    out = subprocess.run(command, env={**os.environ, **extra}, check=True, capture_output=True, text=True)
+    return json.loads(out.stdout.strip().splitlines()[-1])
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["layers", "unet"])
+    parser.add_argument("--turns", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--avx2", action="store_true")
+    parser.add_argument("--patch", default="64,96,96")
+    parser.add_argument("--layer", action="append", default=[])
+    target = os.environ.get("CARGO_TARGET_DIR", str(HERE.parent.parent / "target"))
+    parser.add_argument("--programs", default=os.path.join(target, "release"))
+    options = parser.parse_args()
+    ours_env = {"RAYON_NUM_THREADS": "2"}
+    theirs_env = {}
+    if options.avx2:
+        ours_env["ORGANSEG_ISA"] = "avx2"
+        theirs_env = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    rounds = ["--rounds", str(options.rounds), "--json"]
+    if options.what == "layers":
+        layers = [part for layer in options.layer for part in ("--layer", layer)]
+        ours = [os.path.join(options.programs, "conv3d_layers"), *layers, *rounds]
+        theirs = [sys.executable, str(HERE / "conv3d_layers.py"), *layers, *rounds]
+        variants = {"default": [], "tuned": []}
+    else:
+        patch = ["--patch", options.patch]
+        ours = [os.path.join(options.programs, "unet_step"), *patch, *rounds]
+        theirs = [sys.executable, str(HERE / "unet_step.py"), *patch, *rounds]
+        last = ["--channels-last"]
+        variants = {
+            "default": [], "tuned": [], "default channels-last": last, "tuned channels-last": last,
+            "tuned bf16": ["--bf16", "--what", "inference"],
+            "tuned channels-last bf16": [*last, "--bf16", "--what", "inference"],
+        }
+    mine, others, peaks = {}, {}, {}
+    for turn in range(options.turns):
+        for name, extra in [("ours", None), *variants.items()]:
+            if extra is None:
+                answer = run(ours, ours_env)
+            else:
+                answer = run(theirs + extra, {**theirs_env, **(TUNED if "tuned" in name else {})})
+            for line in answer if isinstance(answer, list) else [answer]:
+                peaks.setdefault(name, []).append(line.get("peak_mb"))
+                for key, times in line.items():
+                    if isinstance(times, list) and times:
+                        place = mine if extra is None else others.setdefault(name, {})
+                        place.setdefault((line.get("layer", options.patch), key), []).extend(times)
+        print(f"turn {turn + 1} of {options.turns}", file=sys.stderr)
+    for key, times in mine.items():
+        time = statistics.median(times)
+        same = (key[0], key[1].removesuffix("_changing"))
+        theirs_times = {name: statistics.median(t[same]) for name, t in others.items() if same in t}
+        text = "  ".join(f"{name} {t:.2f} ({t / time:.2f}x)" for name, t in theirs_times.items())
+        print(f"{key[0]:<18} {key[1]:<16} ours {time:8.2f} ms   {text}")
+    for name, values in peaks.items():
+        if values and values[0]:
+            print(f"peak memory {name}: {statistics.median(values):.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

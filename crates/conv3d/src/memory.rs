@@ -1,0 +1,215 @@
+//! Memory that is used again.
+//!
+//! The first touch of a fresh page costs more than ten times the writing of it, and large vectors are
+//! fresh pages each time: the system's allocator maps them and gives them back. So the buffers of this
+//! crate come from a pool of their own, which keeps what is dropped. `docs/DESIGN.md` has the argument and
+//! the measurement.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::line::Line;
+
+/// All buffers of the process.
+static POOL: Mutex<Pool> = Mutex::new(Pool { free: Vec::new(), free_lines: 0, used_lines: 0, most_used: 0 });
+
+/// What was dropped and waits to be used again, and how much there is.
+struct Pool {
+    /// The longest unused first.
+    free: Vec<Vec<Line>>,
+    free_lines: usize,
+    used_lines: usize,
+    /// The most that was used at one time.
+    most_used: usize,
+}
+
+/// A buffer is used for a request of down to this share of its size, so that a small request does not hold
+/// a large buffer.
+const LEAST_USE: f64 = 0.7;
+
+/// All buffers together may be so many times the most that was used at one time. What does not fit the sizes
+/// that are asked for goes, so that a process that meets many sizes does not keep some of each.
+const MOST_KEPT: f64 = 1.25;
+
+impl Pool {
+    /// The smallest free buffer that `length` lines may have.
+    fn take(&mut self, length: usize) -> Option<Vec<Line>> {
+        let fits =
+            |lines: &Vec<Line>| lines.len() >= length && lines.len() as f64 * LEAST_USE <= length as f64;
+        let best =
+            (0..self.free.len()).filter(|&i| fits(&self.free[i])).min_by_key(|&i| self.free[i].len())?;
+        let lines = self.free.remove(best);
+        self.free_lines -= lines.len();
+        Some(lines)
+    }
+
+    /// Notes that so many lines are used.
+    fn use_lines(&mut self, lines: usize) {
+        self.used_lines += lines;
+        self.most_used = self.most_used.max(self.used_lines);
+    }
+
+    /// Takes a buffer back. Returns those that are too many, to be freed by the caller.
+    fn put(&mut self, lines: Vec<Line>) -> Vec<Vec<Line>> {
+        self.used_lines -= lines.len();
+        self.free_lines += lines.len();
+        self.free.push(lines);
+        let most = (self.most_used as f64 * MOST_KEPT) as usize;
+        let mut surplus = 0;
+        while self.free_lines + self.used_lines > most && surplus < self.free.len() {
+            self.free_lines -= self.free[surplus].len();
+            surplus += 1;
+        }
+        self.free.drain(..surplus).collect()
+    }
+}
+
+/// Lines from the pool, which get them back when this is dropped.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    lines: Vec<Line>,
+    length: usize,
+}
+
+impl Buffer {
+    /// `length` lines that hold anything: numbers of an earlier use, or zeros.
+    #[must_use]
+    pub fn new(length: usize) -> Self {
+        let kept = pool().take(length);
+        let lines = kept.unwrap_or_else(|| fresh(length));
+        pool().use_lines(lines.len());
+        Self { lines, length }
+    }
+
+    /// `length` lines of zeros.
+    #[must_use]
+    pub fn zeros(length: usize) -> Self {
+        let mut buffer = Self::new(length);
+        buffer.fill(Line::ZERO);
+        buffer
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [Line];
+    fn deref(&self) -> &[Line] {
+        &self.lines[..self.length]
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [Line] {
+        &mut self.lines[..self.length]
+    }
+}
+
+impl Clone for Buffer {
+    fn clone(&self) -> Self {
+        let mut copy = Self::new(self.length);
+        copy.copy_from_slice(self);
+        copy
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if !self.lines.is_empty() {
+            let surplus = pool().put(std::mem::take(&mut self.lines));
+            drop(surplus);
+        }
+    }
+}
+
+/// Fresh lines of zeros: on large pages where the system has them for those who ask, which spares most of
+/// the faults of the first touch and most of the address translation of every later one.
+fn fresh(length: usize) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::with_capacity(length);
+    #[cfg(all(target_os = "linux", not(miri)))]
+    advise_huge_pages(&mut lines);
+    lines.resize(length, Line::ZERO);
+    lines
+}
+
+/// Asks for large pages for the whole ones among the capacity of `lines`. A refusal costs nothing but speed.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn advise_huge_pages(lines: &mut Vec<Line>) {
+    const HUGE: usize = 2 << 20;
+    let start = lines.as_mut_ptr().cast::<u8>();
+    let skipped = start.align_offset(HUGE);
+    let bytes = lines.capacity() * size_of::<Line>();
+    if bytes < skipped + HUGE {
+        return;
+    }
+    let whole = (bytes - skipped) / HUGE * HUGE;
+    // SAFETY: the range lies within the vector's allocation, which is ours alone; the advice changes how
+    // it is mapped and none of its contents.
+    unsafe { libc::madvise(start.add(skipped).cast(), whole, libc::MADV_HUGEPAGE) };
+}
+
+fn pool() -> MutexGuard<'static, Pool> {
+    // Whoever panicked left lists and sums that are whole between any two calls.
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives the memory that the pool keeps for later back to the system; returns how many bytes it was.
+pub fn release_memory() -> usize {
+    let mut pool = pool();
+    let kept = std::mem::take(&mut pool.free);
+    pool.free_lines = 0;
+    pool.most_used = pool.used_lines;
+    kept.iter().map(|lines| size_of_val(lines.as_slice())).sum()
+}
+
+/// Has the system's allocator keep what is freed too, for programs whose tensors are candle's: vectors that
+/// come and go with each operation. To be called once, first thing in `main`; libraries leave the choice to
+/// the program. Does something with glibc on Linux, and nothing elsewhere.
+pub fn keep_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu", not(miri)))]
+    // SAFETY: mallopt takes two integers and changes settings of malloc; any values are allowed.
+    unsafe {
+        // No mapping of its own for large blocks, and none given back: both would be fresh pages next time.
+        libc::mallopt(libc::M_MMAP_MAX, 0);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
+        libc::mallopt(libc::M_TOP_PAD, 64 << 20);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(count: usize) -> Vec<Line> {
+        vec![Line::ZERO; count]
+    }
+
+    #[test]
+    fn what_is_put_back_is_used_again_if_it_fits() {
+        let mut pool = Pool { free: Vec::new(), free_lines: 0, used_lines: 0, most_used: 0 };
+        pool.use_lines(100);
+        assert!(pool.put(lines(100)).is_empty());
+        assert!(pool.take(60).is_none(), "too small a request");
+        assert!(pool.take(101).is_none(), "too large a request");
+        assert_eq!(pool.take(80).map(|lines| lines.len()), Some(100));
+        assert_eq!((pool.free_lines, pool.free.len()), (0, 0));
+    }
+
+    #[test]
+    fn sizes_that_are_not_asked_for_again_are_given_up() {
+        let mut pool = Pool { free: Vec::new(), free_lines: 0, used_lines: 0, most_used: 0 };
+        for length in [100, 10, 30] {
+            pool.use_lines(length);
+            let surplus = pool.put(lines(length));
+            // 125 lines may be kept.
+            assert_eq!(surplus.len(), usize::from(length == 30));
+        }
+        assert_eq!(pool.free.iter().map(Vec::len).collect::<Vec<_>>(), [10, 30]);
+    }
+
+    #[test]
+    fn a_buffer_has_the_length_asked_for() {
+        let first = Buffer::zeros(1000);
+        assert_eq!((first.len(), first.clone().len()), (1000, 1000));
+        drop(first);
+        assert_eq!(Buffer::new(900).len(), 900);
+    }
+}

@@ -1,0 +1,167 @@
+//! Max pooling by two along each axis, on blocks.
+//!
+//! As [`max_pool3d`](crate::max_pool3d()): of equal values the first in memory gets the gradient.
+
+use rayon::prelude::*;
+
+use crate::line::Line;
+use crate::memory::Buffer;
+use crate::simd::{Isa, Kernel, Simd};
+use crate::source::{Lines, Source, WithLines};
+
+/// The largest value of each window of 2×2×2 voxels of blocks of `size` (D, H, W); an odd last voxel is left
+/// out.
+///
+/// # Panics
+/// If the source has no whole blocks.
+#[must_use]
+pub fn max_pool(source: &Source<'_>, size: [usize; 3]) -> Buffer {
+    let to = size.map(|n| n / 2);
+    let (voxels, pooled) = (size.iter().product::<usize>(), to.iter().product::<usize>());
+    let blocks = source.len() / voxels;
+    let mut out = Buffer::new(blocks * pooled);
+    let isa = Isa::detect();
+    let row = to[2];
+    out.par_chunks_mut(row.max(1)).enumerate().for_each(|(task, out)| {
+        let (block, place) = (task / (to[0] * to[1]), task % (to[0] * to[1]));
+        isa.run(Rows { source, block, size, z: place / to[1], y: place % to[1], what: Pool { out } });
+    });
+    out
+}
+
+/// Adds the gradient of [`max_pool`]'s result to that of its source.
+///
+/// # Panics
+/// As [`max_pool`], or if the gradients do not fit.
+pub fn max_pool_gradient(source: &Source<'_>, size: [usize; 3], gradient: &[Line], sum: &mut [Line]) {
+    let to = size.map(|n| n / 2);
+    let (voxels, pooled) = (size.iter().product::<usize>(), to.iter().product::<usize>());
+    let blocks = source.len() / voxels;
+    assert_eq!((gradient.len(), sum.len()), (blocks * pooled, blocks * voxels), "gradients fit the pooling");
+    let isa = Isa::detect();
+    // Two slices of the source: what one slice of windows looks at. An odd last slice gets nothing.
+    let slice = size[1] * size[2];
+    sum.par_chunks_mut(voxels.max(1)).enumerate().for_each(|(block, sum)| {
+        sum.par_chunks_exact_mut((2 * slice).max(1)).enumerate().take(to[0]).for_each(|(z, sum)| {
+            for y in 0..to[1] {
+                let row = &gradient[block * pooled + (z * to[1] + y) * to[2]..][..to[2]];
+                let out = &mut sum[2 * y * size[2]..];
+                isa.run(Rows {
+                    source,
+                    block,
+                    size,
+                    z,
+                    y,
+                    what: Unpool { gradient: row, sum: out, slice, row: size[2] },
+                });
+            }
+        });
+    });
+}
+
+/// The windows of row (z, y).
+struct Rows<'a, W> {
+    source: &'a Source<'a>,
+    block: usize,
+    size: [usize; 3],
+    z: usize,
+    y: usize,
+    what: W,
+}
+
+/// What is done with the eight values of window x.
+trait Windows {
+    fn window<S: Simd>(&mut self, s: S, x: usize, values: [S::V; 8]);
+    fn count(&self) -> usize;
+}
+
+impl<W: Windows> Kernel for Rows<'_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let [d, h, w] = self.size;
+        let start = (2 * self.z * h + 2 * self.y) * w;
+        let walk = Walk { s, start, slice: h * w, row: w, what: self.what };
+        self.source.block(s, self.block, d * h * w, walk);
+    }
+}
+
+/// Reads the windows of a row.
+struct Walk<S, W> {
+    s: S,
+    start: usize,
+    slice: usize,
+    row: usize,
+    what: W,
+}
+
+impl<S: Simd, W: Windows> WithLines<S> for Walk<S, W> {
+    #[inline(always)]
+    fn with<L: Lines<S>>(mut self, lines: L) {
+        for x in 0..self.what.count() {
+            let mut values = [self.s.zero(); 8];
+            for (i, value) in values.iter_mut().enumerate() {
+                let at = self.start + i / 4 * self.slice + i / 2 % 2 * self.row + 2 * x + i % 2;
+                // SAFETY: windows lie within the block: both voxels of each axis are below its size.
+                *value = unsafe { lines.get(self.s, at) };
+            }
+            self.what.window(self.s, x, values);
+        }
+    }
+}
+
+struct Pool<'a> {
+    out: &'a mut [Line],
+}
+
+impl Windows for Pool<'_> {
+    #[inline(always)]
+    fn window<S: Simd>(&mut self, s: S, x: usize, values: [S::V; 8]) {
+        let mut largest = values[0];
+        for &value in &values[1..] {
+            largest = s.where_positive(s.sub(value, largest), value, largest);
+        }
+        // SAFETY: a mutable reference to a line can be written.
+        unsafe { s.store(&raw mut self.out[x], largest) };
+    }
+
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.out.len()
+    }
+}
+
+struct Unpool<'a> {
+    gradient: &'a [Line],
+    sum: &'a mut [Line],
+    slice: usize,
+    row: usize,
+}
+
+impl Windows for Unpool<'_> {
+    #[inline(always)]
+    fn window<S: Simd>(&mut self, s: S, x: usize, values: [S::V; 8]) {
+        // SAFETY: references to lines can be read and written.
+        unsafe {
+            let mut left = s.load(&raw const self.gradient[x]);
+            let mut largest = values[0];
+            for &value in &values[1..] {
+                largest = s.where_positive(s.sub(value, largest), value, largest);
+            }
+            for (i, &value) in values.iter().enumerate() {
+                let to = &raw mut self.sum[i / 4 * self.slice + i / 2 % 2 * self.row + 2 * x + i % 2];
+                // The share of the first that is not below the largest; nothing is left for others.
+                let below = s.sub(largest, value);
+                let share = s.where_positive(below, s.zero(), left);
+                left = s.where_positive(below, left, s.zero());
+                s.store(to, s.add(s.load(to), share));
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.gradient.len()
+    }
+}

@@ -1,0 +1,100 @@
+//! Sixteen lanes in two registers of AVX2.
+
+use std::arch::x86_64::{
+    __m256, _CMP_GT_OQ, _mm256_add_ps, _mm256_blendv_ps, _mm256_cmp_ps, _mm256_fmadd_ps, _mm256_fnmadd_ps,
+    _mm256_load_ps, _mm256_mul_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_store_ps, _mm256_sub_ps,
+};
+
+use super::{Kernel, Simd};
+use crate::line::Line;
+
+/// Exists only where the CPU has AVX2 and FMA.
+#[derive(Clone, Copy)]
+pub(super) struct Avx2(());
+
+impl Avx2 {
+    /// The token; [`super::Isa::all`] has asked the CPU before, and asking again costs a load.
+    pub(super) fn found() -> Self {
+        let both = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        assert!(both, "the CPU has AVX2 and FMA");
+        Self(())
+    }
+}
+
+/// # Safety
+/// The CPU has AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn run<K: Kernel>(token: Avx2, kernel: K) -> K::Output {
+    kernel.run(token)
+}
+
+impl Simd for Avx2 {
+    type V = [__m256; 2];
+    // 6 · 2 sums, 2 weights and a broadcast in 16 registers.
+    const ROWS: usize = 6;
+    const VECTORS: usize = 1;
+
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        // SAFETY: the token.
+        unsafe { run(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::V {
+        // SAFETY: the token.
+        [unsafe { _mm256_set1_ps(value) }; 2]
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the token.
+        std::array::from_fn(|i| unsafe { _mm256_add_ps(a[i], b[i]) })
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the token.
+        std::array::from_fn(|i| unsafe { _mm256_sub_ps(a[i], b[i]) })
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the token.
+        std::array::from_fn(|i| unsafe { _mm256_mul_ps(a[i], b[i]) })
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: the token.
+        std::array::from_fn(|i| unsafe { _mm256_fmadd_ps(a[i], b[i], c[i]) })
+    }
+
+    #[inline(always)]
+    fn sub_mul(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: the token.
+        std::array::from_fn(|i| unsafe { _mm256_fnmadd_ps(a[i], b[i], c[i]) })
+    }
+
+    #[inline(always)]
+    fn where_positive(self, test: Self::V, then: Self::V, otherwise: Self::V) -> Self::V {
+        // SAFETY: the token.
+        std::array::from_fn(|i| unsafe {
+            let positive = _mm256_cmp_ps::<_CMP_GT_OQ>(test[i], _mm256_setzero_ps());
+            _mm256_blendv_ps(otherwise[i], then[i], positive)
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const Line) -> Self::V {
+        // SAFETY: the token, and the caller answers for the line, which is aligned by its type.
+        std::array::from_fn(|i| unsafe { _mm256_load_ps(from.cast::<f32>().add(8 * i)) })
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut Line, value: Self::V) {
+        for (i, part) in value.into_iter().enumerate() {
+            // SAFETY: the token, and the caller answers for the line, which is aligned by its type.
+            unsafe { _mm256_store_ps(to.cast::<f32>().add(8 * i), part) };
+        }
+    }
+}

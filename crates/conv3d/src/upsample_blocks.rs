@@ -1,0 +1,108 @@
+//! Trilinear upsampling by two along each axis, on blocks.
+//!
+//! As [`upsample_trilinear3d`](crate::upsample_trilinear3d): outputs 2i and 2i + 1 take three quarters of
+//! input i and a quarter of its neighbour on their side, or of itself at the border.
+
+use rayon::prelude::*;
+
+use crate::line::Line;
+use crate::memory::Buffer;
+use crate::simd::{Isa, Kernel, Simd};
+use crate::source::{Lines, Source, WithLines};
+
+/// Inputs and weights of an output (or the reverse) along one axis.
+type Taps = Vec<(usize, f32)>;
+
+/// Blocks of `size` (D, H, W) at twice the resolution.
+///
+/// # Panics
+/// If the source has no whole blocks.
+#[must_use]
+pub fn upsample(source: &Source<'_>, size: [usize; 3]) -> Buffer {
+    let axes = size.map(|n| (0..2 * n).map(|i| taps(i, n)).collect());
+    resample(source, size, size.map(|n| 2 * n), &axes)
+}
+
+/// The gradient for the source of [`upsample`], of `size`, from that of its result.
+///
+/// # Panics
+/// If the gradient has no whole blocks.
+#[must_use]
+pub fn upsample_gradient(gradient: &[Line], size: [usize; 3]) -> Buffer {
+    let axes = size.map(|n| {
+        let mut adjoint: Vec<Taps> = vec![Vec::new(); n];
+        for i in 0..2 * n {
+            for (from, weight) in taps(i, n) {
+                adjoint[from].push((i, weight));
+            }
+        }
+        adjoint
+    });
+    resample(&Source::Plain(gradient), size.map(|n| 2 * n), size, &axes)
+}
+
+/// Inputs of output `i` of an axis of `n` voxels.
+fn taps(i: usize, n: usize) -> Taps {
+    let near = i / 2;
+    let far = if i.is_multiple_of(2) { near.saturating_sub(1) } else { (near + 1).min(n - 1) };
+    if near == far { vec![(near, 1.0)] } else { vec![(near, 0.75), (far, 0.25)] }
+}
+
+fn resample(source: &Source<'_>, from: [usize; 3], to: [usize; 3], axes: &[Vec<Taps>; 3]) -> Buffer {
+    let (voxels, outputs) = (from.iter().product::<usize>(), to.iter().product::<usize>());
+    let mut out = Buffer::new(source.len() / voxels * outputs);
+    let isa = Isa::detect();
+    out.par_chunks_mut(to[2].max(1)).enumerate().for_each(|(task, out)| {
+        let (block, place) = (task / (to[0] * to[1]), task % (to[0] * to[1]));
+        let taps = [&axes[0][place / to[1]], &axes[1][place % to[1]]];
+        isa.run(Row { source, block, from, taps, columns: &axes[2], out });
+    });
+    out
+}
+
+/// One output row.
+struct Row<'a> {
+    source: &'a Source<'a>,
+    block: usize,
+    from: [usize; 3],
+    /// Along D and H.
+    taps: [&'a Taps; 2],
+    columns: &'a [Taps],
+    out: &'a mut [Line],
+}
+
+impl Kernel for Row<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let voxels = self.from.iter().product();
+        self.source.block(s, self.block, voxels, Sum { s, row: self });
+    }
+}
+
+struct Sum<'a, S> {
+    s: S,
+    row: Row<'a>,
+}
+
+impl<S: Simd> WithLines<S> for Sum<'_, S> {
+    #[inline(always)]
+    fn with<L: Lines<S>>(self, lines: L) {
+        let Sum { s, row } = self;
+        for (taps, out) in row.columns.iter().zip(row.out) {
+            let mut sum = s.zero();
+            for &(z, wz) in row.taps[0] {
+                for &(y, wy) in row.taps[1] {
+                    let start = (z * row.from[1] + y) * row.from[2];
+                    for &(x, wx) in taps {
+                        // SAFETY: taps are below the sizes of their axes.
+                        sum = s.mul_add(s.splat(wz * wy * wx), unsafe { lines.get(s, start + x) }, sum);
+                    }
+                }
+            }
+            // SAFETY: a mutable reference to a line can be written.
+            unsafe { s.store(&raw mut *out, sum) };
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! How a convolution is shared out: rectangles of tiles in the plane, pieces of the depth.
+//!
+//! A wrong split costs a factor of two: few tasks leave a thread idle at the end, small ones read the
+//! weights more often, thin pieces of depth transform slices twice. So all splits are tried against a model
+//! of their cost. The result of a convolution does not depend on the split; only its time does.
+
+use super::TILE;
+use super::tiles::Rectangle;
+use crate::line::LANES;
+use crate::product::pieces;
+
+/// Tiles of a rectangle: more than fill two register blocks only make the workspace larger.
+const MOST_TILES: usize = 24;
+
+/// Bytes of a task's workspace that keep it in the second-level cache, or near it.
+const WORKSPACE: usize = 9 << 19;
+
+/// Cycles to transform one slice of one tile of one block, of one block's inputs at all points along the
+/// depth, and of its results back: from the operations in transform.rs and a load and a store for each.
+const SLICE: usize = 200;
+const DEPTH: usize = 700;
+const RESULT: usize = 1000;
+
+/// A task: a rectangle of tiles of one sample, walked from tile `from` of the depth up to `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Task {
+    pub(super) n: usize,
+    pub(super) rectangle: Rectangle,
+    pub(super) from: usize,
+    pub(super) to: usize,
+}
+
+/// Tiles along (D, H, W).
+pub(super) fn tiles(size: [usize; 3]) -> [usize; 3] {
+    size.map(|n| n.div_ceil(TILE))
+}
+
+/// Pieces along W are the same in every split: the sums of [`crate::moments`] are taken over them.
+pub(super) fn column_pieces(size: [usize; 3]) -> Vec<(usize, usize)> {
+    pieces(tiles(size)[2], MOST_TILES).collect()
+}
+
+/// The tasks of a convolution for `threads` threads. All have equal weight or nearly so.
+pub(super) fn tasks(batch: usize, size: [usize; 3], blocks: [usize; 2], threads: usize) -> Vec<Task> {
+    let [depth, height, _] = tiles(size);
+    let columns = column_pieces(size);
+    let widest = columns.iter().map(|&(_, count)| count).max().unwrap_or(1).max(1);
+    let least = |count: usize| workspace(blocks, count * widest) <= WORKSPACE && count * widest <= MOST_TILES;
+    let mut best: Option<(usize, usize, usize)> = None;
+    for rows in (1..=height).filter(|&rows| rows == 1 || least(rows)) {
+        for parts in 1..=depth {
+            let strips = batch * height.div_ceil(rows) * columns.len() * parts;
+            let steps = depth.div_ceil(parts);
+            let task = cost(blocks, rows.min(height) * widest, steps);
+            // An eighth of a task more for each thread: tasks do not all begin and end together.
+            let total = strips.div_ceil(threads) * task + task / 8;
+            if best.is_none_or(|(least, ..)| total < least) {
+                best = Some((total, rows, parts));
+            }
+        }
+    }
+    let Some((_, rows, parts)) = best else { return Vec::new() };
+    cut(batch, size, rows, parts)
+}
+
+/// The tasks of a sum over all tiles: groups of them, each with a sum of its own. A function of the shape
+/// alone, so that the number of threads changes no sum.
+pub(super) fn groups(batch: usize, size: [usize; 3]) -> Vec<Vec<Task>> {
+    const GROUPS: usize = 16;
+    /// Tasks that are worth cutting the depth for, where slices are then transformed twice.
+    const LEAST_TASKS: usize = 8;
+    let [depth, height, _] = tiles(size);
+    let widest = column_pieces(size).iter().map(|&(_, count)| count).max().unwrap_or(1).max(1);
+    let rows = (MOST_TILES / widest).clamp(1, height.max(1));
+    let strips = batch * height.div_ceil(rows) * column_pieces(size).len();
+    let tasks = cut(batch, size, rows, LEAST_TASKS.div_ceil(strips.max(1)).clamp(1, depth.max(1)));
+    pieces(tasks.len(), tasks.len().div_ceil(GROUPS).max(1))
+        .map(|(from, n)| tasks[from..from + n].to_vec())
+        .collect()
+}
+
+/// Tasks of `rows` rows of tiles and a depth in `parts` pieces.
+pub(super) fn cut(batch: usize, size: [usize; 3], rows: usize, parts: usize) -> Vec<Task> {
+    let [depth, height, _] = tiles(size);
+    let columns = column_pieces(size);
+    let mut tasks = Vec::new();
+    for n in 0..batch {
+        for (row, rows) in pieces(height, rows) {
+            for &(column, columns) in &columns {
+                for (from, count) in pieces(depth, depth.div_ceil(parts)) {
+                    let rectangle = Rectangle { row, rows, column, columns };
+                    tasks.push(Task { n, rectangle, from, to: from + count });
+                }
+            }
+        }
+    }
+    tasks
+}
+
+/// Bytes that a task of so many tiles keeps between its steps.
+fn workspace([inputs, outputs]: [usize; 2], tiles: usize) -> usize {
+    64 * 36 * tiles * (6 * inputs + 4 * outputs)
+}
+
+/// Cycles of a task of `steps` tiles of depth, by the model.
+fn cost([inputs, outputs]: [usize; 2], tiles: usize, steps: usize) -> usize {
+    let lines = 216 * inputs * LANES * outputs;
+    // A line of weights is loaded once a step, from the second-level cache or from further away.
+    let load = if lines * 64 < 1 << 19 { 1 } else { 4 };
+    let products = lines * (tiles + load);
+    let transforms = tiles * (inputs * (4 * SLICE + DEPTH) + outputs * RESULT);
+    steps * (products + transforms) + 2 * tiles * inputs * SLICE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_cover_every_tile_once() {
+        for (batch, size, blocks, threads) in [
+            (1, [64, 96, 96], [1, 1], 2),
+            (2, [5, 7, 9], [8, 8], 2),
+            (1, [16, 24, 24], [4, 4], 3),
+            (1, [1, 1, 500], [1, 2], 16),
+            (3, [9, 130, 130], [2, 1], 4),
+        ] {
+            let [d, h, w] = tiles(size);
+            let mut seen = vec![0; batch * d * h * w];
+            for task in tasks(batch, size, blocks, threads) {
+                let r = task.rectangle;
+                for z in task.from..task.to {
+                    for y in r.row..r.row + r.rows {
+                        for x in r.column..r.column + r.columns {
+                            seen[((task.n * d + z) * h + y) * w + x] += 1;
+                        }
+                    }
+                }
+            }
+            assert!(seen.iter().all(|&n| n == 1), "{size:?}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Every instruction set against the plain loops.
+
+use proptest::prelude::*;
+
+use super::forward::{Epilogue, Forward, moment_pieces};
+use super::{Direction, WeightGradient, WinogradWeights};
+use crate::channels::Channels;
+use crate::kernels::disjoint::Disjoint;
+use crate::layout::{from_blocks, to_blocks};
+use crate::memory::Buffer;
+use crate::moments::{Piece, join};
+use crate::params::Conv3dParams;
+use crate::parts::{InputPart, OutputPart, SharedOutput};
+use crate::reference;
+use crate::simd::Isa;
+use crate::source::Source;
+use crate::test_support::{array, assert_near, normal};
+
+/// Error relative to the rms of the result: twice what a search over shapes found (1.4e-5).
+const TOLERANCE: f64 = 3e-5;
+const GRADIENT_TOLERANCE: f64 = 1e-4;
+
+fn forward(isa: Isa, batch: usize, channels: [&Channels; 2], size: [usize; 3], x: &[f32], w: &[f32]) {
+    let voxels = size.iter().product();
+    let [inputs, outputs] = channels;
+    let (c, o) = (inputs.count(), outputs.count());
+    let x_dims = [batch, c, size[0], size[1], size[2]];
+    let expected =
+        reference::conv3d(&array(x_dims, x), &array([o, c, 3, 3, 3], w), None, &Conv3dParams::same([3; 3]));
+    let blocks = to_blocks(x, inputs, voxels);
+    let weights = WinogradWeights::new(isa, w, Direction::Forward, inputs, outputs);
+    let mut y = Buffer::new(batch * outputs.blocks() * voxels);
+    let pieces = moment_pieces(size);
+    let mut moments = vec![Piece::default(); batch * outputs.blocks() * pieces];
+    Forward {
+        isa,
+        batch,
+        size,
+        inputs: &[InputPart { source: Source::Plain(&blocks), blocks: inputs.blocks() }],
+        weights: &weights,
+        output: &SharedOutput::new(
+            vec![OutputPart { values: &mut y, blocks: outputs.blocks(), add: false }],
+            batch * voxels,
+        ),
+        epilogue: Epilogue { moments: Some(&Disjoint::new(&mut moments)) },
+    }
+    .run();
+    let found = from_blocks(&y, outputs, voxels);
+    assert_near(&found, &expected.values, TOLERANCE, &format!("{isa:?} {x_dims:?} to {o}"));
+    for (channel, values) in found.chunks(voxels).enumerate() {
+        let (n, channel) = (channel / o, channel % o);
+        let block = outputs.iter().position(|b| (b.start..b.start + b.count).contains(&channel)).unwrap();
+        let pieces = &moments[(n * outputs.blocks() + block) * pieces..][..pieces];
+        assert_eq!(pieces.iter().map(|p| p.count).sum::<usize>(), voxels);
+        let found = join(pieces.iter());
+        let lane = channel - outputs.block(block).start;
+        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / voxels as f64;
+        let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / voxels as f64;
+        assert!((found.mean[lane] - mean).abs() < 1e-5 * (1.0 + mean.abs() + variance), "{channel}: mean");
+        assert!((found.variance[lane] - variance).abs() < 1e-5 * (1.0 + variance), "{channel}: variance");
+    }
+}
+
+fn gradient(isa: Isa, batch: usize, channels: [&Channels; 2], size: [usize; 3], x: &[f32], g: &[f32]) {
+    let voxels = size.iter().product();
+    let [inputs, outputs] = channels;
+    let (c, o) = (inputs.count(), outputs.count());
+    let (x_dims, g_dims) = ([batch, c, size[0], size[1], size[2]], [batch, o, size[0], size[1], size[2]]);
+    let same = Conv3dParams::same([3; 3]);
+    let expected = reference::conv3d_weight_gradient(&array(x_dims, x), &array(g_dims, g), [3; 3], &same);
+    let (x, g) = (to_blocks(x, inputs, voxels), to_blocks(g, outputs, voxels));
+    let found = WeightGradient {
+        isa,
+        batch,
+        size,
+        inputs: &[InputPart { source: Source::Plain(&x), blocks: inputs.blocks() }],
+        gradient: Source::Plain(&g),
+        input_channels: inputs,
+        output_channels: outputs,
+    }
+    .run();
+    assert_near(&found, &expected.values, GRADIENT_TOLERANCE, &format!("{isa:?} gradient {x_dims:?} to {o}"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 16 }))]
+    #[test]
+    fn every_instruction_set_agrees_with_the_reference(
+        batch in 1usize..3, inputs in 1usize..70, outputs in 1usize..40,
+        size in (1usize..10, 1usize..12, 1usize..30), seed in any::<u64>(),
+    ) {
+        let size = [size.0, size.1, size.2];
+        let (inputs, outputs) = (Channels::new(&[inputs]), Channels::new(&[outputs]));
+        let x = normal(batch * inputs.count() * size.iter().product::<usize>(), seed);
+        let w = normal(27 * inputs.count() * outputs.count(), seed ^ 1);
+        let g = normal(batch * outputs.count() * size.iter().product::<usize>(), seed ^ 2);
+        for isa in Isa::all() {
+            forward(isa, batch, [&inputs, &outputs], size, &x, &w);
+            gradient(isa, batch, [&inputs, &outputs], size, &x, &g);
+        }
+    }
+}
+
+#[test]
+fn a_row_wider_than_a_task_agrees_with_the_reference() {
+    let (inputs, outputs) = (Channels::new(&[3]), Channels::new(&[2]));
+    let size = [2, 5, 131];
+    let x = normal(3 * size.iter().product::<usize>(), 5);
+    for isa in Isa::all() {
+        forward(isa, 1, [&inputs, &outputs], size, &x, &normal(27 * 6, 6));
+    }
+}
+
+/// Few tiles of many channels: forward, with moments, and its adjoint added to what is there.
+#[test]
+fn few_tiles_of_many_channels_agree_with_the_reference() {
+    use crate::blocked::{Convolution, Input, Output};
+    let same = Conv3dParams::same([3; 3]);
+    for (batch, inputs, outputs, size) in [(1, 64, 70, [5, 3, 6]), (2, 72, 63, [4, 5, 2])] {
+        let (c, o) = (Channels::new(&[inputs - 20, 20]), Channels::new(&[outputs]));
+        let voxels: usize = size.iter().product();
+        let x = normal(batch * inputs * voxels, 1);
+        let g = normal(batch * outputs * voxels, 2);
+        let w = normal(27 * inputs * outputs, 3);
+        let wide_w = array([outputs, inputs, 3, 3, 3], &w);
+        let wide_x = array([batch, inputs, size[0], size[1], size[2]], &x);
+        let wide_g = array([batch, outputs, size[0], size[1], size[2]], &g);
+        let (lines_x, lines_g) = (to_blocks(&x, &c, voxels), to_blocks(&g, &o, voxels));
+        for isa in Isa::all() {
+            let convolution = Convolution::new([3; 3], same, c.clone(), o.clone()).with_isa(isa);
+            let mut y = Buffer::new(batch * o.blocks() * voxels);
+            let weights = convolution.weights(&w, size);
+            let input = [InputPart { source: Source::Plain(&lines_x), blocks: c.blocks() }];
+            let moments =
+                convolution.forward_with_moments(&weights, batch, size, Input::Blocks(&input), &mut y);
+            let found = from_blocks(&y, &o, voxels);
+            let expected = reference::conv3d(&wide_x, &wide_w, None, &same);
+            assert_near(&found, &expected.values, TOLERANCE, &format!("{isa:?} few tiles"));
+            let mean = found[..voxels].iter().map(|&v| f64::from(v)).sum::<f64>() / voxels as f64;
+            assert!((moments[0].mean[0] - mean).abs() < 1e-4);
+
+            let mut for_x = lines_x.clone();
+            let weights = convolution.adjoint_weights(&w, size);
+            let input = [InputPart { source: Source::Plain(&lines_g), blocks: o.blocks() }];
+            let output = vec![OutputPart { values: &mut for_x, blocks: c.blocks(), add: true }];
+            convolution.adjoint(&weights, batch, size, Input::Blocks(&input), Output::Blocks(output), None);
+            let expected = reference::conv3d_input_gradient(&wide_g, &wide_w, size, &same);
+            let sum: Vec<f64> = expected.values.iter().zip(&x).map(|(&e, &x)| e + f64::from(x)).collect();
+            assert_near(
+                &from_blocks(&for_x, &c, voxels),
+                &sum,
+                TOLERANCE,
+                &format!("{isa:?} few tiles, adjoint"),
+            );
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! All parts of the loss and their gradient in one pass over the scores, on the CPU in `f32`.
+//!
+//! The same formulas as [`dice_loss`](super::dice_loss), [`center_loss`](super::center_loss) and
+//! [`cross_entropy`](super::cross_entropy), which do the work for other numbers and devices. For each
+//! slice the softmax p is kept and summed up: Σ p, Σ y, Σ y p, Σ u p, Σ v p, and so on; the losses are
+//! functions of these sums. Backward, each sum's share of a voxel is linear in (u, v) and y:
+//! ∂L/∂p = a + b y + c u + d v with four numbers for each class and slice, and
+//! ∂L/∂z_k = p_k (∂L/∂p_k − Σ_j p_j ∂L/∂p_j) through the softmax.
+
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Storage, Tensor, bail};
+use rayon::prelude::*;
+
+use super::EmptySlices;
+use super::center::{EPSILON_LENGTH, EPSILON_MASS};
+use super::dice::EPSILON;
+
+/// Dice, center and cross-entropy loss (3) of `logits` against the one-hot `truth`, both (N, K, D, H, W).
+pub(super) fn all_losses(logits: &Tensor, truth: &Tensor, empty: EmptySlices) -> Result<Tensor> {
+    let op = Losses { empty, kept: Mutex::new(None) };
+    logits.contiguous()?.apply_op2(&truth.contiguous()?, op)
+}
+
+struct Losses {
+    empty: EmptySlices,
+    /// Probabilities and sums, from the forward to the backward pass.
+    kept: Mutex<Option<(Vec<f32>, Vec<Sums>)>>,
+}
+
+/// Sums over one slice of one class of one sample.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    p: f64,
+    y: f64,
+    yp: f64,
+    /// −Σ y log p.
+    entropy: f64,
+    /// Σ (u, v) p and Σ (u, v) y.
+    at_p: [f64; 2],
+    at_y: [f64; 2],
+}
+
+impl Sums {
+    /// Distance of the centres as a vector from the truth's to the prediction's, and its length.
+    fn apart(&self) -> ([f64; 2], f64) {
+        let apart =
+            [0, 1].map(|i| self.at_p[i] / (self.p + EPSILON_MASS) - self.at_y[i] / (self.y + EPSILON_MASS));
+        (apart, (apart[0] * apart[0] + apart[1] * apart[1] + EPSILON_LENGTH).sqrt())
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.p += other.p;
+        self.y += other.y;
+        self.yp += other.yp;
+        self.entropy += other.entropy;
+    }
+}
+
+/// (N, K, D, H, W).
+#[derive(Clone, Copy)]
+struct Dims {
+    batch: usize,
+    classes: usize,
+    size: [usize; 3],
+}
+
+impl Dims {
+    fn new(layout: &Layout) -> Result<Self> {
+        let (batch, classes, d, h, w) = layout.shape().dims5()?;
+        Ok(Self { batch, classes, size: [d, h, w] })
+    }
+
+    fn slice(&self) -> usize {
+        self.size[1] * self.size[2]
+    }
+
+    /// Where slice `z` of class `k` of sample `n` begins.
+    fn at(&self, n: usize, k: usize, z: usize) -> usize {
+        ((n * self.classes + k) * self.size[0] + z) * self.slice()
+    }
+
+    /// Sums of each class over all samples and slices.
+    fn totals(&self, sums: &[Sums]) -> Vec<Sums> {
+        let mut totals = vec![Sums::default(); self.classes];
+        for (i, sums) in sums.iter().enumerate() {
+            totals[i % self.classes].add(sums);
+        }
+        totals
+    }
+
+    fn voxels(&self) -> f64 {
+        (self.batch * self.size[0] * self.slice()) as f64
+    }
+
+    fn foreground(&self) -> f64 {
+        (self.classes - 1) as f64
+    }
+}
+
+fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    match layout.contiguous_offsets() {
+        Some((from, to)) => Ok(&storage.as_slice::<f32>()?[from..to]),
+        None => bail!("a tensor that is not contiguous came to the losses"),
+    }
+}
+
+/// e^x for x ≤ 0, to 2e-7 of its value: 2^n times a polynomial in the rest, which vectorises.
+fn exp(x: f32) -> f32 {
+    /// 1.5 · 2²³: adding it rounds to an integer, which then stands in the lowest bits.
+    const ROUND: f32 = 12_582_912.0;
+    let shifted = x.max(-87.0) * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    // ln 2 in two parts, so that the product with n is exact.
+    let rest = (x.max(-87.0) - n * 0.693_359_4) + n * 2.121_944_4e-4;
+    let polynomial = [0.5, 1.666_666_5e-1, 4.166_579_6e-2, 8.333_452e-3, 1.398_2e-3, 1.987_569_1e-4];
+    let mut sum = polynomial[5];
+    for i in (0..5).rev() {
+        sum = sum * rest + polynomial[i];
+    }
+    let mantissa = sum * rest * rest + rest + 1.0;
+    mantissa * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23))
+}
+
+/// Softmax of one row of each class, from `z` to `p`; and log Σ e^(z − max) + max of each voxel.
+fn softmax_row(z: &[&[f32]], p: &mut [Vec<f32>], log: &mut [f32]) {
+    let mut most = z[0].to_vec();
+    for z in &z[1..] {
+        for (most, &z) in most.iter_mut().zip(*z) {
+            *most = most.max(z);
+        }
+    }
+    log.fill(0.0);
+    for (z, p) in z.iter().zip(p.iter_mut()) {
+        for (((p, &z), &most), sum) in p.iter_mut().zip(*z).zip(&most).zip(log.iter_mut()) {
+            *p = exp(z - most);
+            *sum += *p;
+        }
+    }
+    for p in p.iter_mut() {
+        for (p, &sum) in p.iter_mut().zip(log.iter()) {
+            *p /= sum;
+        }
+    }
+    for (log, most) in log.iter_mut().zip(most) {
+        *log = log.ln() + most;
+    }
+}
+
+impl Losses {
+    fn run(&self, dims: Dims, z: &[f32], y: &[f32]) -> [f32; 3] {
+        let Dims { batch, classes, size: [d, h, w] } = dims;
+        let slices: Vec<(Vec<f32>, Vec<Sums>)> =
+            (0..batch * d).into_par_iter().map(|task| slice_sums(dims, task / d, task % d, z, y)).collect();
+        let mut probabilities = vec![0.0; z.len()];
+        let mut sums = Vec::with_capacity(batch * d * classes);
+        for (task, (p, slice)) in slices.iter().enumerate() {
+            for (k, p) in p.chunks_exact((h * w).max(1)).enumerate() {
+                probabilities[dims.at(task / d, k, task % d)..][..h * w].copy_from_slice(p);
+            }
+            sums.extend_from_slice(slice);
+        }
+        let totals = dims.totals(&sums);
+        let (mut dice, mut center) = (0.0, 0.0);
+        for total in &totals[1..] {
+            let both = total.y + total.p;
+            let (organ, rest) = (both + EPSILON, 2.0 * dims.voxels() + EPSILON - both);
+            dice += 1.0 - total.yp / organ - (dims.voxels() - both + total.yp) / rest;
+        }
+        for sums in sums.chunks_exact(classes) {
+            for sums in &sums[1..] {
+                if self.empty == EmptySlices::Literal || sums.y > 0.0 {
+                    center += sums.apart().1;
+                }
+            }
+        }
+        let entropy: f64 = totals.iter().map(|total| total.entropy).sum();
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((probabilities, sums));
+        let parts =
+            [dice / dims.foreground(), center / (batch as f64 * dims.foreground()), entropy / dims.voxels()];
+        parts.map(|part| part as f32)
+    }
+
+    /// The gradient for the scores, where `by` is that for the three losses.
+    fn gradient(&self, dims: Dims, y: &[f32], p: &[f32], sums: &[Sums], by: [f64; 3]) -> Vec<f32> {
+        let Dims { batch, classes, size: [d, h, w] } = dims;
+        let totals = dims.totals(sums);
+        let dice: Vec<[f64; 2]> = totals
+            .iter()
+            .map(|total| {
+                let both = total.y + total.p;
+                let (organ, rest) = (both + EPSILON, 2.0 * dims.voxels() + EPSILON - both);
+                let back = dims.voxels() - both + total.yp;
+                let factor = by[0] / dims.foreground();
+                [
+                    factor * (total.yp / (organ * organ) + 1.0 / rest - back / (rest * rest)),
+                    -factor * (1.0 / organ + 1.0 / rest),
+                ]
+            })
+            .collect();
+        let slices: Vec<Vec<f32>> = (0..batch * d)
+            .into_par_iter()
+            .map(|task| {
+                let (n, z) = (task / d, task % d);
+                // a + b y + c u + d v of each class; none for the background.
+                let mut terms = vec![[0f32; 4]; classes];
+                for k in 1..classes {
+                    let mut term = [dice[k][0], dice[k][1], 0.0, 0.0];
+                    let sums = &sums[task * classes + k];
+                    if self.empty == EmptySlices::Literal || sums.y > 0.0 {
+                        let (apart, length) = sums.apart();
+                        let mass = sums.p + EPSILON_MASS;
+                        for i in 0..2 {
+                            let factor =
+                                by[1] / (batch as f64 * dims.foreground()) * apart[i] / (length * mass);
+                            term[0] -= factor * sums.at_p[i] / mass;
+                            term[2 + i] += factor;
+                        }
+                    }
+                    terms[k] = term.map(|v| v as f32);
+                }
+                let entropy = (by[2] / dims.voxels()) as f32;
+                let mut out = vec![0.0; classes * h * w];
+                let (mut mean, mut truth) = (vec![0f32; w], vec![0f32; w]);
+                for v in 0..h {
+                    mean.fill(0.0);
+                    truth.fill(0.0);
+                    for k in 0..classes {
+                        let row = dims.at(n, k, z) + v * w;
+                        let (p, y) = (&p[row..][..w], &y[row..][..w]);
+                        let [a, b, c, d] = terms[k];
+                        let start = a + d * v as f32;
+                        let out = &mut out[k * h * w + v * w..][..w];
+                        for u in 0..w {
+                            out[u] = start + b * y[u] + c * u as f32;
+                            mean[u] += p[u] * out[u];
+                            truth[u] += y[u];
+                        }
+                    }
+                    for k in 0..classes {
+                        let row = dims.at(n, k, z) + v * w;
+                        let (p, y) = (&p[row..][..w], &y[row..][..w]);
+                        let out = &mut out[k * h * w + v * w..][..w];
+                        for u in 0..w {
+                            out[u] = p[u] * (out[u] - mean[u]) + entropy * (p[u] * truth[u] - y[u]);
+                        }
+                    }
+                }
+                out
+            })
+            .collect();
+        let mut gradient = vec![0.0; p.len()];
+        for (task, slice) in slices.iter().enumerate() {
+            for (k, slice) in slice.chunks_exact((h * w).max(1)).enumerate() {
+                gradient[dims.at(task / d, k, task % d)..][..h * w].copy_from_slice(slice);
+            }
+        }
+        gradient
+    }
+}
+
+/// Probabilities (K, H, W) and sums (K) of slice `z` of sample `n`.
+fn slice_sums(dims: Dims, n: usize, z: usize, scores: &[f32], truth: &[f32]) -> (Vec<f32>, Vec<Sums>) {
+    let Dims { classes, size: [_, h, w], .. } = dims;
+    let mut all = vec![0.0; classes * h * w];
+    let mut sums = vec![Sums::default(); classes];
+    let (mut p, mut log) = (vec![vec![0.0; w]; classes], vec![0.0; w]);
+    for v in 0..h {
+        let rows: Vec<&[f32]> = (0..classes).map(|k| &scores[dims.at(n, k, z) + v * w..][..w]).collect();
+        softmax_row(&rows, &mut p, &mut log);
+        for k in 0..classes {
+            let y = &truth[dims.at(n, k, z) + v * w..][..w];
+            let (p, sums) = (&p[k], &mut sums[k]);
+            all[k * h * w + v * w..][..w].copy_from_slice(p);
+            // A row is short enough for sums in `f32`.
+            let mut row = [0f32; 6];
+            for u in 0..w {
+                let at = u as f32;
+                for (sum, term) in row.iter_mut().zip([
+                    p[u],
+                    y[u],
+                    y[u] * p[u],
+                    y[u] * (log[u] - rows[k][u]),
+                    at * p[u],
+                    at * y[u],
+                ]) {
+                    *sum += term;
+                }
+            }
+            let [sum_p, sum_y, sum_yp, entropy, at_p, at_y] = row.map(f64::from);
+            sums.add(&Sums { p: sum_p, y: sum_y, yp: sum_yp, entropy, ..Sums::default() });
+            sums.at_p[0] += at_p;
+            sums.at_y[0] += at_y;
+            sums.at_p[1] += v as f64 * sum_p;
+            sums.at_y[1] += v as f64 * sum_y;
+        }
+    }
+    (all, sums)
+}
+
+impl CustomOp2 for Losses {
+    fn name(&self) -> &'static str {
+        "dice, center and cross-entropy loss"
+    }
+
+    fn cpu_fwd(
+        &self,
+        z: &CpuStorage,
+        z_layout: &Layout,
+        y: &CpuStorage,
+        y_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let parts = self.run(Dims::new(z_layout)?, values(z, z_layout)?, values(y, y_layout)?);
+        Ok((CpuStorage::F32(parts.to_vec()), Shape::from(3)))
+    }
+
+    fn bwd(
+        &self,
+        z: &Tensor,
+        y: &Tensor,
+        _: &Tensor,
+        by: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let by: Vec<f32> = by.to_vec1()?;
+        let by = [0, 1, 2].map(|i| f64::from(by[i]));
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((p, sums)) = &*kept else {
+            bail!("the losses' backward pass came before their forward pass")
+        };
+        let dims = Dims::new(z.layout())?;
+        let (storage, layout) = y.storage_and_layout();
+        let Storage::Cpu(storage) = &*storage else {
+            bail!("the truth is on another device than the scores")
+        };
+        let gradient = self.gradient(dims, values(storage, layout)?, p, sums, by);
+        Ok((Some(Tensor::from_vec(gradient, z.shape(), &Device::Cpu)?), None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loss::test_support::random_case;
+    use crate::loss::{center_loss, cross_entropy, dice_loss};
+    use candle_core::{DType, Var};
+
+    #[test]
+    fn the_exponential_is_good_to_the_last_digits() {
+        for i in 0..9000 {
+            let x = -(i as f32) * 0.01;
+            let expected = f64::from(x).exp();
+            assert!((f64::from(exp(x)) - expected).abs() <= 3e-7 * expected + 1e-37, "{x}");
+        }
+    }
+
+    /// Values and gradients are those of the separate losses in doubles.
+    #[test]
+    fn the_losses_in_one_pass_agree_with_each_by_itself() {
+        for (batch, classes, size, empty) in [
+            (1, 2, [3, 4, 5], EmptySlices::Skip),
+            (2, 4, [2, 5, 3], EmptySlices::Literal),
+            (2, 3, [1, 1, 1], EmptySlices::Skip),
+        ] {
+            let (scores, truth) = random_case(batch, classes, size, 7);
+            let scores = ((scores - 0.5).unwrap() * 8.0).unwrap();
+            let (scores, single) = (
+                Var::from_tensor(&scores).unwrap(),
+                Var::from_tensor(&scores.to_dtype(DType::F32).unwrap()).unwrap(),
+            );
+            let p = candle_nn::ops::softmax(scores.as_tensor(), 1).unwrap();
+            let expected = [
+                dice_loss(&p, &truth).unwrap(),
+                center_loss(&p, &truth, empty).unwrap(),
+                cross_entropy(scores.as_tensor(), &truth).unwrap(),
+            ];
+            let found = all_losses(single.as_tensor(), &truth.to_dtype(DType::F32).unwrap(), empty).unwrap();
+            for (i, expected) in expected.iter().enumerate() {
+                let part = found.get(i).unwrap();
+                let (value, wanted) =
+                    (part.to_scalar::<f32>().unwrap(), expected.to_scalar::<f64>().unwrap());
+                assert!((f64::from(value) - wanted).abs() < 1e-5 * (1.0 + wanted), "{i}: {value} {wanted}");
+                let gradient = |loss: &Tensor, of: &Var| -> Vec<f64> {
+                    let gradients = loss.backward().unwrap();
+                    let gradient = gradients.get(of.as_tensor()).unwrap().to_dtype(DType::F64).unwrap();
+                    gradient.flatten_all().unwrap().to_vec1().unwrap()
+                };
+                let (found, expected) = (gradient(&part, &single), gradient(expected, &scores));
+                let scale = expected.iter().fold(1e-4f64, |most, v| most.max(v.abs()));
+                for (found, expected) in found.iter().zip(&expected) {
+                    assert!((found - expected).abs() < 1e-4 * scale, "{i}: {found} {expected}");
+                }
+            }
+        }
+    }
+}
