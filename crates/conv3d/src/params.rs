@@ -1,16 +1,19 @@
 //! Stride and padding of a convolution, and the sizes that follow.
 
 use candle_core::{Result, bail};
+use serde::{Deserialize, Serialize};
 
 /// How a convolution is computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Algorithm {
     /// The faster of the two for each shape.
     #[default]
     Auto,
     /// As the sums that it is: errors of a few 1e-7 of the result's rms.
     Direct,
-    /// Winograd's minimal filtering where it can be done (3×3×3, stride 1, padding 1): several times faster, with errors of a few 1e-6. `f32` only.
+    /// Winograd's minimal filtering where it can be done (3×3×3, stride 1, padding 1): several times faster,
+    /// with errors of a few 1e-6. `f32` only.
     Winograd,
 }
 

@@ -1,5 +1,6 @@
 //! The shape of a U-Net: levels, channels, norm, activation, classes.
 
+use organseg_conv3d::Algorithm;
 use serde::{Deserialize, Serialize};
 
 use crate::UnetError;
@@ -68,6 +69,9 @@ pub struct UnetConfig {
     pub downsampling: Downsampling,
     /// How the decoder doubles the resolution.
     pub upsampling: Upsampling,
+    /// How convolutions are computed on the CPU: `direct` for sums as they are written, several times
+    /// slower.
+    pub algorithm: Algorithm,
 }
 
 impl Default for UnetConfig {
@@ -82,6 +86,7 @@ impl Default for UnetConfig {
             negative_slope: 0.01,
             downsampling: Downsampling::Pooled,
             upsampling: Upsampling::Transposed,
+            algorithm: Algorithm::Auto,
         }
     }
 }
@@ -119,6 +124,13 @@ impl UnetConfig {
     #[must_use]
     pub fn with_upsampling(mut self, upsampling: Upsampling) -> Self {
         self.upsampling = upsampling;
+        self
+    }
+
+    /// With convolutions computed this way.
+    #[must_use]
+    pub fn with_algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.algorithm = algorithm;
         self
     }
 

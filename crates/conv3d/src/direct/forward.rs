@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::ahead::Ahead;
 use super::axis::Axis;
 use super::rows::{DirectInput, RowPlan};
 use super::weights::DirectWeights;
@@ -65,6 +66,33 @@ impl DirectForward<'_> {
             },
         );
     }
+
+    /// What the row after `place` needs: inputs, and outputs that are read or written in part.
+    fn ahead<S: Simd>(&self, plan: &RowPlan, [n, z, y]: [usize; 3]) -> Ahead {
+        let height = self.phases.iter().map(|(axes, _)| axes[1].count).max().unwrap_or(0);
+        let next = if y + 1 < height { [n, z, y + 1] } else { [n, z + 1, 0] };
+        let mut outputs = Vec::new();
+        let mut calls = 0;
+        for (axes, weights) in self.phases {
+            calls += weights.groups().count() * axes[2].count.div_ceil(S::ROWS);
+            // The other phases of W are in the same lines.
+            let inside = next[1] < axes[0].count && next[2] < axes[1].count;
+            if let DirectOutput::Blocks(output) = self.output
+                && axes[2].start == 0
+                && inside
+            {
+                let [d, h, w] = self.size;
+                let [z, y] = [0, 1].map(|a| axes[a].start + next[a + 1] * axes[a].step);
+                for block in 0..output.blocks() {
+                    let (out, start, add) = output.block(n, block, d * h * w);
+                    if add || axes[2].step > 1 {
+                        outputs.push((out.pointer(start + (z * h + y) * w).cast_const(), w));
+                    }
+                }
+            }
+        }
+        Ahead::new(plan, &self.input, next, outputs, calls)
+    }
 }
 
 /// One output row of a sample.
@@ -87,6 +115,7 @@ impl Kernel for Row<'_> {
         let (rows, sums) = workspace.split_at_mut(plan.lines());
         plan.load(s, &job.input, n, z, y, rows);
         let step = job.input.step();
+        let mut ahead = job.ahead::<S>(plan, place);
         for ((axes, weights), offsets) in job.phases.iter().zip(&plan.offsets) {
             let [depth, height, width] = axes.each_ref().map(|axis| axis.count);
             if z >= depth || y >= height {
@@ -94,6 +123,7 @@ impl Kernel for Row<'_> {
             }
             for (first, vectors, weights) in weights.groups() {
                 for (x, count) in pieces(width, S::ROWS) {
+                    ahead.fetch(s);
                     // SAFETY: the rows hold, for each offset, the columns of all outputs of the row, `step`
                     // numbers each, by the plan; the weights are those of this group; `sums` has `vectors`
                     // rows of `width` lines and is borrowed mutably.
@@ -171,6 +201,14 @@ fn write<S: Simd>(
             for lane in 0..LANES.min(channels - block * LANES) {
                 let channel = (n * channels + block * LANES + lane) * d * h * w;
                 let bias = job.bias.map_or(0.0, |bias| bias[block].0[lane]);
+                if ax.step == 1 {
+                    // SAFETY: this row of this channel is of this task alone.
+                    let out = unsafe { values.part(channel + row, sums.len()) };
+                    for (out, sum) in out.iter_mut().zip(sums) {
+                        *out = sum.0[lane] + bias;
+                    }
+                    continue;
+                }
                 for (x, sum) in sums.iter().enumerate() {
                     // SAFETY: this voxel of this channel is of this task alone.
                     unsafe { values.part(channel + row + x * ax.step, 1)[0] = sum.0[lane] + bias };

@@ -8,6 +8,7 @@
 
 use rayon::prelude::*;
 
+use super::ahead::Ahead;
 use super::axis::Axis;
 use super::rows::{DirectInput, RowPlan};
 use super::weights::taps;
@@ -76,6 +77,21 @@ impl DirectGradient<'_> {
         self.unpack(&total)
     }
 
+    /// The lines of the gradient of row (z, y) of sample `n`; none past the last slice.
+    fn gradient_row(&self, [n, z, y]: [usize; 3]) -> Vec<(*const Line, usize)> {
+        let [depth, height, width] = self.axes.each_ref().map(|axis| axis.count);
+        let mut runs = Vec::new();
+        if z < depth {
+            for block in 0..self.output_channels.blocks() {
+                let start = (((n * self.output_channels.blocks() + block) * depth + z) * height + y) * width;
+                for lines in self.gradient.arrays().into_iter().flatten() {
+                    runs.push((lines[start..start + width].as_ptr(), width));
+                }
+            }
+        }
+        runs
+    }
+
     /// From sums for each tap, group of output blocks, input number and block, to (C_out, C_in, kernel).
     fn unpack(&self, sums: &[Line]) -> Vec<f32> {
         let [_, kh, kw] = self.kernel;
@@ -131,34 +147,58 @@ impl Kernel for Rows<'_> {
     fn run<S: Simd>(self, s: S) {
         let job = self.job;
         let [depth, height, width] = job.axes.each_ref().map(|axis| axis.count);
-        let (step, outputs) = (job.input.step(), job.output_channels.blocks());
+        let outputs = job.output_channels.blocks();
         let mut workspace = Buffer::new(self.plan.lines() + outputs * width);
         let (rows, gradient) = workspace.split_at_mut(self.plan.lines());
+        let offsets = &self.plan.offsets[0];
+        let blocked = job.input.step() == LANES;
+        let calls = if blocked {
+            outputs.div_ceil(S::VECTORS) * offsets.len()
+        } else {
+            outputs * offsets.len().div_ceil(taps_together::<S>())
+        };
         for row in self.from..self.from + self.count {
-            let (n, place) = (row / (depth * height), row % (depth * height));
-            self.plan.load(s, &job.input, n, place / height, place % height, rows);
+            let (n, z, y) = (row / (depth * height), row / height % depth, row % height);
+            self.plan.load(s, &job.input, n, z, y, rows);
             for (block, to) in gradient.chunks_exact_mut(width).enumerate() {
-                let copy = CopyRow { s, start: place * width, to };
+                let copy = CopyRow { s, start: (z * height + y) * width, to };
                 job.gradient.block(s, n * outputs + block, depth * height * width, copy);
             }
-            for (first, vectors) in blocks(outputs, S::VECTORS) {
-                for (i, &offset) in self.plan.offsets[0].iter().enumerate() {
-                    // SAFETY: the rows hold `width` columns of `step` numbers from each offset on, by the
-                    // plan, and the gradient `width` lines for each block; the sums have `step` lines for
-                    // each offset and block and are borrowed mutably.
-                    unsafe {
-                        let sums = Sums {
-                            data: rows.as_ptr().cast::<f32>().add(offset),
-                            data_step: step,
-                            gradient: gradient.as_ptr().add(first * width),
-                            gradient_block: width,
-                            count: width,
-                            out: self.sums.as_mut_ptr().add(i * step * outputs + first * step),
-                        };
-                        if step == LANES {
+            let next = if y + 1 < height { [n, z, y + 1] } else { [n, z + 1, 0] };
+            let mut ahead = Ahead::new(self.plan, &job.input, next, job.gradient_row(next), calls);
+            let (rows, gradient, sums) = (rows.as_ptr(), gradient.as_ptr(), self.sums.as_mut_ptr());
+            // SAFETY: the rows hold `width` columns of sixteen numbers, or of one, from each offset on, by
+            // the plan, and the gradient `width` lines for each block; the sums have as many lines as
+            // numbers for each offset and block and are borrowed mutably.
+            unsafe {
+                if blocked {
+                    for (first, vectors) in blocks(outputs, S::VECTORS) {
+                        for (i, &offset) in offsets.iter().enumerate() {
+                            ahead.fetch(s);
+                            let sums = Sums {
+                                data: rows.cast::<f32>().add(offset),
+                                data_step: LANES,
+                                gradient: gradient.add(first * width),
+                                gradient_block: width,
+                                count: width,
+                                out: sums.add((i * outputs + first) * LANES),
+                            };
                             add_products(s, vectors, true, sums);
-                        } else {
-                            add_one(s, vectors, sums);
+                        }
+                    }
+                } else {
+                    for block in 0..outputs {
+                        for (i, count) in pieces(offsets.len(), taps_together::<S>()) {
+                            ahead.fetch(s);
+                            let taps = Taps {
+                                data: rows.cast(),
+                                offsets: &offsets[i..i + count],
+                                gradient: gradient.add(block * width),
+                                count: width,
+                                out: sums.add(i * outputs + block),
+                                out_step: outputs,
+                            };
+                            add_taps(s, taps);
                         }
                     }
                 }
@@ -167,33 +207,69 @@ impl Kernel for Rows<'_> {
     }
 }
 
-/// out[v] += Σ_k data[k] · gradient[v][k]: a single number instead of sixteen.
+/// What [`add_taps`] works on: one output block and some taps of one input channel.
+struct Taps<'a> {
+    data: *const f32,
+    /// Where the numbers of each tap begin, from `data` on.
+    offsets: &'a [usize],
+    /// `count` lines.
+    gradient: *const Line,
+    count: usize,
+    /// The sum of tap 0, and from each to the next, in lines.
+    out: *mut Line,
+    out_step: usize,
+}
+
+/// Taps whose sums are kept in registers together.
+#[inline(always)]
+fn taps_together<S: Simd>() -> usize {
+    if S::ROWS == 12 { 9 } else { 3 }
+}
+
+/// out[i] += Σ_k data[offset_i + k] · gradient[k] for up to [`taps_together`] taps i.
 ///
 /// # Safety
-/// As [`add_products`], with one number and `vectors` lines.
+/// The numbers of each tap and the gradient can be read, the sums read and written, and nobody else touches
+/// those meanwhile.
 #[inline(always)]
-unsafe fn add_one<S: Simd>(s: S, vectors: usize, sums: Sums) {
-    for v in 0..vectors {
-        // SAFETY: the caller answers for rows and results. Four sums, so that they need not wait for each
-        // other.
-        unsafe {
-            let get = |k: usize| {
-                (s.splat(*sums.data.add(k)), s.load(sums.gradient.add(v * sums.gradient_block + k)))
-            };
-            let mut parts = [s.zero(); 4];
-            let whole = sums.count / 4 * 4;
-            for k in (0..whole).step_by(4) {
-                for (i, part) in parts.iter_mut().enumerate() {
-                    let (x, g) = get(k + i);
-                    *part = s.mul_add(x, g, *part);
-                }
+unsafe fn add_taps<S: Simd>(s: S, taps: Taps<'_>) {
+    macro_rules! by_count {
+        ($($count:literal)*) => {
+            match taps.offsets.len() {
+                // SAFETY: the caller answers for all.
+                $($count => unsafe { taps_block::<S, $count>(s, taps) },)*
+                count => unreachable!("{count} taps together"),
             }
-            for k in whole..sums.count {
-                let (x, g) = get(k);
-                parts[0] = s.mul_add(x, g, parts[0]);
+        };
+    }
+    if S::ROWS == 12 {
+        by_count!(1 2 3 4 5 6 7 8 9);
+    } else {
+        by_count!(1 2 3);
+    }
+}
+
+/// [`add_taps`] for R taps.
+///
+/// # Safety
+/// As [`add_taps`].
+#[inline(always)]
+unsafe fn taps_block<S: Simd, const R: usize>(s: S, taps: Taps<'_>) {
+    let mut data = [taps.data; R];
+    let mut sums = [s.zero(); R];
+    // SAFETY: the caller answers for what is read and written; there are R offsets.
+    unsafe {
+        for (data, &offset) in data.iter_mut().zip(taps.offsets) {
+            *data = data.add(offset);
+        }
+        for k in 0..taps.count {
+            let g = s.load(taps.gradient.add(k));
+            for (sum, data) in sums.iter_mut().zip(&data) {
+                *sum = s.mul_add(s.splat(*data.add(k)), g, *sum);
             }
-            let sum = s.add(s.add(parts[0], parts[1]), s.add(parts[2], parts[3]));
-            let out = sums.out.add(v);
+        }
+        for (i, sum) in sums.into_iter().enumerate() {
+            let out = taps.out.add(i * taps.out_step);
             s.store(out, s.add(s.load(out), sum));
         }
     }

@@ -100,6 +100,24 @@ impl RowPlan {
         Self { pairs, inputs, strides, groups, step, columns, first: least * stride, offsets }
     }
 
+    /// (D, H, W) of the input.
+    pub(super) fn inputs(&self) -> [usize; 3] {
+        self.inputs
+    }
+
+    /// The input rows, slice after slice, that output row (z, y) looks at and row (z, y − 1) does not.
+    pub(super) fn rows_of(&self, z: usize, y: usize) -> impl Iterator<Item = usize> {
+        let [depth, height, _] = self.inputs;
+        let (from_z, from_y) = ((z * self.strides[0]) as isize, (y * self.strides[1]) as isize);
+        let stride = self.strides[1] as isize;
+        let new = move |pair: &&[isize; 2]| y == 0 || !self.pairs.contains(&[pair[0], pair[1] + stride]);
+        self.pairs.iter().filter(new).filter_map(move |[dz, dy]| {
+            let (iz, iy) = (from_z + dz, from_y + dy);
+            let inside = iz >= 0 && iz < depth as isize && iy >= 0 && iy < height as isize;
+            inside.then(|| iz as usize * height + iy as usize)
+        })
+    }
+
     /// Lines of the buffer for the rows.
     pub(super) fn lines(&self) -> usize {
         (self.pairs.len() * self.groups * self.strides[2] * self.columns * self.step).div_ceil(LANES)

@@ -34,8 +34,12 @@ impl Simd for Avx512 {
     const VECTORS: usize = 2;
 
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        // SAFETY: the token.
-        unsafe { run(self, kernel) }
+        // SAFETY: the token. The fence orders streamed lines before whatever tells others of them.
+        unsafe {
+            let output = run(self, kernel);
+            std::arch::x86_64::_mm_sfence();
+            output
+        }
     }
 
     #[inline(always)]

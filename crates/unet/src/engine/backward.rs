@@ -20,7 +20,7 @@ pub(crate) fn gradients(
     mut values: Vec<Option<Value>>,
     scores: &[f32],
 ) -> Vec<Vec<f32>> {
-    let mut result: Vec<Vec<f32>> = vec![Vec::new(); plan.parameters.len()];
+    let mut result: Vec<Vec<f32>> = vec![Vec::new(); plan.parameters];
     let mut gradients = Gradients { plan, batch, size, values: (0..values.len()).map(|_| None).collect() };
     // Every step but the head gave the value of its own number.
     for (index, step) in plan.steps.iter().enumerate().rev() {

@@ -1,36 +1,86 @@
 //! The network as one operation of candle, with its gradient.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
 
 use super::backward::gradients;
 use super::forward::{Keep, run};
 use super::plan::Plan;
 use super::value::Value;
 
-/// Scores of `image` (N, C, D, H, W) by the network of `plan` with all `parameters` one after the other, in
-/// candle's graph: backward gives their gradients.
-pub(crate) fn with_gradients(plan: &Arc<Plan>, image: &Tensor, parameters: &Tensor) -> Result<Tensor> {
-    let op = Network { plan: plan.clone(), tape: Mutex::new(None) };
-    image.contiguous()?.apply_op2(&parameters.contiguous()?, op)
+/// Scores of `image` (N, C, D, H, W) by the network of `plan` with `parameters`, in candle's graph: backward
+/// gives the gradients of those that are variables.
+///
+/// An operation of candle has three arguments at most, a network has some sixty. So the parameters go in
+/// one by one, each by an operation that hands on a number without meaning ([`Handed`]); the network is the
+/// last of the chain, and its backward pass leaves each gradient where that parameter's operation finds it.
+/// Joining the parameters into one tensor instead costs six passes over them and their gradients.
+pub(crate) fn with_gradients(plan: &Arc<Plan>, image: &Tensor, parameters: &[&Tensor]) -> Result<Tensor> {
+    let parameters = parameters.iter().map(|p| p.contiguous()).collect::<Result<Vec<_>>>()?;
+    let gradients: Gradients = Arc::default();
+    let mut chain = Tensor::zeros((), DType::F32, &Device::Cpu)?;
+    for (index, parameter) in parameters.iter().enumerate() {
+        chain = chain.apply_op2(parameter, Handed { index, gradients: gradients.clone() })?;
+    }
+    let parameters = parameters.iter().map(Tensor::detach).collect();
+    let network = Network { plan: plan.clone(), parameters, tape: Mutex::new(None), gradients };
+    image.contiguous()?.apply_op2(&chain, network)
+}
+
+/// The gradient of each parameter, from the network's backward pass until its own.
+type Gradients = Arc<Mutex<Vec<Vec<f32>>>>;
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A parameter's place in the graph.
+struct Handed {
+    index: usize,
+    gradients: Gradients,
+}
+
+impl CustomOp2 for Handed {
+    fn name(&self) -> &'static str {
+        "parameter of unet3d"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok((CpuStorage::F32(vec![0.0]), Shape::from(())))
+    }
+
+    fn bwd(
+        &self,
+        chain: &Tensor,
+        parameter: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let gradient = std::mem::take(&mut locked(&self.gradients)[self.index]);
+        let gradient = parameter
+            .track_op()
+            .then(|| Tensor::from_vec(gradient, parameter.shape(), &Device::Cpu))
+            .transpose()?;
+        Ok((Some(chain.zeros_like()?), gradient))
+    }
 }
 
 struct Network {
     plan: Arc<Plan>,
+    parameters: Vec<Tensor>,
     /// The values of the last forward pass, until its backward pass takes them.
     tape: Mutex<Option<Vec<Option<Value>>>>,
+    gradients: Gradients,
 }
 
 impl Network {
-    /// The parameter tensors, one after the other in `flat`.
-    fn split<'a>(&self, flat: &'a [f32]) -> Vec<&'a [f32]> {
-        let mut from = 0;
-        let of = |&numbers: &usize| {
-            from += numbers;
-            &flat[from - numbers..from]
-        };
-        self.plan.parameters.iter().map(of).collect()
+    /// Calls `with` with the numbers of all parameters.
+    fn with_parameters<R>(&self, with: impl FnOnce(&[&[f32]]) -> R) -> Result<R> {
+        let storages: Vec<_> = self.parameters.iter().map(Tensor::storage_and_layout).collect();
+        let slices =
+            storages.iter().map(|(storage, layout)| values(storage, layout)).collect::<Result<Vec<_>>>()?;
+        Ok(with(&slices))
     }
 }
 
@@ -41,11 +91,10 @@ fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     }
 }
 
-/// Calls `with` with the values of a tensor on the CPU.
-fn values<R>(tensor: &Tensor, with: impl FnOnce(&[f32]) -> R) -> Result<R> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => Ok(with(slice(storage, layout)?)),
+/// The values of a tensor on the CPU.
+fn values<'a>(storage: &'a Storage, layout: &Layout) -> Result<&'a [f32]> {
+    match storage {
+        Storage::Cpu(storage) => slice(storage, layout),
         _ => bail!("a tensor on another device came to the network on the CPU"),
     }
 }
@@ -58,41 +107,40 @@ impl CustomOp2 for Network {
     fn cpu_fwd(
         &self,
         image: &CpuStorage,
-        image_layout: &Layout,
-        flat: &CpuStorage,
-        flat_layout: &Layout,
+        layout: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (batch, _, d, h, w) = image_layout.shape().dims5()?;
-        let parameters = self.split(slice(flat, flat_layout)?);
-        let image = slice(image, image_layout)?;
-        let (scores, values) = run(&self.plan, &parameters, image, batch, [d, h, w], Keep::All, None);
-        *self.tape.lock().unwrap_or_else(PoisonError::into_inner) = Some(values);
+        let (batch, _, d, h, w) = layout.shape().dims5()?;
+        let image = slice(image, layout)?;
+        let (scores, values) = self.with_parameters(|parameters| {
+            run(&self.plan, parameters, image, batch, [d, h, w], Keep::All, None)
+        })?;
+        *locked(&self.tape) = Some(values);
         Ok((CpuStorage::F32(scores), (batch, self.plan.classes, d, h, w).into()))
     }
 
     fn bwd(
         &self,
         image: &Tensor,
-        flat: &Tensor,
+        chain: &Tensor,
         _: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (batch, _, d, h, w) = image.dims5()?;
-        let Some(tape) = self.tape.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        let Some(tape) = locked(&self.tape).take() else {
             bail!(
                 "the network's backward pass ran twice for one forward pass; run the network again for each"
             )
         };
         let gradient = gradient.contiguous()?;
-        let all = values(image, |image| {
-            values(flat, |flat| {
-                let parameters = self.split(flat);
-                values(&gradient, |gradient| {
-                    gradients(&self.plan, &parameters, image, batch, [d, h, w], tape, gradient).concat()
-                })
-            })
-        })???;
-        let count = all.len();
-        Ok((None, Some(Tensor::from_vec(all, count, &Device::Cpu)?)))
+        let ((image, image_layout), (gradient, gradient_layout)) =
+            (image.storage_and_layout(), gradient.storage_and_layout());
+        let (image, gradient) = (values(&image, image_layout)?, values(&gradient, gradient_layout)?);
+        let all = self.with_parameters(|parameters| {
+            gradients(&self.plan, parameters, image, batch, [d, h, w], tape, gradient)
+        })?;
+        *locked(&self.gradients) = all;
+        Ok((None, Some(chain.zeros_like()?)))
     }
 }

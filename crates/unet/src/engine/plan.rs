@@ -1,7 +1,7 @@
 //! What is computed from what: the network as a list of steps over numbered values.
 
+use organseg_conv3d::Conv3dParams;
 use organseg_conv3d::blocked::{Channels, Convolution};
-use organseg_conv3d::{Algorithm, Conv3dParams};
 
 use crate::{Downsampling, Norm, UnetConfig, Upsampling};
 
@@ -47,8 +47,8 @@ pub(crate) struct Plan {
     pub(super) halvings: Vec<u32>,
     pub(super) classes: usize,
     pub(super) slope: f32,
-    /// Numbers of each parameter tensor.
-    pub(crate) parameters: Vec<usize>,
+    /// How many parameter tensors there are.
+    pub(crate) parameters: usize,
 }
 
 /// Channels of an image from which on it is put into blocks.
@@ -57,14 +57,15 @@ const BLOCKED_IMAGE: usize = 5;
 impl Plan {
     /// The network of `config`. Parameters are numbered level by level on the way down, then on the way up
     /// from the deepest, then the head; in each convolution weight before scale and shift or bias.
-    pub(crate) fn new(config: &UnetConfig, algorithm: Algorithm) -> Self {
+    pub(crate) fn new(config: &UnetConfig) -> Self {
+        let algorithm = config.algorithm;
         let mut plan = Self {
             steps: Vec::new(),
             channels: Vec::new(),
             halvings: Vec::new(),
             classes: config.classes,
             slope: config.negative_slope as f32,
-            parameters: Vec::new(),
+            parameters: 0,
         };
         let mut x: Vec<Id> = Vec::new();
         if config.in_channels >= BLOCKED_IMAGE {
@@ -81,7 +82,7 @@ impl Plan {
                     x = vec![plan.push(Step::Pool { input: x[0] }, channels, halvings)];
                 }
             }
-            x = plan.stack(config, algorithm, x, outputs, halvings, strided);
+            x = plan.stack(config, x, outputs, halvings, strided);
         }
         for (level, pair) in config.channels.windows(2).enumerate().rev() {
             let (here, below, halvings) = (pair[0], pair[1], level as u32);
@@ -91,7 +92,7 @@ impl Plan {
                     let channels = Channels::new(&[here]);
                     let convolution =
                         Convolution::new([2; 3], params, channels.clone(), Channels::new(&[below]));
-                    let (weight, bias) = (plan.parameter(below * here * 8), plan.parameter(here));
+                    let (weight, bias) = (plan.parameter(), plan.parameter());
                     plan.push(Step::Transpose { convolution, input: x[0], weight, bias }, channels, halvings)
                 }
                 Upsampling::Trilinear => {
@@ -99,12 +100,11 @@ impl Plan {
                 }
             };
             let skip = across.pop().expect("each level but the deepest has handed its value across");
-            x = plan.stack(config, algorithm, vec![skip, raised], here, halvings, false);
+            x = plan.stack(config, vec![skip, raised], here, halvings, false);
         }
         let (inputs, classes) = (plan.channels[x[0]].clone(), Channels::new(&[config.classes]));
         let params = Conv3dParams { algorithm, ..Conv3dParams::default() };
-        let (weight, bias) =
-            (plan.parameter(config.classes * config.channels[0]), plan.parameter(config.classes));
+        let (weight, bias) = (plan.parameter(), plan.parameter());
         plan.steps.push(Step::Head {
             convolution: Convolution::new([1; 3], params, inputs.clone(), classes.clone())
                 .with_planar_output(),
@@ -120,7 +120,6 @@ impl Plan {
     fn stack(
         &mut self,
         config: &UnetConfig,
-        algorithm: Algorithm,
         mut inputs: Vec<Id>,
         outputs: usize,
         halvings: u32,
@@ -128,16 +127,14 @@ impl Plan {
     ) -> Vec<Id> {
         for i in 0..config.convolutions_per_level {
             let stride = if strided && i == 0 { [2; 3] } else { [1; 3] };
-            let params = Conv3dParams { stride, padding: [1; 3], algorithm };
+            let params = Conv3dParams { stride, padding: [1; 3], algorithm: config.algorithm };
             let planar = inputs.is_empty();
             let parts: Vec<usize> = inputs.iter().map(|&id| self.channels[id].count()).collect();
             let from = if planar { Channels::new(&[config.in_channels]) } else { Channels::new(&parts) };
-            let weight = self.parameter(27 * from.count() * outputs);
+            let weight = self.parameter();
             let after = match config.norm {
-                Norm::Instance => {
-                    After::Norm { scale: self.parameter(outputs), shift: self.parameter(outputs) }
-                }
-                Norm::None => After::Bias(self.parameter(outputs)),
+                Norm::Instance => After::Norm { scale: self.parameter(), shift: self.parameter() },
+                Norm::None => After::Bias(self.parameter()),
             };
             let channels = Channels::new(&[outputs]);
             let mut convolution = Convolution::new([3; 3], params, from, channels.clone());
@@ -158,9 +155,9 @@ impl Plan {
         self.channels.len() - 1
     }
 
-    fn parameter(&mut self, numbers: usize) -> Parameter {
-        self.parameters.push(numbers);
-        self.parameters.len() - 1
+    fn parameter(&mut self) -> Parameter {
+        self.parameters += 1;
+        self.parameters - 1
     }
 
     /// (D, H, W) of value `id` for an image of `size`.

@@ -24,7 +24,7 @@ pub(super) fn all_losses(logits: &Tensor, truth: &Tensor, empty: EmptySlices) ->
 
 struct Losses {
     empty: EmptySlices,
-    /// Probabilities and sums, from the forward to the backward pass.
+    /// Probabilities (N, D, K, H, W) and sums (N, D, K), from the forward to the backward pass.
     kept: Mutex<Option<(Vec<f32>, Vec<Sums>)>>,
 }
 
@@ -150,16 +150,13 @@ fn softmax_row(z: &[&[f32]], p: &mut [Vec<f32>], log: &mut [f32]) {
 impl Losses {
     fn run(&self, dims: Dims, z: &[f32], y: &[f32]) -> [f32; 3] {
         let Dims { batch, classes, size: [d, h, w] } = dims;
-        let slices: Vec<(Vec<f32>, Vec<Sums>)> =
-            (0..batch * d).into_par_iter().map(|task| slice_sums(dims, task / d, task % d, z, y)).collect();
         let mut probabilities = vec![0.0; z.len()];
-        let mut sums = Vec::with_capacity(batch * d * classes);
-        for (task, (p, slice)) in slices.iter().enumerate() {
-            for (k, p) in p.chunks_exact((h * w).max(1)).enumerate() {
-                probabilities[dims.at(task / d, k, task % d)..][..h * w].copy_from_slice(p);
-            }
-            sums.extend_from_slice(slice);
-        }
+        let slices: Vec<Vec<Sums>> = probabilities
+            .par_chunks_mut((classes * h * w).max(1))
+            .enumerate()
+            .map(|(task, p)| slice_sums(dims, task / d, task % d, z, y, p))
+            .collect();
+        let sums = slices.concat();
         let totals = dims.totals(&sums);
         let (mut dice, mut center) = (0.0, 0.0);
         for total in &totals[1..] {
@@ -198,9 +195,14 @@ impl Losses {
                 ]
             })
             .collect();
-        let slices: Vec<Vec<f32>> = (0..batch * d)
-            .into_par_iter()
-            .map(|task| {
+        let mut gradient = vec![0.0; p.len()];
+        // The slices of each class lie apart.
+        let mut slices: Vec<Vec<&mut [f32]>> = (0..batch * d).map(|_| Vec::with_capacity(classes)).collect();
+        for (i, slice) in gradient.chunks_exact_mut((h * w).max(1)).enumerate() {
+            slices[i / (classes * d) * d + i % d].push(slice);
+        }
+        slices.into_par_iter().zip(p.par_chunks((classes * h * w).max(1))).enumerate().for_each(
+            |(task, (mut out, p))| {
                 let (n, z) = (task / d, task % d);
                 // a + b y + c u + d v of each class; none for the background.
                 let mut terms = vec![[0f32; 4]; classes];
@@ -220,17 +222,15 @@ impl Losses {
                     terms[k] = term.map(|v| v as f32);
                 }
                 let entropy = (by[2] / dims.voxels()) as f32;
-                let mut out = vec![0.0; classes * h * w];
                 let (mut mean, mut truth) = (vec![0f32; w], vec![0f32; w]);
                 for v in 0..h {
                     mean.fill(0.0);
                     truth.fill(0.0);
                     for k in 0..classes {
-                        let row = dims.at(n, k, z) + v * w;
-                        let (p, y) = (&p[row..][..w], &y[row..][..w]);
+                        let (p, y) = (&p[k * h * w + v * w..][..w], &y[dims.at(n, k, z) + v * w..][..w]);
                         let [a, b, c, d] = terms[k];
                         let start = a + d * v as f32;
-                        let out = &mut out[k * h * w + v * w..][..w];
+                        let out = &mut out[k][v * w..][..w];
                         for u in 0..w {
                             out[u] = start + b * y[u] + c * u as f32;
                             mean[u] += p[u] * out[u];
@@ -238,31 +238,22 @@ impl Losses {
                         }
                     }
                     for k in 0..classes {
-                        let row = dims.at(n, k, z) + v * w;
-                        let (p, y) = (&p[row..][..w], &y[row..][..w]);
-                        let out = &mut out[k * h * w + v * w..][..w];
+                        let (p, y) = (&p[k * h * w + v * w..][..w], &y[dims.at(n, k, z) + v * w..][..w]);
+                        let out = &mut out[k][v * w..][..w];
                         for u in 0..w {
                             out[u] = p[u] * (out[u] - mean[u]) + entropy * (p[u] * truth[u] - y[u]);
                         }
                     }
                 }
-                out
-            })
-            .collect();
-        let mut gradient = vec![0.0; p.len()];
-        for (task, slice) in slices.iter().enumerate() {
-            for (k, slice) in slice.chunks_exact((h * w).max(1)).enumerate() {
-                gradient[dims.at(task / d, k, task % d)..][..h * w].copy_from_slice(slice);
-            }
-        }
+            },
+        );
         gradient
     }
 }
 
-/// Probabilities (K, H, W) and sums (K) of slice `z` of sample `n`.
-fn slice_sums(dims: Dims, n: usize, z: usize, scores: &[f32], truth: &[f32]) -> (Vec<f32>, Vec<Sums>) {
+/// Sums (K) of slice `z` of sample `n`, and its probabilities (K, H, W) to `all`.
+fn slice_sums(dims: Dims, n: usize, z: usize, scores: &[f32], truth: &[f32], all: &mut [f32]) -> Vec<Sums> {
     let Dims { classes, size: [_, h, w], .. } = dims;
-    let mut all = vec![0.0; classes * h * w];
     let mut sums = vec![Sums::default(); classes];
     let (mut p, mut log) = (vec![vec![0.0; w]; classes], vec![0.0; w]);
     for v in 0..h {
@@ -295,7 +286,7 @@ fn slice_sums(dims: Dims, n: usize, z: usize, scores: &[f32], truth: &[f32]) -> 
             sums.at_y[1] += v as f64 * sum_y;
         }
     }
-    (all, sums)
+    sums
 }
 
 impl CustomOp2 for Losses {
