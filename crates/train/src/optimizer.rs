@@ -8,11 +8,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarMap;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
+
+mod by_operations;
+mod in_place;
 
 /// Which optimizer, with its constants; the learning rate comes with each step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -103,31 +106,16 @@ impl Optimizer {
         }
         self.steps += 1;
         let scale = clip_norm.map_or(1.0, |limit| (limit / norm).min(1.0));
-        for (name, variable) in &self.variables {
-            let Some(gradient) = gradients.get(variable.as_tensor()) else { continue };
-            let gradient = if scale < 1.0 { (gradient * scale)? } else { gradient.clone() };
+        let Self { config, variables, state, steps } = self;
+        let step = Step { config: *config, rate, scale, number: *steps as i32 };
+        for (name, variable) in variables.iter() {
             // Off the graph: a state that remembers its history would keep every step's in memory.
-            let (gradient, value) = (gradient.detach(), variable.as_detached_tensor());
-            let updated = match self.config {
-                OptimizerConfig::AdamW { beta1, beta2, epsilon, weight_decay } => {
-                    let m = decayed(&mut self.state, format!("{name}/m"), &gradient, beta1, 1.0 - beta1)?;
-                    let v =
-                        decayed(&mut self.state, format!("{name}/v"), &gradient.sqr()?, beta2, 1.0 - beta2)?;
-                    let steps = self.steps as i32;
-                    let (m_scale, v_scale) =
-                        (1.0 / (1.0 - beta1.powi(steps)), 1.0 / (1.0 - beta2.powi(steps)));
-                    let direction = ((m * m_scale)? / ((v * v_scale)?.sqrt()? + epsilon)?)?;
-                    let kept = (&value * (1.0 - rate * decay_of(&value, weight_decay)))?;
-                    (kept - (direction * rate)?)?
-                }
-                OptimizerConfig::Sgd { momentum, nesterov, weight_decay } => {
-                    let gradient = (gradient + (&value * decay_of(&value, weight_decay))?)?;
-                    let b = decayed(&mut self.state, format!("{name}/b"), &gradient, momentum, 1.0)?;
-                    let direction = if nesterov { (gradient + (b * momentum)?)? } else { b };
-                    (value - (direction * rate)?)?
-                }
-            };
-            variable.set(&updated)?;
+            let Some(gradient) = gradients.get(variable.as_tensor()).map(Tensor::detach) else { continue };
+            if matches!(gradient.device(), Device::Cpu) {
+                step.in_place(state, name, variable, &gradient.contiguous()?)?;
+            } else {
+                step.by_operations(state, name, variable, &gradient)?;
+            }
         }
         Ok(norm)
     }
@@ -137,33 +125,30 @@ impl Optimizer {
         let mut sum = 0.0;
         for variable in self.variables.values() {
             if let Some(gradient) = gradients.get(variable.as_tensor()) {
-                sum += gradient.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+                sum += if matches!(gradient.device(), Device::Cpu) {
+                    in_place::sum_of_squares(&gradient.contiguous()?)?
+                } else {
+                    gradient.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?
+                };
             }
         }
         Ok(sum.sqrt())
     }
 }
 
+/// One step for one variable after the other.
+struct Step {
+    config: OptimizerConfig,
+    rate: f64,
+    /// Factor of the gradients.
+    scale: f64,
+    /// Which step it is, from 1 on.
+    number: i32,
+}
+
 /// λ for weights of convolutions, 0 for vectors.
 fn decay_of(value: &Tensor, weight_decay: f64) -> f64 {
     if value.rank() > 1 { weight_decay } else { 0.0 }
-}
-
-/// state[key] ← `keep` · state[key] + `add` · `new`, starting from zero.
-fn decayed(
-    state: &mut HashMap<String, Tensor>,
-    key: String,
-    new: &Tensor,
-    keep: f64,
-    add: f64,
-) -> candle_core::Result<Tensor> {
-    let new = (new * add)?;
-    let value = match state.get(&key) {
-        Some(old) => ((old * keep)? + new)?,
-        None => new,
-    };
-    state.insert(key, value.clone());
-    Ok(value)
 }
 
 #[cfg(test)]
@@ -207,6 +192,28 @@ mod tests {
         let sgd = |nesterov| OptimizerConfig::Sgd { momentum: 0.9, nesterov, weight_decay: 0.01 };
         assert_close(&three_steps(sgd(false)), SGD);
         assert_close(&three_steps(sgd(true)), NESTEROV);
+    }
+
+    /// The way of other devices, taken on the CPU.
+    #[test]
+    fn a_step_in_place_is_the_step_by_operations() {
+        let sgd = |nesterov| OptimizerConfig::Sgd { momentum: 0.9, nesterov, weight_decay: 0.01 };
+        for config in [OptimizerConfig::default(), sgd(false), sgd(true)] {
+            let start = Tensor::new(&[[1f64, -2.0, 0.5]], &Device::Cpu).unwrap();
+            let variables = [(); 2].map(|()| Var::from_tensor(&start).unwrap());
+            let mut states = [HashMap::new(), HashMap::new()];
+            for number in 1..4 {
+                let step = Step { config, rate: 0.1, scale: 0.7, number };
+                let gradient = (variables[0].as_detached_tensor().powf(3.0).unwrap() + 0.1).unwrap();
+                step.in_place(&mut states[0], "x", &variables[0], &gradient).unwrap();
+                step.by_operations(&mut states[1], "x", &variables[1], &gradient).unwrap();
+            }
+            let [found, expected] =
+                variables.map(|variable| variable.flatten_all().unwrap().to_vec1::<f64>().unwrap());
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!((found - expected).abs() < 1e-14, "{found}, expected {expected}");
+            }
+        }
     }
 
     #[test]
