@@ -4,10 +4,12 @@ python compare.py layers [--turns 4] [--avx2]
 python compare.py unet [--turns 3] [--patch 64,96,96]
 
 Build ours first: cargo build --release -p organseg-benches --bins. PyTorch gets its better layout, and the
-better of its default and its tuned memory setting, for each time by itself.
+better of its default and its tuned memory setting, for each time by itself. `unet` also runs OpenVINO and ONNX
+Runtime where they are installed (unet_runtimes.py).
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import pathlib
@@ -45,29 +47,31 @@ def main():
         layers = [part for layer in options.layer for part in ("--layer", layer)]
         ours = [os.path.join(options.programs, "conv3d_layers"), *layers, *rounds]
         theirs = [sys.executable, str(HERE / "conv3d_layers.py"), *layers, *rounds]
-        variants = {"default": [], "tuned": []}
+        variants = {"default": theirs, "tuned": theirs}
     else:
         patch = ["--patch", options.patch]
         ours = [os.path.join(options.programs, "unet_step"), *patch, *rounds]
         theirs = [sys.executable, str(HERE / "unet_step.py"), *patch, *rounds]
-        last = ["--channels-last"]
+        last, bf16 = [*theirs, "--channels-last"], ["--bf16", "--what", "inference"]
         variants = {
-            "default": [], "tuned": [], "default channels-last": last, "tuned channels-last": last,
-            "tuned bf16": ["--bf16", "--what", "inference"],
-            "tuned channels-last bf16": [*last, "--bf16", "--what", "inference"],
+            "default": theirs, "tuned": theirs, "default channels-last": last, "tuned channels-last": last,
+            "tuned bf16": [*theirs, *bf16], "tuned channels-last bf16": [*last, *bf16],
         }
+        for module, runtime in [("openvino", "openvino"), ("openvino", "openvino-bf16"), ("onnxruntime", "onnx")]:
+            if importlib.util.find_spec(module):
+                script = [sys.executable, str(HERE / "unet_runtimes.py"), "--runtime", runtime]
+                variants[runtime] = [*script, *patch, *rounds]
     mine, others, peaks = {}, {}, {}
     for turn in range(options.turns):
-        for name, extra in [("ours", None), *variants.items()]:
-            if extra is None:
-                answer = run(ours, ours_env)
-            else:
-                answer = run(theirs + extra, {**theirs_env, **(TUNED if "tuned" in name else {})})
+        for name, command in [("ours", ours), *variants.items()]:
+            mine_now = command is ours
+            environment = {**theirs_env, **(TUNED if "tuned" in name else {})}
+            answer = run(command, ours_env if mine_now else environment)
             for line in answer if isinstance(answer, list) else [answer]:
                 peaks.setdefault(name, []).append(line.get("peak_mb"))
                 for key, times in line.items():
                     if isinstance(times, list) and times:
-                        place = mine if extra is None else others.setdefault(name, {})
+                        place = mine if mine_now else others.setdefault(name, {})
                         place.setdefault((line.get("layer", options.patch), key), []).extend(times)
         print(f"turn {turn + 1} of {options.turns}", file=sys.stderr)
     for key, times in mine.items():

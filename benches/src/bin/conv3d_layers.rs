@@ -96,11 +96,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 type Times = Vec<(&'static str, Vec<f64>)>;
 
-/// Milliseconds that `work` takes.
-fn milliseconds(work: impl FnOnce()) -> f64 {
-    let started = Instant::now();
-    work();
-    started.elapsed().as_secs_f64() * 1e3
+/// Milliseconds that `work` takes, each of `rounds` times after one that warms up.
+fn repeated(rounds: usize, mut work: impl FnMut()) -> Vec<f64> {
+    let mut times = Vec::with_capacity(rounds + 1);
+    for _ in 0..=rounds {
+        let started = Instant::now();
+        work();
+        times.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    times.split_off(1)
 }
 
 fn blocked(layer: Layer, params: Conv3dParams, rounds: usize) -> Times {
@@ -120,33 +124,31 @@ fn blocked(layer: Layer, params: Conv3dParams, rounds: usize) -> Times {
     let parts = [InputPart { source: Source::Plain(&blocks), blocks: inputs.blocks() }];
     let input = if planar { Input::Planar(&x) } else { Input::Blocks(&parts) };
     let gradient_parts = [InputPart { source: Source::Plain(&gradient), blocks: outputs.blocks() }];
-    let mut times: Times =
-        ["forward", "forward_changing", "input_gradient", "weight_gradient"].map(|n| (n, Vec::new())).into();
     let kept = convolution.weights_to_keep(&weight, layer.size);
     let turned = convolution.adjoint_weights_to_keep(&weight, layer.size);
-    for round in 0..=rounds {
-        let mut run = |weights: &Weights<'_>| {
-            let output = OutputPart { values: &mut y, blocks: outputs.blocks(), add: false };
-            convolution.forward(weights, 1, layer.size, input, Output::Blocks(vec![output]), None);
-        };
-        let forward = milliseconds(|| run(&kept));
-        let changing = milliseconds(|| run(&convolution.weights(&weight, layer.size)));
-        let adjoint = milliseconds(|| {
-            let output = OutputPart { values: &mut for_x, blocks: inputs.blocks(), add: false };
-            let gradient = Input::Blocks(&gradient_parts);
-            convolution.adjoint(&turned, 1, layer.size, gradient, Output::Blocks(vec![output]), None);
-        });
-        let for_weights = milliseconds(|| {
-            black_box(convolution.weight_gradient(1, layer.size, input, Source::Plain(&gradient)));
-        });
-        // The first round warms up.
-        if round > 0 {
-            for (times, time) in times.iter_mut().zip([forward, changing, adjoint, for_weights]) {
-                times.1.push(time);
-            }
-        }
-    }
-    times
+    let mut run = |weights: &Weights<'_>| {
+        let output = OutputPart { values: &mut y, blocks: outputs.blocks(), add: false };
+        convolution.forward(weights, 1, layer.size, input, Output::Blocks(vec![output]), None);
+    };
+    // Each by itself, again and again, as the PyTorch script does.
+    vec![
+        ("forward", repeated(rounds, || run(&kept))),
+        ("forward_changing", repeated(rounds, || run(&convolution.weights(&weight, layer.size)))),
+        (
+            "input_gradient",
+            repeated(rounds, || {
+                let output = OutputPart { values: &mut for_x, blocks: inputs.blocks(), add: false };
+                let gradient = Input::Blocks(&gradient_parts);
+                convolution.adjoint(&turned, 1, layer.size, gradient, Output::Blocks(vec![output]), None);
+            }),
+        ),
+        (
+            "weight_gradient",
+            repeated(rounds, || {
+                black_box(convolution.weight_gradient(1, layer.size, input, Source::Plain(&gradient)));
+            }),
+        ),
+    ]
 }
 
 fn ncdhw(layer: Layer, params: Conv3dParams, rounds: usize) -> Result<Times, candle_core::Error> {

@@ -52,10 +52,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err(format!("--patch has {} numbers, expected D,H,W", options.patch.len()).into());
     };
     organseg::conv3d::keep_freed_memory();
+    let algorithm = if options.direct { Algorithm::Direct } else { Algorithm::Auto };
     let config = UnetConfig::new(1, options.classes)
         .with_channels(options.channels.clone())
-        .with_downsampling(Downsampling::Strided);
-    let algorithm = if options.direct { Algorithm::Direct } else { Algorithm::Auto };
+        .with_downsampling(Downsampling::Strided)
+        .with_algorithm(algorithm);
     let (n, voxels) = (options.batch, options.batch * d * h * w);
     let image = Tensor::from_vec(random(voxels, 1), (n, 1, d, h, w), &Device::Cpu)?;
     let labels: Vec<u8> =
@@ -64,14 +65,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let loss = LossConfig { center: 0.0, cross_entropy: 1.0, ..LossConfig::default() };
 
     let variables = VarMap::new();
-    let net = Unet3d::new(&config, VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu))?
-        .with_algorithm(algorithm);
+    let net = Unet3d::new(&config, VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu))?;
     initialize(&variables, 1)?;
     let mut optimizer = Optimizer::new(OptimizerConfig::default(), &variables);
     let mut step = Vec::new();
     let mut phases = vec![Vec::new(); 4];
+    let mut faults = Vec::new();
     if options.what != "inference" {
         for round in 0..=options.rounds {
+            let faults_before = page_faults();
             let started = Instant::now();
             let mut marks = vec![started];
             let scores = net.forward(&image)?;
@@ -82,6 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             marks.push(Instant::now());
             optimizer.step(&gradients, 1e-3, Some(1.0))?;
             marks.push(Instant::now());
+            faults.extend(page_faults().zip(faults_before).map(|(after, before)| after - before));
             if round > 0 {
                 step.push(started.elapsed().as_secs_f64() * 1e3);
                 for (phase, pair) in phases.iter_mut().zip(marks.windows(2)) {
@@ -97,8 +100,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let data = variables.data().lock().expect("no thread panicked with the variables");
             data.iter().map(|(name, variable)| (name.clone(), variable.as_detached_tensor())).collect()
         };
-        let net = Unet3d::new(&config, VarBuilder::from_tensors(fixed, DType::F32, &Device::Cpu))?
-            .with_algorithm(algorithm);
+        let net = Unet3d::new(&config, VarBuilder::from_tensors(fixed, DType::F32, &Device::Cpu))?;
         for round in 0..=options.rounds {
             let started = Instant::now();
             net.predict(&image)?;
@@ -113,7 +115,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!(
             "{}",
             json!({ "step": step, "inference": inference, "peak_mb": peak, "threads": threads,
-                "forward": phases[0], "loss": phases[1], "backward": phases[2], "optimizer": phases[3] })
+                "forward": phases[0], "loss": phases[1], "backward": phases[2], "optimizer": phases[3],
+                "page_faults": faults })
         );
         return Ok(());
     }
@@ -123,6 +126,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for (name, times) in ["forward", "loss", "backward", "optimizer"].iter().zip(&phases) {
             println!("  {name} {:.1} ms", median(times));
         }
+        println!("  page faults of each step, the first one included: {faults:?}");
     }
     if !inference.is_empty() {
         println!("{size}: inference {:.1} ms", median(&inference));
@@ -131,6 +135,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("peak memory {peak:.0} MB");
     }
     Ok(())
+}
+
+/// Pages that this process has touched for the first time, where the system tells.
+fn page_faults() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name, in brackets, may hold spaces; minor faults are the eighth field after it.
+    status.rsplit(')').next()?.split_whitespace().nth(7)?.parse().ok()
 }
 
 /// The most memory this process has had, where the system tells.
