@@ -300,7 +300,10 @@ impl Convolution {
     }
 
     /// Whether Winograd's algorithm does this convolution of inputs of `size`.
-    fn uses_winograd(&self, size: [usize; 3]) -> bool {
+    /// Whether inputs of `size` are convolved by Winograd's algorithm; if not, sums are direct. Weights to
+    /// keep are the same for all sizes of which this says the same.
+    #[must_use]
+    pub fn uses_winograd(&self, size: [usize; 3]) -> bool {
         let blocked = self.planar == [false; 2];
         let fits =
             blocked && self.kernel == [3; 3] && self.params.stride == [1; 3] && self.params.padding == [1; 3];

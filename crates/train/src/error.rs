@@ -89,6 +89,10 @@ pub enum TrainError {
     #[error("{path}: not a checkpoint of this run: {reason}", path = path.display())]
     #[expect(missing_docs, reason = "the message names the fields")]
     Checkpoint { path: PathBuf, reason: String },
+    /// State of an optimizer that is not of its variables.
+    #[error("the optimizer's state `{name}` does not fit: {reason}")]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    Optimizer { name: String, reason: String },
     /// What the caller's validation met.
     #[error("validation failed")]
     #[expect(missing_docs, reason = "the message names the fields")]

@@ -76,16 +76,42 @@ impl Optimizer {
         self.steps
     }
 
-    /// Everything that the next step depends on, for a checkpoint.
+    /// Everything that the next step depends on, for a checkpoint. On the CPU steps change these tensors in
+    /// place: copy what is to outlast the next one.
     #[must_use]
     pub fn state(&self) -> &HashMap<String, Tensor> {
         &self.state
     }
 
-    /// Takes up where an optimizer with this state stood after `steps` steps.
-    pub fn restore(&mut self, state: HashMap<String, Tensor>, steps: u64) {
-        self.state = state;
+    /// Takes up where an optimizer with this state stood after `steps` steps. The state is copied.
+    ///
+    /// # Errors
+    /// [`TrainError::Optimizer`] for state that is not of this optimizer's variables: another name, shape
+    /// or type, or numbers that are not finite. Nothing changes then.
+    pub fn restore(&mut self, state: &HashMap<String, Tensor>, steps: u64) -> Result<(), TrainError> {
+        let mut copies = HashMap::with_capacity(state.len());
+        for (name, tensor) in state {
+            self.check_state(name, tensor)?;
+            copies.insert(name.clone(), tensor.copy()?);
+        }
+        self.state = copies;
         self.steps = steps;
+        Ok(())
+    }
+
+    fn check_state(&self, name: &str, tensor: &Tensor) -> Result<(), TrainError> {
+        let refuse = |reason: String| Err(TrainError::Optimizer { name: name.to_string(), reason });
+        let variable = name.rsplit_once('/').and_then(|(variable, _)| self.variables.get(variable));
+        let Some(variable) = variable else {
+            return refuse("the network has no such variable".into());
+        };
+        if (tensor.dims(), tensor.dtype()) != (variable.dims(), variable.dtype()) {
+            let (found, expected) = (tensor.dims(), variable.dims());
+            let (found_type, expected_type) = (tensor.dtype().as_str(), variable.dtype().as_str());
+            return refuse(format!("found {found:?} {found_type}, expected {expected:?} {expected_type}"));
+        }
+        let sum = tensor.to_dtype(DType::F64)?.abs()?.sum_all()?.to_scalar::<f64>()?;
+        if sum.is_finite() { Ok(()) } else { refuse("it holds numbers that are not finite".into()) }
     }
 
     /// One step down `gradients` with learning rate `rate`. If `clip_norm` is given, the gradients are
@@ -111,7 +137,7 @@ impl Optimizer {
         for (name, variable) in variables.iter() {
             // Off the graph: a state that remembers its history would keep every step's in memory.
             let Some(gradient) = gradients.get(variable.as_tensor()).map(Tensor::detach) else { continue };
-            if matches!(gradient.device(), Device::Cpu) {
+            if goes_in_place(&gradient) {
                 step.in_place(state, name, variable, &gradient.contiguous()?)?;
             } else {
                 step.by_operations(state, name, variable, &gradient)?;
@@ -125,7 +151,7 @@ impl Optimizer {
         let mut sum = 0.0;
         for variable in self.variables.values() {
             if let Some(gradient) = gradients.get(variable.as_tensor()) {
-                sum += if matches!(gradient.device(), Device::Cpu) {
+                sum += if goes_in_place(gradient) {
                     in_place::sum_of_squares(&gradient.contiguous()?)?
                 } else {
                     gradient.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?
@@ -134,6 +160,11 @@ impl Optimizer {
         }
         Ok(sum.sqrt())
     }
+}
+
+/// Whether a gradient is of a kind that [`in_place`] knows.
+fn goes_in_place(gradient: &Tensor) -> bool {
+    matches!(gradient.device(), Device::Cpu) && matches!(gradient.dtype(), DType::F32 | DType::F64)
 }
 
 /// One step for one variable after the other.
@@ -214,6 +245,69 @@ mod tests {
                 assert!((found - expected).abs() < 1e-14, "{found}, expected {expected}");
             }
         }
+    }
+
+    /// One variable of one number, and steps of it down the given gradients in `f32`.
+    fn stepped(optimizer: &mut Optimizer, theta: &Tensor, slopes: &[f32], clip: Option<f64>) -> f32 {
+        for &slope in slopes {
+            let loss = (theta * f64::from(slope)).unwrap().sum_all().unwrap();
+            optimizer.step(&loss.backward().unwrap(), 0.1, clip).unwrap();
+        }
+        theta.flatten_all().unwrap().to_vec1::<f32>().unwrap()[0]
+    }
+
+    fn one_number() -> (VarMap, Tensor) {
+        let variables = VarMap::new();
+        let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+        let theta = vb.get_with_hints(1, "theta", Init::Const(0.0)).unwrap();
+        (variables, theta)
+    }
+
+    /// Its square is more than f32 holds, its clipped square is not.
+    #[test]
+    fn a_huge_gradient_that_is_clipped_does_not_stop_later_steps() {
+        let (variables, theta) = one_number();
+        let mut optimizer = Optimizer::new(OptimizerConfig::default(), &variables);
+        let after = stepped(&mut optimizer, &theta, &[1e20], Some(1.0));
+        assert!((after + 0.1).abs() < 1e-3, "{after}");
+        assert!(stepped(&mut optimizer, &theta, &[1.0], Some(1.0)) < after - 0.05);
+    }
+
+    #[test]
+    fn restored_state_is_a_copy_that_steps_leave_alone() {
+        let (variables, theta) = one_number();
+        let mut optimizer = Optimizer::new(OptimizerConfig::default(), &variables);
+        stepped(&mut optimizer, &theta, &[1.0, -2.0], None);
+        let copy = |state: &HashMap<String, Tensor>| -> HashMap<String, Tensor> {
+            state.iter().map(|(name, tensor)| (name.clone(), tensor.copy().unwrap())).collect()
+        };
+        let (saved, steps) = (copy(optimizer.state()), optimizer.steps());
+        let place = theta.copy().unwrap();
+        let again = |optimizer: &mut Optimizer| {
+            variables.data().lock().unwrap()["theta"].set(&place).unwrap();
+            optimizer.restore(&saved, steps).unwrap();
+            stepped(optimizer, &theta, &[3.0, 0.5], None)
+        };
+        let first = again(&mut optimizer);
+        assert_eq!(first.to_bits(), again(&mut optimizer).to_bits());
+    }
+
+    #[test]
+    fn state_of_another_network_is_refused() {
+        let (variables, _) = one_number();
+        let mut optimizer = Optimizer::new(OptimizerConfig::default(), &variables);
+        let of = |values: &[f32]| Tensor::new(values, &Device::Cpu).unwrap();
+        let cases = [
+            ("theta/m", of(&[1.0, 2.0]), "expected [1]"),
+            ("other/m", of(&[1.0]), "no such variable"),
+            ("theta/v", of(&[f32::INFINITY]), "not finite"),
+        ];
+        for (name, tensor, reason) in cases {
+            let state = HashMap::from([(name.to_string(), tensor)]);
+            let error = optimizer.restore(&state, 1).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(reason), "{error}");
+        }
+        assert_eq!(optimizer.steps(), 0);
     }
 
     #[test]

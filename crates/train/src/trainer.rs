@@ -118,12 +118,12 @@ impl Trainer {
             ));
         }
         weights::check(&checkpoint.weights, &self.weights()?, path)?;
+        self.optimizer.restore(&checkpoint.optimizer, checkpoint.steps).or_else(|e| refuse(e.to_string()))?;
         let data = self.variables.data().lock().expect("no thread panicked while holding the variables");
         for (name, variable) in data.iter() {
             variable.set(&checkpoint.weights[name])?;
         }
         drop(data);
-        self.optimizer.restore(checkpoint.optimizer, checkpoint.steps);
         self.next_epoch = checkpoint.next_epoch;
         Ok(())
     }

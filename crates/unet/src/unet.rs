@@ -137,6 +137,9 @@ impl Unet3d {
         if channels != self.config.in_channels {
             candle_core::bail!("the image has {channels} channels, expected {}", self.config.in_channels);
         }
+        if [d, h, w].contains(&0) {
+            candle_core::bail!("the image has {d}×{h}×{w} voxels, expected at least one along each axis");
+        }
         Ok((pad_to_multiple(image, self.config.size_multiple())?, [d, h, w]))
     }
 
@@ -155,7 +158,8 @@ impl Unet3d {
         fits(image) && parameters.iter().all(|parameter| fits(parameter))
     }
 
-    /// The network in blocks, without gradients. Weights that cannot change are prepared once.
+    /// The network in blocks, without gradients. Weights that are no variables are prepared once and must
+    /// not change afterwards.
     fn in_blocks(&self, image: &Tensor, parameters: &[&Tensor]) -> Result<Tensor> {
         let (batch, _, d, h, w) = image.dims5()?;
         let image = image.contiguous()?;
@@ -362,6 +366,37 @@ mod tests {
                     "{name}: {found}, expected {expected}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn an_image_without_voxels_is_an_error_and_no_panic() {
+        let (net, _) = net(&UnetConfig::new(1, 2).with_channels(vec![2, 3]), 1);
+        for shape in [(1, 1, 0, 8, 8), (1, 1, 8, 0, 8), (1, 1, 8, 8, 0)] {
+            let image = Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+            for scores in [net.forward(&image), net.predict(&image)] {
+                assert!(scores.unwrap_err().to_string().contains("at least one"));
+            }
+        }
+    }
+
+    /// Threads that prepare weights for each other's predictions must not wait for one another.
+    #[test]
+    fn many_predictions_at_once_are_those_made_one_by_one() {
+        use rayon::prelude::*;
+        let config = UnetConfig::new(1, 2).with_channels(vec![16, 24]);
+        let (_, variables) = net(&config, 2);
+        let fixed = crate::weights::tensors_of(&variables).unwrap();
+        let vb = VarBuilder::from_tensors(fixed, DType::F32, &Device::Cpu);
+        let net = Unet3d::new(&config, vb).unwrap();
+        let images: Vec<Tensor> = (0..12).map(|i| random((1, 1, 16, 12 + i % 3 * 8, 16), i as u64)).collect();
+        let predict = |image: &Tensor| -> Vec<f32> {
+            net.predict(image).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+        let together: Vec<Vec<f32>> = pool.install(|| images.par_iter().map(predict).collect());
+        for (image, found) in images.iter().zip(&together) {
+            assert_eq!(&predict(image), found);
         }
     }
 

@@ -34,9 +34,9 @@ impl Step {
         match self.config {
             OptimizerConfig::AdamW { beta1, beta2, epsilon, weight_decay } => {
                 let (m, v) = (part("m")?, part("v")?);
-                let mean = Mean { keep: beta1, factor: (1.0 - beta1) * scale };
+                let mean = Mean { keep: beta1, scale };
                 m.inplace_op3(gradient, gradient, &Each(mean))?;
-                let mean_square = MeanSquare { keep: beta2, factor: (1.0 - beta2) * scale * scale };
+                let mean_square = MeanSquare { keep: beta2, scale };
                 v.inplace_op3(gradient, gradient, &Each(mean_square))?;
                 let step = AdamStep {
                     keep: 1.0 - rate * decay_of(variable, weight_decay),
@@ -107,27 +107,29 @@ trait Rule: Sync {
     fn apply<T: Number>(&self, old: T, x: T, y: T) -> T;
 }
 
-/// m ← keep · m + factor · g.
+/// m ← keep · m + (1 − keep) · scale · g.
 struct Mean {
     keep: f64,
-    factor: f64,
+    scale: f64,
 }
 
 impl Rule for Mean {
     fn apply<T: Number>(&self, m: T, g: T, _: T) -> T {
-        T::of(self.keep) * m + T::of(self.factor) * g
+        T::of(self.keep) * m + T::of((1.0 - self.keep) * self.scale) * g
     }
 }
 
-/// v ← keep · v + factor · g².
+/// v ← keep · v + (1 − keep) · (scale · g)²: scaled first, for the square of a gradient that is to be
+/// clipped may be more than the type holds.
 struct MeanSquare {
     keep: f64,
-    factor: f64,
+    scale: f64,
 }
 
 impl Rule for MeanSquare {
     fn apply<T: Number>(&self, v: T, g: T, _: T) -> T {
-        T::of(self.keep) * v + T::of(self.factor) * (g * g)
+        let g = T::of(self.scale) * g;
+        T::of(self.keep) * v + T::of(1.0 - self.keep) * (g * g)
     }
 }
 
@@ -176,7 +178,11 @@ impl Rule for SgdStep {
 struct Each<R>(R);
 
 impl<R: Rule> Each<R> {
-    fn run<T: Number>(&self, to: &mut [T], x: &[T], y: &[T]) {
+    fn run<T: Number>(&self, to: &mut [T], x: &[T], y: &[T]) -> Result<()> {
+        if (x.len(), y.len()) != (to.len(), to.len()) {
+            let (n, x, y) = (to.len(), x.len(), y.len());
+            bail!("an optimizer's step for {n} numbers came with {x} and {y} of gradient and state");
+        }
         to.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).zip(y.par_chunks(CHUNK)).for_each(
             |((to, x), y)| {
                 for ((to, &x), &y) in to.iter_mut().zip(x).zip(y) {
@@ -184,6 +190,7 @@ impl<R: Rule> Each<R> {
                 }
             },
         );
+        Ok(())
     }
 }
 
@@ -206,14 +213,13 @@ impl<R: Rule> InplaceOp3 for Each<R> {
         };
         match (to, x, y) {
             (CpuStorage::F32(to), CpuStorage::F32(x), CpuStorage::F32(y)) => {
-                self.run(&mut to[from..end], contiguous(x, x_layout)?, contiguous(y, y_layout)?);
+                self.run(&mut to[from..end], contiguous(x, x_layout)?, contiguous(y, y_layout)?)
             }
             (CpuStorage::F64(to), CpuStorage::F64(x), CpuStorage::F64(y)) => {
-                self.run(&mut to[from..end], contiguous(x, x_layout)?, contiguous(y, y_layout)?);
+                self.run(&mut to[from..end], contiguous(x, x_layout)?, contiguous(y, y_layout)?)
             }
             _ => bail!("a variable, its gradient and its state are all f32 or all f64"),
         }
-        Ok(())
     }
 }
 

@@ -19,23 +19,23 @@ pub(crate) enum Keep {
     UntilRead,
 }
 
-/// Prepared weights of steps for inputs of a size, for networks whose weights do not change.
+/// Prepared weights of steps, for networks whose weights do not change.
 #[derive(Debug, Default)]
 pub(crate) struct WeightCache(Mutex<HashMap<CacheKey, Arc<Weights<'static>>>>);
 
-/// Number of the step and (D, H, W) of its input.
-type CacheKey = (usize, [usize; 3]);
-
-/// Entries of a [`WeightCache`]: sizes change little while a scan is segmented in patches.
-const CACHED: usize = 256;
+/// Number of the step, and whether it goes by Winograd's algorithm: all that prepared weights depend on.
+type CacheKey = (usize, bool);
 
 impl WeightCache {
+    /// The weights of `key`. Not made under the lock: making them shares work out to other threads, which
+    /// may take up another prediction meanwhile and ask for the same.
     fn get(&self, key: CacheKey, make: impl FnOnce() -> Weights<'static>) -> Arc<Weights<'static>> {
-        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.len() >= CACHED {
-            cache.clear();
-        }
-        cache.entry(key).or_insert_with(|| Arc::new(make())).clone()
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock().get(&key).cloned();
+        known.unwrap_or_else(|| {
+            let made = Arc::new(make());
+            lock().entry(key).or_insert(made).clone()
+        })
     }
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn run(
                 let weight = parameters[*weight];
                 let (to_keep, for_once) =
                     (|| convolution.weights_to_keep(weight, from), || convolution.weights(weight, from));
-                let weights = prepare(cache, (index, from), to_keep, for_once);
+                let weights = prepare(cache, (index, convolution.uses_winograd(from)), to_keep, for_once);
                 let parts: Vec<InputPart<'_>> = inputs.iter().map(|&id| part(plan, id, at(id))).collect();
                 let input = if parts.is_empty() { Input::Planar(image) } else { Input::Blocks(&parts) };
                 let channels = &plan.channels[id];
@@ -98,8 +98,8 @@ pub(crate) fn run(
                 let to = plan.size(id, size);
                 let weight = parameters[*weight];
                 let to_keep = || convolution.adjoint_weights_to_keep(weight, to);
-                let weights =
-                    prepare(cache, (index, to), to_keep, || convolution.adjoint_weights(weight, to));
+                let key = (index, convolution.uses_winograd(to));
+                let weights = prepare(cache, key, to_keep, || convolution.adjoint_weights(weight, to));
                 let channels = &plan.channels[id];
                 let mut y = Buffer::new(batch * channels.blocks() * voxels(id));
                 let output = OutputPart { values: &mut y, blocks: channels.blocks(), add: false };
@@ -116,7 +116,9 @@ pub(crate) fn run(
             Step::Head { convolution, input, weight, bias, .. } => {
                 let weight = parameters[*weight];
                 let to_keep = || convolution.weights_to_keep(weight, size);
-                let weights = prepare(cache, (index, size), to_keep, || convolution.weights(weight, size));
+                let weights = prepare(cache, (index, convolution.uses_winograd(size)), to_keep, || {
+                    convolution.weights(weight, size)
+                });
                 let bias = to_blocks(
                     parameters[*bias],
                     &organseg_conv3d::blocked::Channels::new(&[plan.classes]),
@@ -142,12 +144,12 @@ pub(crate) fn run(
 /// Weights of a step: from the cache, or for this time only.
 fn prepare<'a>(
     cache: Option<&WeightCache>,
-    (step, size): CacheKey,
+    key: CacheKey,
     to_keep: impl FnOnce() -> Weights<'static>,
     for_once: impl FnOnce() -> Weights<'a>,
 ) -> Arc<Weights<'a>> {
     match cache {
-        Some(cache) => cache.get((step, size), to_keep),
+        Some(cache) => cache.get(key, to_keep),
         None => Arc::new(for_once()),
     }
 }
