@@ -42,7 +42,7 @@ const FEW_TILES_PAIRS: usize = 16;
 /// mean.forward(&weights, 1, size, Input::Blocks(&input), Output::Blocks(output), None);
 /// assert_eq!(from_blocks(&smooth, &one, 4), [1.0, 3.0, 3.0, 2.0]);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Convolution {
     kernel: [usize; 3],
     params: Conv3dParams,
@@ -56,7 +56,11 @@ pub struct Convolution {
 /// Weights as one direction of a [`Convolution`] wants them, for inputs of one size. Worth keeping as long
 /// as the weights do not change.
 #[derive(Debug)]
-pub struct Weights<'a>(Prepared<'a>);
+pub struct Weights<'a> {
+    prepared: Prepared<'a>,
+    direction: Direction,
+    of: Convolution,
+}
 
 #[derive(Debug)]
 enum Prepared<'a> {
@@ -65,6 +69,16 @@ enum Prepared<'a> {
     FewTiles(&'a [f32], Direction),
     /// One for each set of axes: one forward, one for each phase of the adjoint.
     Direct(Vec<DirectWeights>),
+}
+
+impl<'a> Weights<'a> {
+    /// The prepared numbers, if they are those of this direction of `convolution`: their channels, and so
+    /// what is read and written, are taken from them.
+    fn of(&self, convolution: &Convolution, direction: Direction) -> &Prepared<'a> {
+        assert_eq!(self.direction, direction, "the weights were made for this direction");
+        assert_eq!(self.of, *convolution, "the weights were made for this convolution");
+        &self.prepared
+    }
 }
 
 /// What a convolution reads.
@@ -151,7 +165,8 @@ impl Convolution {
     /// have one.
     ///
     /// # Panics
-    /// If a slice has not the lines of its shape, or the weights were not made for this.
+    /// If a slice has not the lines of its shape, if the weights are another convolution's or the adjoint's, if
+    /// there is a bias and [`Convolution::uses_winograd`].
     pub fn forward(
         &self,
         weights: &Weights<'_>,
@@ -193,7 +208,7 @@ impl Convolution {
     ) -> Vec<Moments> {
         let shape = self.shape(batch, size);
         let lines = self.direct_input(input, 0);
-        match &weights.0 {
+        match weights.of(self, Direction::Forward) {
             Prepared::Winograd(weights) => {
                 let (Input::Blocks(inputs), Output::Blocks(parts)) = (input, output) else {
                     unreachable!("Winograd's convolution is in blocks")
@@ -225,7 +240,7 @@ impl Convolution {
     ) {
         let shape = self.shape(batch, size);
         let lines = self.direct_input(gradient, 1);
-        match &weights.0 {
+        match weights.of(self, Direction::Adjoint) {
             Prepared::Winograd(weights) => {
                 let (Input::Blocks(inputs), Output::Blocks(parts)) = (gradient, output) else {
                     unreachable!("Winograd's convolution is in blocks")
@@ -239,7 +254,9 @@ impl Convolution {
             }
             Prepared::Direct(weights) => {
                 let volumes = batch * size.iter().product::<usize>();
-                let phases: Vec<_> = adjoint_axes(&shape).into_iter().zip(weights).collect();
+                let axes = adjoint_axes(&shape);
+                assert_eq!(axes.len(), weights.len(), "there are weights for each phase");
+                let phases: Vec<_> = axes.into_iter().zip(weights).collect();
                 let run = |output: DirectOutput<'_>| {
                     let (isa, phases, input, moments) = (self.isa, &phases[..], lines, None);
                     DirectForward { isa, batch, phases, size, input, bias, output, moments }.run();
@@ -299,7 +316,6 @@ impl Convolution {
         }
     }
 
-    /// Whether Winograd's algorithm does this convolution of inputs of `size`.
     /// Whether inputs of `size` are convolved by Winograd's algorithm; if not, sums are direct. Weights to
     /// keep are the same for all sizes of which this says the same.
     #[must_use]
@@ -343,7 +359,7 @@ impl Convolution {
                 27 * inputs.count() * outputs.count(),
                 "there are weights for each channel"
             );
-            return Weights(Prepared::FewTiles(weights, direction));
+            return self.made(Prepared::FewTiles(weights, direction), direction);
         }
         self.to_keep(weights, direction, size)
     }
@@ -352,9 +368,8 @@ impl Convolution {
         let channels = self.channels(direction);
         if self.uses_winograd(size) {
             let [inputs, outputs] = channels;
-            return Weights(Prepared::Winograd(WinogradWeights::new(
-                self.isa, weights, direction, inputs, outputs,
-            )));
+            let weights = WinogradWeights::new(self.isa, weights, direction, inputs, outputs);
+            return self.made(Prepared::Winograd(weights), direction);
         }
         let shape = self.shape(1, size);
         let phases = match direction {
@@ -365,7 +380,11 @@ impl Convolution {
         let prepare = |axes: &[Axis; 3]| {
             DirectWeights::new(self.isa, weights, self.kernel, direction, channels, axes, planar)
         };
-        Weights(Prepared::Direct(phases.iter().map(prepare).collect()))
+        self.made(Prepared::Direct(phases.iter().map(prepare).collect()), direction)
+    }
+
+    fn made<'a>(&self, prepared: Prepared<'a>, direction: Direction) -> Weights<'a> {
+        Weights { prepared, direction, of: self.clone() }
     }
 
     /// `input` of side 0 (input) or 1 (output).

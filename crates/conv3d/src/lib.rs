@@ -48,6 +48,8 @@ pub mod reference;
 mod simd;
 mod single;
 mod source;
+#[cfg(test)]
+mod source_tests;
 mod storage;
 #[cfg(test)]
 mod test_support;

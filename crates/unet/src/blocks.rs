@@ -7,7 +7,7 @@ use organseg_conv3d::{Activation, Algorithm, Conv3dParams, conv3d, instance_norm
 use crate::{Norm, UnetConfig};
 
 /// Added to the variance before its root is taken, as in PyTorch.
-const NORM_EPSILON: f64 = 1e-5;
+pub(crate) const NORM_EPSILON: f64 = 1e-5;
 
 /// 3×3×3 convolution, norm, leaky ReLU.
 #[derive(Clone, Debug)]

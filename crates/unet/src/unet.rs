@@ -118,6 +118,10 @@ impl Unet3d {
 
     /// As [`Unet3d::forward`] for one who wants no gradients: faster, and in a fraction of the memory.
     ///
+    /// Weights that are no variables are prepared by the first call and kept: a tensor that shares its memory
+    /// with a variable, as [`Var::as_detached_tensor`](candle_core::Var::as_detached_tensor) gives, must not
+    /// change from then on.
+    ///
     /// # Errors
     /// As [`Unet3d::forward`].
     pub fn predict(&self, image: &Tensor) -> Result<Tensor> {
@@ -158,8 +162,7 @@ impl Unet3d {
         fits(image) && parameters.iter().all(|parameter| fits(parameter))
     }
 
-    /// The network in blocks, without gradients. Weights that are no variables are prepared once and must
-    /// not change afterwards.
+    /// The network in blocks, without gradients.
     fn in_blocks(&self, image: &Tensor, parameters: &[&Tensor]) -> Result<Tensor> {
         let (batch, _, d, h, w) = image.dims5()?;
         let image = image.contiguous()?;

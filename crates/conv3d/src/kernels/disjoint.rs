@@ -10,7 +10,8 @@ pub(crate) struct Disjoint<'a, T> {
     slice: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: only `part` gives access, and its caller promises that no two parts in use overlap.
+// SAFETY: only `part`, and who reads or writes by `pointer`, have access, and they promise that no two
+// parts in use overlap.
 unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
 
 impl<'a, T> Disjoint<'a, T> {

@@ -1,10 +1,9 @@
 //! The gradient for the weights where there are many channels and few tiles.
 //!
 //! ```text
-//! for each chunk of tiles:
-//!   V, H of all its tiles and channels         a task for each rectangle of tiles
-//!   for each pair of channel blocks:           a task
-//!     U[p] = Σ_tiles V[p] · H[p] at each point, dw += Aᵀ N⁻¹ U…
+//! V, H of all tiles and channels               a task for each rectangle of tiles
+//! for each pair of channel blocks:             a task
+//!   U[p] = Σ_tiles V[p] · H[p] at each point, dw += Aᵀ N⁻¹ U…
 //! ```
 //! So the sums of a pair stay in the second-level cache and are never written anywhere else.
 
@@ -19,9 +18,6 @@ use crate::memory::Buffer;
 use crate::product::{Sums, add_products};
 use crate::simd::{Kernel, Simd};
 
-/// Tiles of a chunk, roughly: enough for long sums, few enough for V and H to stay in the last cache.
-const CHUNK: usize = 192;
-
 /// Points of all axes.
 const ALL: usize = PLANE * POINTS;
 
@@ -30,51 +26,48 @@ pub(super) fn run(job: &WeightGradient<'_>) -> Vec<f32> {
     let mut total = vec![0.0; job.numbers()];
     let [depth, height, width] = split::tiles(job.size);
     let plane = height * width;
-    let steps = (CHUNK / plane.max(1)).max(1);
     let (inputs, outputs) = (job.input_channels.blocks(), job.output_channels.blocks());
-    // A chunk may span samples: what counts is the number of planes of tiles.
     let planes: Vec<(usize, usize)> = (0..job.batch).flat_map(|n| (0..depth).map(move |z| (n, z))).collect();
-    for chunk in planes.chunks(steps) {
-        let tiles = chunk.len() * plane;
-        let mut data = Buffer::new(ALL * inputs * tiles);
-        let mut gradient = Buffer::new(ALL * outputs * tiles);
-        let shared = [Disjoint::new(&mut data), Disjoint::new(&mut gradient)];
-        let tasks = split::cut(1, [TILE, job.size[1], job.size[2]], (24 / width.max(1)).max(1), 1);
-        // Each rectangle walks down as many planes of the chunk as follow each other in one sample, so that
-        // slices are shared; two pieces at least, for two threads.
-        let walks: Vec<(usize, Task)> = chunk
-            .chunks(chunk.len().div_ceil(2))
-            .enumerate()
-            .flat_map(|(piece, planes)| {
-                let first = piece * chunk.len().div_ceil(2);
-                let mut runs: Vec<(usize, usize, usize, usize)> = Vec::new();
-                for (i, &(n, z)) in planes.iter().enumerate() {
-                    match runs.last_mut() {
-                        Some((_, sample, _, to)) if *sample == n => *to = z + 1,
-                        _ => runs.push((first + i, n, z, z + 1)),
-                    }
+    let tiles = planes.len() * plane;
+    let mut data = Buffer::new(ALL * inputs * tiles);
+    let mut gradient = Buffer::new(ALL * outputs * tiles);
+    let shared = [Disjoint::new(&mut data), Disjoint::new(&mut gradient)];
+    let tasks = split::cut(1, [TILE, job.size[1], job.size[2]], (24 / width.max(1)).max(1), 1);
+    // Each rectangle walks down as many planes of tiles as follow each other in one sample, so that
+    // slices are shared; two pieces at least, for two threads.
+    let half = planes.len().div_ceil(2).max(1);
+    let walks: Vec<(usize, Task)> = planes
+        .chunks(half)
+        .enumerate()
+        .flat_map(|(piece, planes)| {
+            let first = piece * half;
+            let mut runs: Vec<(usize, usize, usize, usize)> = Vec::new();
+            for (i, &(n, z)) in planes.iter().enumerate() {
+                match runs.last_mut() {
+                    Some((_, sample, _, to)) if *sample == n => *to = z + 1,
+                    _ => runs.push((first + i, n, z, z + 1)),
                 }
-                runs
-            })
-            .flat_map(|(at, n, from, to)| tasks.iter().map(move |task| (at, Task { n, from, to, ..*task })))
-            .collect();
-        walks.par_iter().with_max_len(1).for_each(|&(at, task)| {
-            job.isa.run(Points { job, task, at, plane: [height, width], tiles, shared: &shared });
-        });
-        let pairs: Vec<(usize, usize, usize)> = job
-            .output_groups(job.isa.vectors())
-            .flat_map(|(first, vectors)| (0..inputs).map(move |input| (first, vectors, input)))
-            .collect();
-        let results: Vec<Vec<f32>> = pairs
-            .par_iter()
-            .with_max_len(1)
-            .map(|&(first, vectors, input)| {
-                job.isa.run(Pair { job, first, vectors, input, tiles, data: &data, gradient: &gradient })
-            })
-            .collect();
-        for (&(first, vectors, input), result) in pairs.iter().zip(results) {
-            job.add_pair(first, vectors, input, &result, &mut total);
-        }
+            }
+            runs
+        })
+        .flat_map(|(at, n, from, to)| tasks.iter().map(move |task| (at, Task { n, from, to, ..*task })))
+        .collect();
+    walks.par_iter().with_max_len(1).for_each(|&(at, task)| {
+        job.isa.run(Points { job, task, at, plane: [height, width], tiles, shared: &shared });
+    });
+    let pairs: Vec<(usize, usize, usize)> = job
+        .output_groups(job.isa.vectors())
+        .flat_map(|(first, vectors)| (0..inputs).map(move |input| (first, vectors, input)))
+        .collect();
+    let results: Vec<Vec<f32>> = pairs
+        .par_iter()
+        .with_max_len(1)
+        .map(|&(first, vectors, input)| {
+            job.isa.run(Pair { job, first, vectors, input, tiles, data: &data, gradient: &gradient })
+        })
+        .collect();
+    for (&(first, vectors, input), result) in pairs.iter().zip(results) {
+        job.add_pair(first, vectors, input, &result, &mut total);
     }
     total
 }
@@ -83,11 +76,11 @@ pub(super) fn run(job: &WeightGradient<'_>) -> Vec<f32> {
 struct Points<'a, 'b> {
     job: &'a WeightGradient<'b>,
     task: Task,
-    /// Plane of the chunk with which the task begins.
+    /// Plane of tiles with which the task begins.
     at: usize,
     /// Tiles along (H, W).
     plane: [usize; 2],
-    /// Tiles of the chunk.
+    /// All tiles.
     tiles: usize,
     shared: &'a [Disjoint<'a, Line>; 2],
 }
@@ -114,7 +107,7 @@ impl Kernel for Points<'_, '_> {
                 let to = &self.shared[side];
                 for block in 0..blocks {
                     for row in 0..rectangle.rows {
-                        // The tiles of a row of the rectangle among those of the chunk.
+                        // The tiles of a row of the rectangle among all.
                         let place = first + (rectangle.row + row) * self.plane[1] + rectangle.column;
                         for plane in 0..PLANE {
                             let from = ((plane * POINTS) * blocks + block) * self.tiles + place;
@@ -145,7 +138,7 @@ impl Kernel for Points<'_, '_> {
     }
 }
 
-/// The weights of one input block and a group of output blocks, from all tiles of a chunk.
+/// The weights of one input block and a group of output blocks, from all tiles.
 struct Pair<'a, 'b> {
     job: &'a WeightGradient<'b>,
     first: usize,

@@ -155,3 +155,30 @@ fn few_tiles_of_many_channels_agree_with_the_reference() {
         }
     }
 }
+
+/// More tiles than a chunk has, for more pairs of blocks than stay in the cache. Blocks of a few channels each
+/// spare the reference.
+#[test]
+fn a_gradient_in_chunks_agrees_with_the_reference() {
+    let (inputs, outputs) = (Channels::new(&[2, 1, 2]), Channels::new(&[3, 1, 2]));
+    for (batch, size) in [(1, [9, 33, 34]), (2, [3, 18, 19])] {
+        let voxels = batch * size.iter().product::<usize>();
+        let (x, g) = (normal(5 * voxels, 1), normal(6 * voxels, 2));
+        for isa in Isa::all() {
+            gradient(isa, batch, [&inputs, &outputs], size, &x, &g);
+        }
+    }
+}
+
+/// Weights that are prepared as far as can be, of many blocks, for few tiles and for many.
+#[test]
+fn weights_that_are_kept_agree_with_the_reference() {
+    let (inputs, outputs) = (Channels::new(&[3; 8]), Channels::new(&[2; 9]));
+    let w = normal(27 * inputs.count() * outputs.count(), 3);
+    for size in [[4, 5, 3], [3, 10, 9]] {
+        let x = normal(inputs.count() * size.iter().product::<usize>(), 4);
+        for isa in Isa::all() {
+            forward(isa, 1, [&inputs, &outputs], size, &x, &w);
+        }
+    }
+}

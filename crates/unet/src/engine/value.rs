@@ -2,8 +2,7 @@
 
 use organseg_conv3d::blocked::{Affine, Buffer, Channels, LANES, Line, Moments, Source};
 
-/// Added to the variance before its root is taken, as in PyTorch.
-const NORM_EPSILON: f64 = 1e-5;
+use crate::blocks::NORM_EPSILON;
 
 /// What a step gave.
 pub(crate) struct Value {

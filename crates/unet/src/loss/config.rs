@@ -43,7 +43,7 @@ impl Default for LossConfig {
     }
 }
 
-/// A loss and what it is made of; scalars. A part whose weight is zero is not computed.
+/// A loss and what it is made of; scalars. A part whose weight is zero is left out.
 #[derive(Clone, Debug)]
 pub struct LossParts {
     /// The weighted sum: what to minimise.
@@ -73,9 +73,30 @@ impl LossConfig {
             candle_core::bail!("every weight of the loss is zero in epoch {epoch}")
         }
         let single = |tensor: &Tensor| tensor.dtype() == DType::F32 && matches!(tensor.device(), Device::Cpu);
-        if single(logits) && single(truth) && logits.dims() == truth.dims() && logits.dim(1)? > 1 {
-            return self.in_one_pass(logits, truth, gamma);
+        let same = logits.dims() == truth.dims() && logits.dim(1)? > 1;
+        // One pass has no gradient for the truth.
+        let parts = if single(logits) && single(truth) && same && !truth.track_op() {
+            let losses = all_losses(logits, truth, self.empty_slices)?;
+            let part = |i: usize, weight: f64| if weight != 0.0 { losses.get(i).map(Some) } else { Ok(None) };
+            [part(0, self.dice)?, part(1, gamma)?, part(2, self.cross_entropy)?]
+        } else {
+            self.one_by_one(logits, truth, gamma)?
+        };
+        let mut total: Option<Tensor> = None;
+        for (part, weight) in parts.iter().zip([self.dice, gamma, self.cross_entropy]) {
+            let Some(part) = part else { continue };
+            let weighted = (part * weight)?;
+            total = Some(match total {
+                Some(sum) => (sum + weighted)?,
+                None => weighted,
+            });
         }
+        let [dice, center, cross_entropy] = parts;
+        Ok(LossParts { total: total.expect("a weight is not zero"), dice, center, cross_entropy })
+    }
+
+    /// Dice, center and cross-entropy loss by tensor operations, those of weight zero left out.
+    fn one_by_one(&self, logits: &Tensor, truth: &Tensor, gamma: f64) -> Result<[Option<Tensor>; 3]> {
         let probabilities =
             if self.dice != 0.0 || gamma != 0.0 { Some(candle_nn::ops::softmax(logits, 1)?) } else { None };
         let on_probabilities = |weight: f64, loss: &dyn Fn(&Tensor) -> Result<Tensor>| match &probabilities {
@@ -86,26 +107,7 @@ impl LossConfig {
         let center = on_probabilities(gamma, &|p| center_loss(p, truth, self.empty_slices))?;
         let cross_entropy =
             if self.cross_entropy != 0.0 { Some(cross_entropy(logits, truth)?) } else { None };
-        let mut total: Option<Tensor> = None;
-        for (part, weight) in [(&dice, self.dice), (&center, gamma), (&cross_entropy, self.cross_entropy)] {
-            let Some(part) = part else { continue };
-            let weighted = (part * weight)?;
-            total = Some(match total {
-                Some(sum) => (sum + weighted)?,
-                None => weighted,
-            });
-        }
-        let total = total.expect("a weight is not zero");
-        Ok(LossParts { total, dice, center, cross_entropy })
-    }
-
-    fn in_one_pass(&self, logits: &Tensor, truth: &Tensor, gamma: f64) -> Result<LossParts> {
-        let losses = all_losses(logits, truth, self.empty_slices)?;
-        let weights = [self.dice, gamma, self.cross_entropy];
-        let total =
-            (&losses * Tensor::new(weights.map(|w| w as f32).as_slice(), logits.device())?)?.sum_all()?;
-        let part = |i: usize| if weights[i] != 0.0 { losses.get(i).map(Some) } else { Ok(None) };
-        Ok(LossParts { total, dice: part(0)?, center: part(1)?, cross_entropy: part(2)? })
+        Ok([dice, center, cross_entropy])
     }
 }
 
@@ -114,15 +116,52 @@ mod tests {
     use super::*;
     use crate::loss::test_support::{assert_gradient, random_case, scalar};
 
+    /// In doubles by operations, in singles in one pass.
     #[test]
     fn the_total_is_the_weighted_sum_of_the_parts() {
         let (p, y) = random_case(1, 2, [2, 3, 3], 2);
         let config = LossConfig { dice: 2.0, cross_entropy: 0.5, ..LossConfig::default() };
-        let parts = config.compute(&p, &y, 0).unwrap();
-        let of = |part: &Option<Tensor>| scalar(part.as_ref().unwrap());
-        let expected = 2.0 * of(&parts.dice) + 1e-3 * of(&parts.center) + 0.5 * of(&parts.cross_entropy);
-        assert!((scalar(&parts.total) - expected).abs() < 1e-12);
-        assert!(config.compute(&p, &y, 50).unwrap().center.is_none());
+        let expected = scalar(&config.compute(&p, &y, 0).unwrap().total);
+        for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-5)] {
+            let (p, y) = (p.to_dtype(dtype).unwrap(), y.to_dtype(dtype).unwrap());
+            let parts = config.compute(&p, &y, 0).unwrap();
+            let scalar = |loss: &Tensor| scalar(&loss.to_dtype(DType::F64).unwrap());
+            let of = |part: &Option<Tensor>| scalar(part.as_ref().unwrap());
+            let sum = 2.0 * of(&parts.dice) + 1e-3 * of(&parts.center) + 0.5 * of(&parts.cross_entropy);
+            assert!((scalar(&parts.total) - sum).abs() < tolerance);
+            assert!((sum - expected).abs() < tolerance);
+            assert!(config.compute(&p, &y, 50).unwrap().center.is_none());
+        }
+    }
+
+    /// A score of −∞ is none for the cross-entropy, but no reason for a Dice loss that is not a number.
+    #[test]
+    fn a_part_without_weight_does_not_count() {
+        for dtype in [DType::F64, DType::F32] {
+            let scores = Tensor::new(&[f64::NEG_INFINITY, 0.0, 1.0, 0.0], &Device::Cpu).unwrap();
+            let truth = Tensor::new(&[0.0, 1.0, 1.0, 0.0], &Device::Cpu).unwrap();
+            let of = |t: Tensor| t.reshape((1, 2, 1, 1, 2)).unwrap().to_dtype(dtype).unwrap();
+            let (scores, truth) = (of(scores), of(truth));
+            let parts = LossConfig::default().compute(&scores, &truth, 0).unwrap();
+            assert!(parts.cross_entropy.is_none());
+            assert!(scalar(&parts.total.to_dtype(DType::F64).unwrap()).is_finite());
+        }
+    }
+
+    #[test]
+    fn a_score_that_is_not_a_number_makes_every_part_so() {
+        let (p, y) = random_case(1, 2, [2, 3, 3], 2);
+        let mut scores: Vec<f64> = p.flatten_all().unwrap().to_vec1().unwrap();
+        scores[4] = f64::NAN;
+        let scores = Tensor::from_vec(scores, p.shape(), &Device::Cpu).unwrap();
+        let config = LossConfig { cross_entropy: 1.0, ..LossConfig::default() };
+        for dtype in [DType::F64, DType::F32] {
+            let parts =
+                config.compute(&scores.to_dtype(dtype).unwrap(), &y.to_dtype(dtype).unwrap(), 0).unwrap();
+            for part in [parts.dice, parts.center, parts.cross_entropy] {
+                assert!(scalar(&part.unwrap().to_dtype(DType::F64).unwrap()).is_nan());
+            }
+        }
     }
 
     #[test]

@@ -105,14 +105,17 @@ fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     }
 }
 
-/// e^x for x ≤ 0, to 2e-7 of its value: 2^n times a polynomial in the rest, which vectorises.
+/// e^x for x ≤ 0, to 2e-7 of its value and not below e^−87: 2^n times a polynomial in the rest, which
+/// vectorises. NaN stays NaN.
 fn exp(x: f32) -> f32 {
     /// 1.5 · 2²³: adding it rounds to an integer, which then stands in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
-    let shifted = x.max(-87.0) * std::f32::consts::LOG2_E + ROUND;
+    // `max` would make -87 of NaN.
+    let x = if x < -87.0 { -87.0 } else { x };
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
     // ln 2 in two parts, so that the product with n is exact.
-    let rest = (x.max(-87.0) - n * 0.693_359_4) + n * 2.121_944_4e-4;
+    let rest = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
     let polynomial = [0.5, 1.666_666_5e-1, 4.166_579_6e-2, 8.333_452e-3, 1.398_2e-3, 1.987_569_1e-4];
     let mut sum = polynomial[5];
     for i in (0..5).rev() {
@@ -209,7 +212,7 @@ impl Losses {
                 for k in 1..classes {
                     let mut term = [dice[k][0], dice[k][1], 0.0, 0.0];
                     let sums = &sums[task * classes + k];
-                    if self.empty == EmptySlices::Literal || sums.y > 0.0 {
+                    if by[1] != 0.0 && (self.empty == EmptySlices::Literal || sums.y > 0.0) {
                         let (apart, length) = sums.apart();
                         let mass = sums.p + EPSILON_MASS;
                         for i in 0..2 {
