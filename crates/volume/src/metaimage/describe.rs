@@ -24,7 +24,8 @@ pub(crate) fn describe(start: &Start) -> Result<StoredImage, VolumeError> {
     if header.files == DataFiles::Attached && header.skip.file_bytes > 0 {
         if header.skip.file_bytes < header_bytes {
             let found = header.skip.file_bytes;
-            let reason = format!("its voxels begin at byte {found}, within its header of {header_bytes} bytes");
+            let reason =
+                format!("its voxels begin at byte {found}, within its header of {header_bytes} bytes");
             return Err(VolumeError::Format { path: start.path.clone(), reason });
         }
         header_bytes = 0;
@@ -34,7 +35,7 @@ pub(crate) fn describe(start: &Start) -> Result<StoredImage, VolumeError> {
     let compression = match header.encoding {
         Encoding::Raw => Compression::None,
         Encoding::Compressed => compression_of(&parts[0])?,
-        Encoding::Text => Compression::Text,
+        Encoding::Text => Compression::Text(header.info.data_type),
     };
     Ok(StoredImage { info: header.info, big_endian: header.big_endian, compression, parts })
 }
@@ -49,5 +50,5 @@ fn compression_of(part: &Part) -> Result<Compression, VolumeError> {
         io::Result::Ok(bytes)
     };
     let bytes = first_bytes().map_err(|source| VolumeError::Io { path: part.path.clone(), source })?;
-    Ok(if bytes == GZIP_MAGIC { Compression::Gzip } else { Compression::Zlib })
+    Ok(if bytes == [0x1f, 0x8b] { Compression::Gzip } else { Compression::Zlib })
 }

@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn fields_are_read_up_to_the_data_file() {
-        let header = b"ObjectType = Image\r\nNDims: 3\nComment = x = y\nDimSize=2 3 4\nElementDataFile = LOCAL\nNDims";
+        let header =
+            b"ObjectType = Image\r\nNDims: 3\nComment = x = y\nDimSize=2 3 4\nElementDataFile = LOCAL\nNDims";
         let (fields, files) = fields_of(header).unwrap();
         assert_eq!(fields.text("NDims"), Some("3"));
         assert_eq!(fields.text("DimSize"), Some("2 3 4"));

@@ -19,7 +19,7 @@ pub(crate) fn describe(start: &Start) -> Result<StoredImage, VolumeError> {
     let compression = match header.encoding {
         Encoding::Raw => Compression::None,
         Encoding::Gzip => Compression::Gzip,
-        Encoding::Text => Compression::Text,
+        Encoding::Text => Compression::Text(header.info.data_type),
     };
     Ok(StoredImage { info: header.info, big_endian: header.big_endian, compression, parts })
 }

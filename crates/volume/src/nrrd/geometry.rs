@@ -72,7 +72,8 @@ fn directions(
     space: Space,
 ) -> Result<Vec<Option<[f64; 3]>>, String> {
     let n = space.dimension;
-    let expected = || fields.unexpected("space directions", &format!("{axes} vectors of {n} numbers or `none`"));
+    let expected =
+        || fields.unexpected("space directions", &format!("{axes} vectors of {n} numbers or `none`"));
     let vectors = vectors::parse(text, axes).ok_or_else(expected)?;
     let sound = vectors.len() == axes && vectors.iter().flatten().all(|v| v.len() == n);
     if !sound {
@@ -89,11 +90,7 @@ fn directions(
 }
 
 /// The step along each axis if the axes are those of the world: `spacings`, or 1.
-fn along_the_world(
-    fields: &Fields,
-    axes: usize,
-    space: Space,
-) -> Result<Vec<Option<[f64; 3]>>, String> {
+fn along_the_world(fields: &Fields, axes: usize, space: Space) -> Result<Vec<Option<[f64; 3]>>, String> {
     let spacings = fields.numbers::<f64>("spacings", axes, "numbers")?.unwrap_or(vec![1.0; axes]);
     let kinds = match fields.text("kinds") {
         None => vec!["domain"; axes],
@@ -137,7 +134,8 @@ fn axis_origin(
     steps: &[Option<[f64; 3]>],
 ) -> Result<[f64; 3], String> {
     let Some(mins) = fields.numbers::<f64>("axis mins", axes, "numbers")? else { return Ok([0.0; 3]) };
-    let centerings: Vec<&str> = fields.text("centerings").unwrap_or("").split_whitespace().take(axes).collect();
+    let centerings: Vec<&str> =
+        fields.text("centerings").unwrap_or("").split_whitespace().take(axes).collect();
     let mut origin = [0.0; 3];
     for (world, &axis) in spatial.iter().enumerate() {
         let step = steps[axis].map_or(0.0, |step| step[world]);

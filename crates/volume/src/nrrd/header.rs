@@ -85,14 +85,23 @@ fn data_type_of(fields: &Fields) -> Result<DataType, String> {
         "ushort" | "unsigned short" | "unsigned short int" | "uint16" | "uint16_t" => DataType::U16,
         "int" | "signed int" | "int32" | "int32_t" => DataType::I32,
         "uint" | "unsigned int" | "uint32" | "uint32_t" => DataType::U32,
-        "longlong" | "long long" | "long long int" | "signed long long" | "signed long long int"
-        | "int64" | "int64_t" => DataType::I64,
+        "longlong"
+        | "long long"
+        | "long long int"
+        | "signed long long"
+        | "signed long long int"
+        | "int64"
+        | "int64_t" => DataType::I64,
         "ulonglong" | "unsigned long long" | "unsigned long long int" | "uint64" | "uint64_t" => {
             DataType::U64
         }
         "float" => DataType::F32,
         "double" => DataType::F64,
-        _ => return Err(fields.unexpected("type", "integers or floats of 8 to 64 bits, such as short or float")),
+        _ => {
+            return Err(
+                fields.unexpected("type", "integers or floats of 8 to 64 bits, such as short or float")
+            );
+        }
     })
 }
 
@@ -125,7 +134,9 @@ fn skip_of(fields: &Fields, encoding: Encoding) -> Result<Skip, String> {
     let bytes = fields.number::<i64>("byte skip", expected)?.unwrap_or(0);
     match u64::try_from(bytes) {
         Ok(bytes) => Ok(Skip { lines, stream_bytes: bytes, ..Skip::default() }),
-        Err(_) if bytes == -1 && encoding == Encoding::Raw => Ok(Skip { all_but_voxels: true, ..Skip::default() }),
+        Err(_) if bytes == -1 && encoding == Encoding::Raw => {
+            Ok(Skip { all_but_voxels: true, ..Skip::default() })
+        }
         Err(_) => Err(fields.unexpected("byte skip", expected)),
     }
 }

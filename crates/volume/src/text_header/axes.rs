@@ -44,10 +44,7 @@ mod tests {
 
     #[test]
     fn a_slice_gets_a_third_axis_at_right_angles() {
-        let axes = [
-            Axis { size: 4, step_mm: [0.0, 0.0, -2.0] },
-            Axis { size: 3, step_mm: [0.0, 0.5, 0.0] },
-        ];
+        let axes = [Axis { size: 4, step_mm: [0.0, 0.0, -2.0] }, Axis { size: 3, step_mm: [0.0, 0.5, 0.0] }];
         let grid = grid_of(&axes, [7.0, 8.0, 9.0]).unwrap();
         assert_eq!(grid.size(), [4, 3, 1]);
         assert_eq!(grid.affine().column(2), [1.0, 0.0, 0.0]);

@@ -42,7 +42,9 @@ impl SeparateFiles {
         let mut names = Vec::new();
         for line in lines.filter(|line| !line.is_empty()) {
             if names.len() == MAX_FILES {
-                return Err(format!("it lists more than {MAX_FILES} data files, expected at most one a slice"));
+                return Err(format!(
+                    "it lists more than {MAX_FILES} data files, expected at most one a slice"
+                ));
             }
             names.push(line.into_owned());
         }
@@ -93,7 +95,8 @@ impl SeparateFiles {
 /// Whether `name` leads from a folder to a file in it or below it.
 fn is_below(name: &str) -> bool {
     let path = Path::new(name);
-    path.file_name().is_some() && path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+    path.file_name().is_some()
+        && path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 fn axes(word: &str) -> Result<usize, String> {
@@ -150,7 +153,11 @@ impl<'a> Pattern<'a> {
 
     fn name(&self, number: i128) -> String {
         let Self { before, zeros, width, after } = self;
-        if *zeros { format!("{before}{number:0width$}{after}") } else { format!("{before}{number:width$}{after}") }
+        if *zeros {
+            format!("{before}{number:0width$}{after}")
+        } else {
+            format!("{before}{number:width$}{after}")
+        }
     }
 }
 
@@ -174,9 +181,15 @@ mod tests {
     #[test]
     fn rows_of_files_without_end_are_refused() {
         for words in [
-            "s%d.raw", "s%d.raw 1 2", "s%d.raw 1 2 0", "s%d.raw 1 2 -1", "s%d.raw 1 x 1",
-            "s%d.raw 0 1000000 1", "s%d.raw -9223372036854775808 9223372036854775807 1",
-            "s%d.raw 1 2 1 0", "../s%d.raw 1 2 1",
+            "s%d.raw",
+            "s%d.raw 1 2",
+            "s%d.raw 1 2 0",
+            "s%d.raw 1 2 -1",
+            "s%d.raw 1 x 1",
+            "s%d.raw 0 1000000 1",
+            "s%d.raw -9223372036854775808 9223372036854775807 1",
+            "s%d.raw 1 2 1 0",
+            "../s%d.raw 1 2 1",
         ] {
             assert!(SeparateFiles::pattern(words).unwrap().is_err(), "{words}");
         }
@@ -197,7 +210,10 @@ mod tests {
 
     #[test]
     fn files_and_sizes_must_agree() {
-        let files = |count: usize, axes_per_file| SeparateFiles { names: vec!["a".to_string(); count], axes_per_file };
+        let files = |count: usize, axes_per_file| SeparateFiles {
+            names: vec!["a".to_string(); count],
+            axes_per_file,
+        };
         assert_eq!(files(1, None).voxels_per_file(&[2, 3, 4]), Ok(24));
         assert_eq!(files(4, None).voxels_per_file(&[2, 3, 4]), Ok(6));
         assert_eq!(files(12, Some(1)).voxels_per_file(&[2, 3, 4]), Ok(2));

@@ -104,8 +104,7 @@ mod tests {
         let whole = |value: &str| fields(value).numbers::<usize>("sizes", 3, "whole numbers");
         assert_eq!(whole("4 3  2"), Ok(Some(vec![4, 3, 2])));
         for wrong in ["4 3", "4 3 2 1", "4 3 x", "4 3 -2", "4 3 99999999999999999999999", ""] {
-            let expected =
-                format!("line 3 of its header: `sizes` is `{wrong}`, expected 3 whole numbers");
+            let expected = format!("line 3 of its header: `sizes` is `{wrong}`, expected 3 whole numbers");
             assert_eq!(whole(wrong), Err(expected));
         }
         assert_eq!(Fields::default().numbers::<usize>("sizes", 3, "whole numbers"), Ok(None));

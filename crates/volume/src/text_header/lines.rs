@@ -30,10 +30,7 @@ pub(crate) fn read_header(start: &Start, is_last: impl FnMut(&[u8]) -> bool) -> 
 
 /// The header at the front of `stream`, up to and with the line for which `is_last` holds, or all there is.
 /// At most [`MAX_HEADER_BYTES`] + 1 bytes are read, so that a longer header is known by its length.
-fn header_bytes(
-    stream: &mut dyn BufRead,
-    mut is_last: impl FnMut(&[u8]) -> bool,
-) -> io::Result<Vec<u8>> {
+fn header_bytes(stream: &mut dyn BufRead, mut is_last: impl FnMut(&[u8]) -> bool) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut stream = stream.take(MAX_HEADER_BYTES as u64 + 1);
     loop {

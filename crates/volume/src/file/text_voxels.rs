@@ -2,15 +2,22 @@
 
 use std::io::{self, BufRead, Read};
 
+use thiserror::Error;
+
 use crate::{DataType, Voxel};
 
 /// No number is longer: a double in full takes 24 characters, and some writers pad.
 const LONGEST: usize = 400;
 
+/// Something among the voxels that should be a number and is not.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub(crate) struct NotANumber(String);
+
 /// Numbers between blanks and commas in `text`, as bytes of type `data_type`, least significant first.
 ///
-/// What is no number of that type is [`io::ErrorKind::InvalidData`].
-pub(crate) struct AsciiVoxels<R> {
+/// What is no number of that type is [`NotANumber`], within an [`io::Error`].
+pub(crate) struct TextVoxels<R> {
     text: R,
     data_type: DataType,
     word: Vec<u8>,
@@ -18,7 +25,7 @@ pub(crate) struct AsciiVoxels<R> {
     given: usize,
 }
 
-impl<R: BufRead> AsciiVoxels<R> {
+impl<R: BufRead> TextVoxels<R> {
     pub(crate) fn new(text: R, data_type: DataType) -> Self {
         Self { text, data_type, word: Vec::new(), bytes: Vec::new(), given: 0 }
     }
@@ -52,7 +59,9 @@ impl<R: BufRead> AsciiVoxels<R> {
                 if self.word.is_empty() { buffer.iter().take_while(|&&b| is_blank(b)).count() } else { 0 };
             let letters = buffer[blanks..].iter().take_while(|&&b| !is_blank(b)).count();
             if self.word.len() + letters > LONGEST {
-                return Err(invalid(format!("its voxels should be numbers, and one is longer than {LONGEST} characters")));
+                return Err(invalid(format!(
+                    "its voxels should be numbers, and one is longer than {LONGEST} characters"
+                )));
             }
             self.word.extend_from_slice(&buffer[blanks..blanks + letters]);
             let whole = blanks + letters < buffer.len();
@@ -64,7 +73,7 @@ impl<R: BufRead> AsciiVoxels<R> {
     }
 }
 
-impl<R: BufRead> Read for AsciiVoxels<R> {
+impl<R: BufRead> Read for TextVoxels<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while filled < into.len() {
@@ -88,7 +97,7 @@ fn is_blank(byte: u8) -> bool {
 }
 
 fn invalid(message: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, message)
+    io::Error::new(io::ErrorKind::InvalidData, NotANumber(message))
 }
 
 fn push(word: &str, data_type: DataType, bytes: &mut Vec<u8>) -> Option<()> {
@@ -117,7 +126,7 @@ mod tests {
     fn bytes_of(text: &str, data_type: DataType, buffer: usize) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let text = io::BufReader::with_capacity(buffer, text.as_bytes());
-        AsciiVoxels::new(text, data_type).read_to_end(&mut bytes)?;
+        TextVoxels::new(text, data_type).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 

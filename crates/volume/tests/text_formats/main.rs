@@ -1,7 +1,0 @@
-//! NRRD and MetaImage files: what is read from them, what other programs read from ours, what is refused.
-
-mod data_files;
-mod files;
-mod golden;
-mod metaimage;
-mod nrrd;
