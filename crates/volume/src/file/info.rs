@@ -16,6 +16,16 @@ pub enum ImageFormat {
     Nifti1,
     /// A NIfTI-1 header with the voxels in a file of their own: `.hdr` and `.img`.
     Nifti1Pair,
+    /// An NRRD file that holds header and voxels: `.nrrd`.
+    Nrrd,
+    /// An NRRD header with the voxels in files of their own: `.nhdr`.
+    NrrdDetached,
+    /// A MetaImage file that holds header and voxels: `.mha`.
+    #[serde(rename = "metaimage")]
+    MetaImage,
+    /// A MetaImage header with the voxels in files of their own: `.mhd`.
+    #[serde(rename = "metaimage-detached")]
+    MetaImageDetached,
 }
 
 /// What the header of an image file says.
@@ -35,7 +45,9 @@ pub struct ImageInfo {
     pub orientation: Orientation,
     /// Largest |cosine| between two axes: 0 if they are at right angles.
     pub orthogonality_residual: f64,
-    /// Which part of the header the affine is from: `sform`, `qform` or `pixdim` in NIfTI files.
+    /// Which part of the header the affine is from: `sform`, `qform` or `pixdim` in NIfTI files,
+    /// `space directions` or `spacings` in NRRD files, `TransformMatrix` (or an older name of it) or
+    /// `ElementSpacing` in MetaImage files.
     pub affine_source: &'static str,
 }
 

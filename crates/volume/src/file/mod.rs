@@ -25,6 +25,7 @@ mod open;
 mod read;
 mod stored;
 mod stream;
+mod text_voxels;
 mod voxels;
 mod write;
 
@@ -36,4 +37,5 @@ pub use write::write;
 pub(crate) use ending::split_ending;
 pub(crate) use open::Start;
 pub(crate) use stored::{Compression, Part, StoredImage};
+pub(crate) use stream::length_of;
 pub(crate) use voxels::write_voxels;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::stored::{Compression, StoredImage};
 use super::stream::{Stream, is_gzip, length_of, read_error};
-use crate::{VolumeError, nifti};
+use crate::{VolumeError, metaimage, nifti, nrrd};
 
 /// Bytes that a format is recognised by, and those of the longest binary header (NIfTI-2: 540).
 const START_BYTES: usize = 1024;
@@ -42,5 +42,11 @@ impl Start {
 /// The image at `path`.
 pub(super) fn open(path: &Path) -> Result<StoredImage, VolumeError> {
     let start = Start::of(&nifti::header_path(path)?)?;
-    nifti::describe(&start)
+    if nrrd::is_magic(&start.bytes) {
+        nrrd::describe(&start)
+    } else if metaimage::is_recognised(&start) {
+        metaimage::describe(&start)
+    } else {
+        nifti::describe(&start)
+    }
 }

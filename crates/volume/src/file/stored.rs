@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::ImageInfo;
+use crate::DataType;
 
 /// An image whose header has been understood and whose voxels have not been looked at.
 #[derive(Clone, Debug)]
@@ -32,6 +33,7 @@ pub(crate) enum Compression {
     /// One gzip stream or several in a row (RFC 1952).
     Gzip,
     /// A zlib stream (RFC 1950).
-    #[allow(dead_code, reason = "for MetaImage")]
     Zlib,
+    /// Not at all, but written as text: numbers of this type between blanks.
+    Text(DataType),
 }

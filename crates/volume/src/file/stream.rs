@@ -7,13 +7,14 @@ use std::path::Path;
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 
 use super::stored::Compression;
+use super::text_voxels::{NotANumber, TextVoxels};
 use crate::VolumeError;
 
 /// First bytes of a gzip stream.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Length of the file at `path`, which must be a file and no folder, pipe or device.
-pub(super) fn length_of(path: &Path) -> Result<u64, VolumeError> {
+pub(crate) fn length_of(path: &Path) -> Result<u64, VolumeError> {
     let metadata =
         std::fs::metadata(path).map_err(|source| VolumeError::Io { path: path.to_path_buf(), source })?;
     if metadata.is_file() {
@@ -50,6 +51,7 @@ impl Stream {
             Compression::None => Box::new(file),
             Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
             Compression::Zlib => Box::new(ZlibDecoder::new(file)),
+            Compression::Text(data_type) => Box::new(TextVoxels::new(file, data_type)),
         };
         Ok(Self { reader })
     }
@@ -73,6 +75,9 @@ impl Stream {
 /// `decoded` is how many bytes had come out of it.
 pub(super) fn read_error(path: &Path, decoded: u64, source: io::Error) -> VolumeError {
     let path = path.to_path_buf();
+    if source.get_ref().is_some_and(|cause| cause.is::<NotANumber>()) {
+        return VolumeError::Format { path, reason: source.to_string() };
+    }
     match source.kind() {
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
             VolumeError::DamagedGzip { path, decoded, source }

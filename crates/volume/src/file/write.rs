@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Volume, VolumeError, Voxel, nifti};
+use crate::{Volume, VolumeError, Voxel, metaimage, nifti, nrrd};
 
 /// Writes `volume` to `path`; the ending says how:
 ///
@@ -10,10 +10,16 @@ use crate::{Volume, VolumeError, Voxel, nifti};
 /// |---|---|
 /// | `.nii`, `.nii.gz` | NIfTI-1 |
 /// | `.hdr`, `.img`, also with `.gz` | NIfTI-1, header and voxels side by side, whichever of the two is named |
+/// | `.nrrd` | NRRD, compressed with gzip |
+/// | `.nhdr` | NRRD header, raw voxels beside it in a file that ends in `.raw` |
+/// | `.mha` | MetaImage, compressed with zlib |
+/// | `.mhd` | MetaImage header, raw voxels beside it in a file that ends in `.raw` |
 ///
 /// A NIfTI-1 header holds the affine in single precision: numbers that are exact there, such as those read
 /// from another NIfTI file, survive to the bit, others to one part in 1.6e7 (6e-6 mm for an origin 100 mm
 /// away). It goes into the sform and, if its axes are at right angles, the qform.
+/// NRRD and MetaImage headers hold it in double precision; NRRD to the bit, MetaImage, which has directions
+/// and spacings apart, to rounding.
 ///
 /// Files are written under a temporary name and renamed; the same volume gives the same bytes.
 ///
@@ -37,6 +43,12 @@ pub fn write<T: Voxel>(path: impl AsRef<Path>, volume: &Volume<T>) -> Result<(),
     if nifti::is_named_so(path) {
         return nifti::write(path, volume);
     }
-    let reason = "its name should end in .nii, .nii.gz, .hdr or .img".to_string();
+    if nrrd::is_named_so(path) {
+        return nrrd::write(path, volume);
+    }
+    if metaimage::is_named_so(path) {
+        return metaimage::write(path, volume);
+    }
+    let reason = "its name should end in .nii, .nii.gz, .hdr, .img, .nrrd, .nhdr, .mha or .mhd".to_string();
     Err(VolumeError::Format { path: path.to_path_buf(), reason })
 }

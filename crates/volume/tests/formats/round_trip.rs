@@ -9,9 +9,8 @@ use crate::files::Files;
 const AFFINE_TOLERANCE_MM: f64 = 1e-6;
 
 /// One of each way to write an image, and some twice, so that each is read and written after each other kind.
-const ENDINGS: [&str; 12] = [
-    "nrrd", "nii.gz", "mha", "nhdr", "nii", "mhd", "hdr", "nrrd", "mha", "nii", "nrrd", "mhd",
-];
+const ENDINGS: [&str; 12] =
+    ["nrrd", "nii.gz", "mha", "nhdr", "nii", "mhd", "hdr", "nrrd", "mha", "nii", "nrrd", "mhd"];
 
 /// Random affines: any rotation, flips, spacings from 0.1 to 10 mm, axes up to some 25° off the right angle,
 /// origins up to a metre away. The numbers are those that NIfTI-1 holds, which has single precision.
@@ -53,10 +52,15 @@ fn bytes_of<T: Voxel>(voxels: &[T]) -> Vec<u8> {
 }
 
 /// Sends a volume through every format in turn.
-fn check<T: Voxel>(size: [usize; 3], affine: Affine, values: impl Fn(usize) -> T) -> Result<(), TestCaseError> {
+fn check<T: Voxel>(
+    size: [usize; 3],
+    affine: Affine,
+    values: impl Fn(usize) -> T,
+) -> Result<(), TestCaseError> {
     let files = Files::new();
     let grid = Grid::new(size, affine).expect("it has voxels");
-    let first = Volume::from_vec(grid, (0..grid.voxel_count()).map(values).collect()).expect("as many as places");
+    let first =
+        Volume::from_vec(grid, (0..grid.voxel_count()).map(values).collect()).expect("as many as places");
     let mut volume = first.clone();
     for (i, ending) in ENDINGS.into_iter().enumerate() {
         let path = files.path(&format!("{i}.{ending}"));
@@ -66,7 +70,13 @@ fn check<T: Voxel>(size: [usize; 3], affine: Affine, values: impl Fn(usize) -> T
         prop_assert_eq!(volume.size(), size);
         let (found, expected) = (volume.grid().affine().to_rows().concat(), affine.to_rows().concat());
         for (found, expected) in found.into_iter().zip(expected) {
-            prop_assert!((found - expected).abs() <= AFFINE_TOLERANCE_MM, "{}: {} {}", ending, found, expected);
+            prop_assert!(
+                (found - expected).abs() <= AFFINE_TOLERANCE_MM,
+                "{}: {} {}",
+                ending,
+                found,
+                expected
+            );
         }
     }
     Ok(())
@@ -117,7 +127,10 @@ fn nrrd_and_metaimage_keep_double_precision() {
         write(files.path(name), &volume).unwrap();
         let found = read::<u8>(files.path(name)).unwrap().grid().affine().to_rows().concat();
         for (found, expected) in found.into_iter().zip(volume.grid().affine().to_rows().concat()) {
-            assert!((found - expected).abs() <= 4.0 * f64::EPSILON * expected.abs(), "{name}: {found} {expected}");
+            assert!(
+                (found - expected).abs() <= 4.0 * f64::EPSILON * expected.abs(),
+                "{name}: {found} {expected}"
+            );
         }
     }
 }

@@ -81,7 +81,8 @@ const WRONG_FILES: [&str; 20] = [
 
 pub(crate) fn inputs() -> Vec<Input> {
     let voxels = noise(48);
-    let local = |header: &str, voxels: &[u8]| [header.as_bytes(), b"ElementDataFile = LOCAL\n", voxels].concat();
+    let local =
+        |header: &str, voxels: &[u8]| [header.as_bytes(), b"ElementDataFile = LOCAL\n", voxels].concat();
     let compressed = PLAIN.replace("CompressedData = False", "CompressedData = True");
     let mut inputs: Vec<Input> = cuts("MetaImage", "a.mha", &local(PLAIN, &voxels), 20).collect();
     inputs.extend(cuts("MetaImage with zlib", "a.mha", &local(&compressed, &zlib(&voxels)), 30));
@@ -112,9 +113,16 @@ pub(crate) fn inputs() -> Vec<Input> {
     *flipped.last_mut().expect("it has bytes") ^= 1;
     inputs.push(Input::new("MetaImage with zlib: another checksum", "a.mha", flipped));
     for (what, bomb) in [("gzip", gzip_bomb(&voxels)), ("zlib", zlib_bomb(&voxels))] {
-        inputs.push(Input::new(format!("MetaImage: a bomb of {what} behind the voxels"), "a.mha", local(&compressed, &bomb)));
+        inputs.push(Input::new(
+            format!("MetaImage: a bomb of {what} behind the voxels"),
+            "a.mha",
+            local(&compressed, &bomb),
+        ));
         let large = compressed.replace("4 3 2", "1024 1024 240");
-        inputs.push(Input::new(format!("MetaImage: a bomb of {what} of voxels"), "a.mha", local(&large, &bomb)).with_small_limit());
+        inputs.push(
+            Input::new(format!("MetaImage: a bomb of {what} of voxels"), "a.mha", local(&large, &bomb))
+                .with_small_limit(),
+        );
     }
     for sizes in ["1024 1024 1024", "512 512 100"] {
         let header = compressed.replace("4 3 2", sizes);

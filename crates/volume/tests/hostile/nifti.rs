@@ -114,7 +114,9 @@ impl Layout {
         };
         for n in [0, -1, -32768, i64::MIN, i64::MAX, 1 << 62, 32767] {
             lie(format!("{n} entries along y"), &|bytes| self.put_size(bytes, 2, n));
-            lie(format!("{n} entries along every axis"), &|bytes| (1..4).for_each(|i| self.put_size(bytes, i, n)));
+            lie(format!("{n} entries along every axis"), &|bytes| {
+                (1..4).for_each(|i| self.put_size(bytes, i, n))
+            });
             lie(format!("{n} axes"), &|bytes| self.put_size(bytes, 0, n));
         }
         lie("four axes".to_string(), &|bytes| {
@@ -154,7 +156,11 @@ pub(crate) fn inputs() -> Vec<Input> {
         Input::new("noise", "a.nii", noise(5000)),
         Input::new("noise, compressed", "a.nii.gz", gzip(&noise(5000))),
         Input::new("zeros", "a.nii", vec![0; 5000]),
-        Input::new("the beginning of gzip and then noise", "a.nii.gz", [vec![0x1f, 0x8b, 8, 0], noise(5000)].concat()),
+        Input::new(
+            "the beginning of gzip and then noise",
+            "a.nii.gz",
+            [vec![0x1f, 0x8b, 8, 0], noise(5000)].concat(),
+        ),
     ];
     let voxels = noise(48);
     for layout in [NIFTI_1, NIFTI_2] {
@@ -163,10 +169,12 @@ pub(crate) fn inputs() -> Vec<Input> {
         let zipped = gzip(&sound);
         inputs.extend(cuts(&what, "a.nii", &sound, 20));
         inputs.extend(cuts(&format!("{what} in gzip"), "a.nii.gz", &zipped, 20));
-        inputs.extend(cuts(&format!("{what} cut and then compressed"), "a.nii", &sound, 12).map(|mut input| {
-            input.files[0] = ("a.nii.gz".to_string(), gzip(&input.files[0].1));
-            input
-        }));
+        inputs.extend(cuts(&format!("{what} cut and then compressed"), "a.nii", &sound, 12).map(
+            |mut input| {
+                input.files[0] = ("a.nii.gz".to_string(), gzip(&input.files[0].1));
+                input
+            },
+        ));
         for at in [zipped.len() - 1, zipped.len() - 6, zipped.len() / 2] {
             let mut flipped = zipped.clone();
             flipped[at] ^= 0x10;
@@ -193,12 +201,21 @@ pub(crate) fn inputs() -> Vec<Input> {
         };
         inputs.push(pair(&format!("{what}: a header without voxels"), None));
         for length in [0, 1, 47] {
-            inputs.push(pair(&format!("{what}: a pair with {length} bytes of voxels"), Some(voxels[..length].to_vec())));
+            inputs.push(pair(
+                &format!("{what}: a pair with {length} bytes of voxels"),
+                Some(voxels[..length].to_vec()),
+            ));
         }
         let cut = gzip(&voxels);
-        inputs.push(pair(&format!("{what}: a pair with half a gzip stream"), Some(cut[..cut.len() / 2].to_vec())));
+        inputs.push(pair(
+            &format!("{what}: a pair with half a gzip stream"),
+            Some(cut[..cut.len() / 2].to_vec()),
+        ));
         inputs.push(Input::new(format!("{what}: voxels without a header"), "a.img", voxels.clone()));
-        inputs.extend(cuts(&format!("{what}: header of a pair"), "a.hdr", &header, 5).map(|input| input.with_file("a.img", voxels.clone())));
+        inputs.extend(
+            cuts(&format!("{what}: header of a pair"), "a.hdr", &header, 5)
+                .map(|input| input.with_file("a.img", voxels.clone())),
+        );
     }
     inputs
 }

@@ -99,8 +99,9 @@ pub(crate) fn inputs() -> Vec<Input> {
     }
     for wrong in WRONG_FILES {
         let header = format!("{PLAIN}data file: {wrong}\n");
-        let mut input = Input::new(format!("NRRD: its data file is `{wrong}`"), "a.nhdr", header.into_bytes())
-            .with_file("short.raw", vec![0; 47]);
+        let mut input =
+            Input::new(format!("NRRD: its data file is `{wrong}`"), "a.nhdr", header.into_bytes())
+                .with_file("short.raw", vec![0; 47]);
         input.link = Some(("link.raw", "/dev/zero"));
         inputs.push(input);
     }
@@ -110,7 +111,8 @@ pub(crate) fn inputs() -> Vec<Input> {
     };
     inputs.push(Input::new("NRRD: a list of a million files", "a.nhdr", listed("4 3 1000000", 1_000_000)));
     inputs.push(Input::new("NRRD: a list of sixty thousand", "a.nhdr", listed("4 3 60000", 60_000)));
-    let short_names = format!("{}data file: LIST\n{}", PLAIN.replace("4 3 2", "1 1 2000000"), "a\n".repeat(2_000_000));
+    let short_names =
+        format!("{}data file: LIST\n{}", PLAIN.replace("4 3 2", "1 1 2000000"), "a\n".repeat(2_000_000));
     inputs.push(Input::new("NRRD: a list of two million files", "a.nhdr", short_names.into_bytes()));
     let endless = [PLAIN.as_bytes(), &b"# and so on\n".repeat(1_000_000)].concat();
     inputs.push(Input::new("NRRD: a header of twelve megabytes", "a.nrrd", endless));
@@ -125,7 +127,11 @@ pub(crate) fn inputs() -> Vec<Input> {
     let bomb = attached(&large, &gzip_bomb(&[]));
     inputs.push(Input::new("NRRD: a bomb of voxels", "a.nrrd", bomb).with_small_limit());
     let skipped = format!("{gzipped}byte skip: 4000000000\n");
-    inputs.push(Input::new("NRRD: a bomb before the voxels", "a.nrrd", attached(&skipped, &gzip_bomb(&voxels))));
+    inputs.push(Input::new(
+        "NRRD: a bomb before the voxels",
+        "a.nrrd",
+        attached(&skipped, &gzip_bomb(&voxels)),
+    ));
     for sizes in ["1024 1024 1024", "512 512 100", "60000 60000 1"] {
         let header = gzipped.replace("4 3 2", sizes);
         let input = attached(&header, &gzip(&voxels));
