@@ -18,11 +18,13 @@ fn info_says_where_the_voxels_lie() {
 fn converting_there_and_back_changes_no_bit() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let chain = [scan(), at("a.nii"), at("b.hdr"), at("c.nii.gz")];
+    let names = ["a.nii", "b.hdr", "c.nrrd", "d.mhd", "e.mha", "f.nhdr", "g.nii.gz"];
+    let chain: Vec<_> = [scan()].into_iter().chain(names.map(at)).collect();
     for pair in chain.windows(2) {
         succeed(&["convert", text(&pair[0]), text(&pair[1])]);
+        assert!(succeed(&["info", text(&pair[1])]).contains("36 × 32 × 24"));
     }
-    assert_eq!(read::<i16>(&chain[0]).unwrap(), read::<i16>(&chain[3]).unwrap());
+    assert_eq!(read::<i16>(&chain[0]).unwrap(), read::<i16>(&chain[7]).unwrap());
 }
 
 #[test]

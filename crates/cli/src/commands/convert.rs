@@ -8,7 +8,10 @@ use organseg::volume::{Volume, Voxel, write};
 
 use super::typed::{ForAnyType, with_stored_type};
 
-/// Write an image in another format: .nii, .nii.gz or .hdr with .img.
+/// Write an image in another format.
+///
+/// The ending of OUTPUT says which: .nii or .nii.gz (NIfTI), .hdr with .img (NIfTI in two files), .nrrd
+/// (compressed) or .nhdr with .raw (NRRD), .mha (compressed) or .mhd with .raw (MetaImage).
 #[derive(Args)]
 pub(crate) struct Options {
     /// Image to read.

@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// Endings of image files, longest first.
-const ENDINGS: [&str; 3] = [".nii.gz", ".nii", ".hdr"];
+/// Endings of image files, longest first; of two files side by side the one with the header.
+const ENDINGS: [&str; 7] = [".nii.gz", ".nii", ".hdr", ".nrrd", ".nhdr", ".mha", ".mhd"];
+
+/// The endings in words.
+pub(crate) const ENDINGS_TEXT: &str = ".nii.gz, .nii, .hdr, .nrrd, .nhdr, .mha or .mhd";
 
 /// The name of the image at `path` without folder and ending; none if it is no image by its name.
 pub(crate) fn image_name(path: &Path) -> Option<String> {
@@ -25,8 +28,23 @@ pub(crate) fn images_in(folder: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     if found.is_empty() {
-        bail!("{}: there are no images, expected .nii.gz, .nii or .hdr files", folder.display());
+        bail!("{}: there are no images, expected {ENDINGS_TEXT} files", folder.display());
     }
     found.sort();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_known_by_their_names() {
+        let name = |path: &str| image_name(Path::new(path));
+        for ending in ENDINGS {
+            assert_eq!(name(&format!("a/scan.1{ending}")).as_deref(), Some("scan.1"));
+            assert!(ENDINGS_TEXT.contains(ending));
+        }
+        assert_eq!(name("a/scan.raw"), None);
+    }
 }

@@ -10,7 +10,7 @@ use organseg::volume::{read_image, write};
 use serde::Serialize;
 
 use super::device::device;
-use super::files::{image_name, images_in};
+use super::files::{ENDINGS_TEXT, image_name, images_in};
 use super::output::{make_folder, print, print_json, write_text};
 
 /// Segment scans with a trained model; masks lie on the scans' own grids.
@@ -108,7 +108,7 @@ fn jobs(inputs: &[PathBuf], out: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut taken: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
     for scan in scans {
         let name = image_name(&scan).with_context(|| {
-            format!("{}: not an image by its name, expected .nii.gz, .nii or .hdr", scan.display())
+            format!("{}: not an image by its name, expected {ENDINGS_TEXT}", scan.display())
         })?;
         // nnU-Net's images end in the channel's number, its masks do not.
         let mask = out.join(format!("{}.nii.gz", name.strip_suffix("_0000").unwrap_or(&name)));

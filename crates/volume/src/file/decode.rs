@@ -61,6 +61,8 @@ fn decode_from<S: Stored, T: Voxel>(
     let (slope, intercept) = (image.info.slope, image.info.intercept);
     let value = |stored: S| slope * stored.to_f64() + intercept;
     let voxels = match (fit, scaled) {
+        // The bits as they are: going through a double would make a signalling NaN a quiet one.
+        (_, false) if S::DATA_TYPE == T::DATA_TYPE => convert(image, bytes, same::<S, T>),
         (Fit::Nearest, false) => convert(image, bytes, |v: S| Some(T::from_f64(v.to_f64()))),
         (Fit::Nearest, true) => convert(image, bytes, |v: S| Some(T::from_f64(value(v)))),
         (Fit::Exact, false) => convert(image, bytes, S::exactly::<T>),
@@ -70,6 +72,12 @@ fn decode_from<S: Stored, T: Voxel>(
         let stored = S::from_bytes(&bytes[at * size_of::<S>()..][..size_of::<S>()], image.big_endian);
         Misfit { at, found: if scaled { format!("{:?}", value(stored)) } else { format!("{stored:?}") } }
     })
+}
+
+/// `value`, whose type is `T`.
+fn same<S: Stored, T: Voxel>(value: S) -> Option<T> {
+    let value: &dyn Any = &value;
+    value.downcast_ref().copied()
 }
 
 /// Every stored value through `to`, or where it gives nothing for the first time.

@@ -36,6 +36,7 @@ pub(crate) fn write_voxels<T: Voxel>(
             write_raw(&mut zlib, head, voxels)?;
             zlib.finish().map(drop)
         }
+        Compression::Text(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "no format writes text")),
     }
 }
 

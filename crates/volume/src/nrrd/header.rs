@@ -11,6 +11,9 @@ use crate::{DataType, VolumeError};
 /// Most axes an NRRD file has, as in the reference implementation (`NRRD_DIM_MAX`).
 const MAX_AXES: usize = 16;
 
+/// Most bytes that are decompressed to be skipped: a header of a gigabyte is a broken one.
+const MAX_COMPRESSED_SKIP: i64 = 1_000_000_000;
+
 /// How the voxels are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
@@ -133,6 +136,10 @@ fn skip_of(fields: &Fields, encoding: Encoding) -> Result<Skip, String> {
     let expected = "a whole number, or -1 for raw voxels at the end of their file";
     let bytes = fields.number::<i64>("byte skip", expected)?.unwrap_or(0);
     match u64::try_from(bytes) {
+        Ok(_) if encoding != Encoding::Raw && bytes > MAX_COMPRESSED_SKIP => {
+            Err(fields
+                .unexpected("byte skip", &format!("at most {MAX_COMPRESSED_SKIP} in a compressed file")))
+        }
         Ok(bytes) => Ok(Skip { lines, stream_bytes: bytes, ..Skip::default() }),
         Err(_) if bytes == -1 && encoding == Encoding::Raw => {
             Ok(Skip { all_but_voxels: true, ..Skip::default() })

@@ -1,5 +1,6 @@
 //! Volumes into NRRD files.
 
+use std::io::Write;
 use std::path::Path;
 
 use super::encode::encode;

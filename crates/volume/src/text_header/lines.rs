@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_header_without_end_is_read_to_the_limit() {
-        let mut stream = io::BufReader::new(io::repeat(b'a'));
+        let mut stream = BufReader::new(io::repeat(b'a'));
         assert_eq!(header_bytes(&mut stream, |_| false).unwrap().len(), MAX_HEADER_BYTES + 1);
     }
 }

@@ -118,18 +118,19 @@ fn headers_are_those_that_another_program_reads() {
     assert_eq!(
         header,
         format!(
+            // The directions and spacings are taken out of the affine again, hence their last digits.
             "ObjectType = Image\n\
              NDims = 3\n\
              BinaryData = True\n\
              BinaryDataByteOrderMSB = False\n\
              CompressedData = True\n\
              CompressedDataSize = {length:<20}\n\
-             TransformMatrix = 0.955336489125606 0.0 -0.29552020666133955 \
+             TransformMatrix = 0.9553364891256061 0.0 -0.2955202066613396 \
              -0.29552020666133955 0.0 -0.955336489125606 0.0 1.0 0.0\n\
              Offset = 0.3333333333333333 -20.0 300.5\n\
              CenterOfRotation = 0 0 0\n\
              AnatomicalOrientation = RSA\n\
-             ElementSpacing = 0.7 0.9 0.3333333333333333\n\
+             ElementSpacing = 0.6999999999999998 0.9 0.3333333333333333\n\
              DimSize = 3 2 2\n\
              ElementType = MET_SHORT\n\
              ElementDataFile = LOCAL\n"

@@ -10,7 +10,8 @@ const PLAIN: &str = "NRRD0004\ntype: short\ndimension: 3\nsizes: 2 3 4\nendian: 
 /// The affine's upper three rows of a sound image whose header says `geometry`.
 fn rows_of(geometry: &str) -> [[f64; 4]; 3] {
     let files = Files::new();
-    files.put("scan.nrrd", &format!("{PLAIN}{geometry}\n\n"), &numbered()).assert_sound("scan.nrrd");
+    let end = if geometry.is_empty() { "\n" } else { "\n\n" };
+    files.put("scan.nrrd", &format!("{PLAIN}{geometry}{end}"), &numbered()).assert_sound("scan.nrrd");
     let [x, y, z, _] = probe(files.path("scan.nrrd")).unwrap().grid.affine().to_rows();
     [x, y, z]
 }
@@ -201,8 +202,8 @@ fn text_that_is_no_voxels_is_refused() {
         .assert_refused("a.nrrd", "`1.5` among its voxels is no number of type i16");
     with(&format!("{}40000", words(23))).assert_refused("a.nrrd", "`40000` among its voxels");
     with("").assert_refused("a.nrrd", "its header promises");
-    // What follows the voxels is not looked at, as in raw files.
-    with(&format!("{}end", words(24)));
+    with(&format!("{}end", words(24))).assert_refused("a.nrrd", "`end` among its voxels is no number");
+    with(&words(25));
     assert_eq!(files.read("a.nrrd").unwrap().voxels(), [7; 24]);
 }
 
@@ -220,6 +221,8 @@ fn lines_are_skipped_before_decompression_and_bytes_after_it() {
     files.put("e.nrrd", &skip("lineskip: 1", "gzip"), &behind).assert_sound("e.nrrd");
     files.put("f.nrrd", &skip("byte skip: -1", "gzip"), &inside);
     files.assert_refused("f.nrrd", "`byte skip` is `-1`, expected a whole number, or -1 for raw voxels");
+    files.put("f.nrrd", &skip("byte skip: 1000000001", "gzip"), &inside);
+    files.assert_refused("f.nrrd", "`byte skip` is `1000000001`, expected at most 1000000000");
     files.put("g.nrrd", &skip("byte skip: 3", "raw"), &numbered());
     files.assert_refused("g.nrrd", "promises 48 bytes of voxels, the file holds 45");
     files.put("h.nrrd", &skip("line skip: 99", "raw"), &numbered());

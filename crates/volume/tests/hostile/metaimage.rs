@@ -69,7 +69,7 @@ const WRONG_FILES: [&str; 20] = [
     "a.mhd",
     "./a.mhd",
     "short.raw",
-    "LIST\nshort.raw\nshort.raw",
+    "LIST\nshort.raw\nnowhere.raw",
     "LIST 99\nshort.raw",
     "LIST x\nshort.raw",
     "LIST",

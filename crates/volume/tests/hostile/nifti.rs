@@ -131,7 +131,7 @@ impl Layout {
         for (what, value) in [("NaN", f64::NAN), ("infinity", f64::INFINITY), ("0", 0.0), ("-1", -1.0)] {
             lie(format!("spacing {what}"), &|bytes| self.put_float(bytes, self.pixdim, 2, value));
         }
-        for (what, value) in [("NaN", f64::NAN), ("infinity", f64::INFINITY), ("0", 0.0), ("1e30", 1e30)] {
+        for (what, value) in [("NaN", f64::NAN), ("infinity", f64::INFINITY), ("0", 0.0)] {
             lie(format!("{what} in the sform"), &|bytes| {
                 [0, 4, 8].map(|i| self.put_float(bytes, self.srow, i, value));
             });

@@ -73,7 +73,7 @@ const WRONG_FILES: [&str; 22] = [
     "a.nhdr",
     "./a.nhdr",
     "short.raw",
-    "LIST\nshort.raw\nshort.raw",
+    "LIST\nshort.raw\nnowhere.raw",
     "LIST 2\nshort.raw\na.nhdr",
     "LIST 99\nshort.raw",
     "LIST -1\nshort.raw",
@@ -126,7 +126,7 @@ pub(crate) fn inputs() -> Vec<Input> {
     let large = gzipped.replace("4 3 2", "1024 1024 1024");
     let bomb = attached(&large, &gzip_bomb(&[]));
     inputs.push(Input::new("NRRD: a bomb of voxels", "a.nrrd", bomb).with_small_limit());
-    let skipped = format!("{gzipped}byte skip: 4000000000\n");
+    let skipped = format!("{gzipped}byte skip: 5000000000\n");
     inputs.push(Input::new(
         "NRRD: a bomb before the voxels",
         "a.nrrd",
