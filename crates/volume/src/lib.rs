@@ -11,6 +11,7 @@ mod decimate;
 #[cfg(feature = "dicom")]
 mod dicom;
 mod error;
+mod file;
 mod grid;
 mod intensity;
 mod nifti;
@@ -26,11 +27,11 @@ pub use decimate::{LabelRule, decimate_labels, decimate_mean, upsample_linear, u
 #[cfg(feature = "dicom")]
 pub use dicom::{DicomFinding, DicomOptions, DicomSeries, find_dicom_series};
 pub use error::VolumeError;
-pub use grid::{GEOMETRY_TOLERANCE_VOXELS, Grid};
-pub use intensity::{percentiles, window_to_unit, z_score};
-pub use nifti::{
+pub use file::{
     ImageFormat, ImageInfo, ReadLimits, probe, read, read_image, read_labels, read_with_limits, write,
 };
+pub use grid::{GEOMETRY_TOLERANCE_VOXELS, Grid};
+pub use intensity::{percentiles, window_to_unit, z_score};
 pub use orientation::{Orientation, reorient, reoriented_grid};
 pub use resample::{Interpolation, grid_with_size, grid_with_spacing, resample};
 pub use spacing::Spacing;
