@@ -67,7 +67,11 @@ impl Attributes<'_> {
             Ok(numbers) if text.split('\\').count() == N => Ok(Some(numbers)),
             _ => {
                 let shown: String = text.chars().take(60).collect();
-                Err(format!("its {} is `{shown}`, expected {N} number{}", name(tag), if N == 1 { "" } else { "s" }))
+                Err(format!(
+                    "its {} is `{shown}`, expected {N} number{}",
+                    name(tag),
+                    if N == 1 { "" } else { "s" }
+                ))
             }
         }
     }

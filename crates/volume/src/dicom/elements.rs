@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use dicom_core::header::{DataElementHeader, Header, SequenceItemHeader};
+use dicom_core::header::{DataElementHeader, HasLength, Header, SequenceItemHeader};
 use dicom_core::{Length, Tag, VR};
 use dicom_encoding::decode::Decode;
 use dicom_encoding::decode::explicit_be::ExplicitVRBigEndianDecoder;

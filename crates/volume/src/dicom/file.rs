@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dicom_core::header::Header;
+use dicom_core::header::{HasLength, Header};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
@@ -117,6 +117,15 @@ pub(super) struct PixelPlace {
     pub(super) available: Option<u64>,
 }
 
+/// Whether `path` is read as DICOM by [`read`](crate::read) and its kin: a folder, whatever is in it, or a
+/// file with DICOM's magic word.
+#[must_use]
+pub fn is_dicom(path: impl AsRef<Path>) -> bool {
+    let path = path.as_ref();
+    let certain = || start_of(&mut Stream::open(path).ok()?).ok()?.map(|start| start.certain);
+    path.is_dir() || certain() == Some(true)
+}
+
 /// Looks at the file at `path`.
 ///
 /// # Errors
@@ -149,7 +158,8 @@ struct Start {
 /// begin with an element of the file header or of the group that every data set begins with, and the
 /// length and type of that element must be of the kind that it can have.
 fn start_of(stream: &mut Stream) -> Result<Option<Start>, VolumeError> {
-    let long_enough = |stream: &Stream, length| stream.remaining().is_some_and(|remaining| remaining >= length);
+    let long_enough =
+        |stream: &Stream, length| stream.remaining().is_some_and(|remaining| remaining >= length);
     let mut first = [0; 8];
     if !long_enough(stream, 8) {
         return Ok(None);

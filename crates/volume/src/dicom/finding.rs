@@ -107,7 +107,10 @@ impl fmt::Display for DicomFinding {
                 let n = positions_mm.len();
                 let places = list(positions_mm.iter().map(|position| format!("{position:.2}")));
                 let (slices, are) = if n == 1 { ("slice", "is") } else { ("slices", "are") };
-                write!(f, "{n} {slices} {are} missing, {spacing_mm:.4} mm apart, at {places} mm along the normal")
+                write!(
+                    f,
+                    "{n} {slices} {are} missing, {spacing_mm:.4} mm apart, at {places} mm along the normal"
+                )
             }
             Self::UnevenSpacing { spacing_mm, smallest_mm, largest_mm, deviation_mm, file } => write!(
                 f,
@@ -116,7 +119,8 @@ impl fmt::Display for DicomFinding {
                 name(file)
             ),
             Self::DuplicatePositions { files } => {
-                let places = list(files.iter().map(|files| list_with(files.iter().map(|file| name(file)), " = ")));
+                let places =
+                    list(files.iter().map(|files| list_with(files.iter().map(|file| name(file)), " = ")));
                 write!(f, "several slices lie at one place, {} times: {places}", files.len())
             }
             Self::MixedSizes { sizes } => {
@@ -138,7 +142,9 @@ impl fmt::Display for DicomFinding {
             Self::GantryTilt { degrees } => {
                 write!(f, "slices are stacked {degrees:.3} degrees off their normal (gantry tilt)")
             }
-            Self::MixedRescale { count } => write!(f, "slices have {count} different rescale slopes or intercepts"),
+            Self::MixedRescale { count } => {
+                write!(f, "slices have {count} different rescale slopes or intercepts")
+            }
             Self::Inverted => write!(f, "small values are shown bright (MONOCHROME1)"),
             Self::Lossy => write!(f, "pixels were compressed with loss"),
             Self::SingleSlice { spacing_mm, from } => {

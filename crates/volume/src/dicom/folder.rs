@@ -68,7 +68,8 @@ impl DicomFolder {
                 Seen::NoImage => without_pixels += 1,
                 Seen::Damaged(reason) => unknown.push((file.clone(), reason)),
                 Seen::Image(description, frames) => {
-                    let parts = series.entry(description.uid.clone()).or_insert_with(|| Parts::new(description));
+                    let parts =
+                        series.entry(description.uid.clone()).or_insert_with(|| Parts::new(description));
                     match frames {
                         Ok(frames) => parts.frames.extend(frames),
                         Err(reason) => parts.damaged.push((file.clone(), reason)),
@@ -168,9 +169,8 @@ impl Parts {
             return vec![DicomSeries::new(self.description, None, Vec::new(), self.damaged)];
         }
         let stacks = split(self.frames);
-        let series = |(name, frames)| {
-            DicomSeries::new(self.description.clone(), name, frames, self.damaged.clone())
-        };
+        let series =
+            |(name, frames)| DicomSeries::new(self.description.clone(), name, frames, self.damaged.clone());
         stacks.into_iter().map(series).collect()
     }
 }

@@ -6,7 +6,7 @@
 //! then at the top level.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
@@ -14,8 +14,8 @@ use dicom_dictionary_std::tags;
 use super::attributes::{Attributes, lacks};
 use super::elements::DataSet;
 use super::file::{ImageFile, PixelPlace};
+use super::pixels::Fragments;
 use super::syntax::Syntax;
-use crate::VolumeError;
 
 /// How far direction cosines may be from unit length, or from right angles, before they are none.
 const MAX_COSINE_ERROR: f64 = 1e-2;
@@ -54,6 +54,8 @@ pub(super) struct PixelSource {
     pub(super) big_endian: bool,
     pub(super) frames: usize,
     pub(super) format: PixelFormat,
+    /// Where the fragments of compressed pixels are, once somebody has looked.
+    pub(super) fragments: OnceLock<Fragments>,
 }
 
 /// How a pixel is stored.
@@ -119,10 +121,9 @@ pub(super) fn frames_of(file: &ImageFile) -> Result<Vec<Frame>, String> {
             None => format!("it has {frames} frames, and no functional groups to say where they lie"),
         });
     }
-    Syntax::of(&file.syntax, &file.path).map_err(|error| match error {
-        VolumeError::UnsupportedSyntax { .. } => error.to_string(),
-        other => other.to_string(),
-    })?;
+    if count > 1 && Syntax::of(&file.syntax, &file.path).is_ok_and(|syntax| syntax.deflated) {
+        return Err(format!("it has {count} frames in a deflated data set, expected one"));
+    }
     let source = Arc::new(PixelSource {
         path: file.path.as_path().into(),
         syntax: file.syntax.clone(),
@@ -130,6 +131,7 @@ pub(super) fn frames_of(file: &ImageFile) -> Result<Vec<Frame>, String> {
         big_endian: file.big_endian,
         frames: count,
         format: pixel_format(&top)?,
+        fragments: OnceLock::new(),
     });
     let shared = file.header.sequences.get(&tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE);
     let shared = shared.and_then(|items| items.first());

@@ -16,8 +16,12 @@ use crate::{Affine, Grid, VolumeError};
 /// Slices closer to each other than this share of the usual distance are at one place.
 const SAME_PLACE: f64 = 0.05;
 
-/// A gap this close to a multiple of the usual distance, as a share of that distance, has missing slices in it.
+/// A gap this close to a multiple of the usual distance, as a share of that distance, has missing slices
+/// in it.
 const MULTIPLE_TOLERANCE: f64 = 0.1;
+
+/// No scan misses as many slices at a stretch: a larger gap is something else.
+const MAX_STEPS: f64 = 1000.0;
 
 /// Slices further than this share of the spacing from where they should be are reported; it is the
 /// tolerance within which two grids are the same.
@@ -51,7 +55,9 @@ pub(super) fn places(frames: &[Frame]) -> Vec<Range<usize>> {
     let mut places: Vec<Range<usize>> = Vec::new();
     for i in 0..along.len() {
         match places.last_mut() {
-            Some(place) if along[i] - along[place.start] <= SAME_PLACE * usual => place.end = i + 1,
+            Some(place) if usual == 0.0 || along[i] - along[place.start] <= SAME_PLACE * usual => {
+                place.end = i + 1;
+            }
             _ => places.push(i..i + 1),
         }
     }
@@ -60,7 +66,8 @@ pub(super) fn places(frames: &[Frame]) -> Vec<Range<usize>> {
 
 /// The median of the gaps that are none of rounding; 0 if there is none.
 fn usual_gap(along: &[f64]) -> f64 {
-    let mut gaps: Vec<f64> = along.windows(2).map(|pair| pair[1] - pair[0]).filter(|&gap| gap > 1e-6).collect();
+    let mut gaps: Vec<f64> =
+        along.windows(2).map(|pair| pair[1] - pair[0]).filter(|&gap| gap > 1e-6).collect();
     gaps.sort_by(f64::total_cmp);
     gaps.get(gaps.len() / 2).copied().unwrap_or(0.0)
 }
@@ -114,11 +121,8 @@ fn spacing_of(frames: &[&Frame], normal: Vector) -> Vec<DicomFinding> {
     let mut numbers = vec![0usize];
     let mut missing = Vec::new();
     for (gap, start) in gaps.iter().zip(&along) {
-        let multiple = (gap / usual).round();
-        let is_multiple = (gap / usual - multiple).abs() <= MULTIPLE_TOLERANCE * multiple.max(1.0);
-        let steps = if is_multiple && multiple >= 2.0 { multiple as usize } else { 1 };
-        // A gap of a million slices is told by its beginning.
-        missing.extend((1..steps.min(MAX_MISSING_TOLD)).map(|k| start + gap * k as f64 / steps as f64));
+        let steps = steps_in(*gap, usual);
+        missing.extend((1..steps).map(|k| start + gap * k as f64 / steps as f64));
         numbers.push(numbers[numbers.len() - 1] + steps);
     }
     if !missing.is_empty() {
@@ -126,9 +130,10 @@ fn spacing_of(frames: &[&Frame], normal: Vector) -> Vec<DicomFinding> {
     }
     let (first, last) = (frames[0].position, frames[frames.len() - 1].position);
     let step = minus(last, first).map(|v| v / numbers[numbers.len() - 1] as f64);
-    let deviations = frames.iter().zip(&numbers).map(|(frame, &number)| {
-        length(minus(frame.position, plus(first, step.map(|v| v * number as f64))))
-    });
+    let deviations = frames
+        .iter()
+        .zip(&numbers)
+        .map(|(frame, &number)| length(minus(frame.position, plus(first, step.map(|v| v * number as f64)))));
     let (worst, deviation_mm) =
         deviations.enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b)).expect("there are two slices");
     let spacing_mm = dot(step, normal);
@@ -144,8 +149,12 @@ fn spacing_of(frames: &[&Frame], normal: Vector) -> Vec<DicomFinding> {
     findings
 }
 
-/// Missing slices of one gap that are told.
-const MAX_MISSING_TOLD: usize = 1000;
+/// How many steps from slice to slice a gap is, if it is a multiple of the usual one; else 1.
+fn steps_in(gap: f64, usual: f64) -> usize {
+    let multiple = (gap / usual).round();
+    let is_multiple = (gap / usual - multiple).abs() <= MULTIPLE_TOLERANCE;
+    if is_multiple && (2.0..MAX_STEPS).contains(&multiple) { multiple as usize } else { 1 }
+}
 
 /// What is not the same in all slices and should be.
 fn mixed(frames: &[&Frame]) -> Vec<DicomFinding> {

@@ -7,7 +7,7 @@ use super::DicomOptions;
 use super::frame::{Description, Frame};
 use super::geometry::{arrange, places};
 use super::pixels::smallest_type;
-use crate::{Grid, ImageFormat, ImageInfo, Orientation, VolumeError};
+use crate::{Grid, ImageFormat, ImageInfo, VolumeError};
 
 /// A stack of slices: one volume.
 ///
@@ -69,9 +69,7 @@ impl DicomSeries {
         } else {
             let arrangement = arrange(&kept.iter().collect::<Vec<_>>());
             findings = arrangement.findings;
-            arrangement
-                .grid
-                .map_err(|error| Problem { path: kept[0].path(), reason: error.to_string() })
+            arrangement.grid.map_err(|error| Problem { path: kept[0].path(), reason: error.to_string() })
         };
         if !duplicates.is_empty() {
             findings.insert(0, DicomFinding::DuplicatePositions { files: duplicates });
@@ -83,7 +81,8 @@ impl DicomSeries {
         if !damaged.is_empty() {
             findings.insert(0, DicomFinding::DamagedFiles { files: damaged });
         }
-        let padding = kept.iter().find_map(|frame| Some(frame.slope * frame.padding? as f64 + frame.intercept));
+        let padding =
+            kept.iter().find_map(|frame| Some(frame.slope * frame.padding? as f64 + frame.intercept));
         let key = uid.clone();
         Self {
             uid,
@@ -113,7 +112,8 @@ impl DicomSeries {
         let (key, n) = (&self.key, self.files.len());
         let slices = if n == 1 { "slice" } else { "slices" };
         let uid = if *key == self.uid { String::new() } else { format!(" (UID {})", self.uid) };
-        let words = [self.modality.as_str(), self.description.as_str(), self.stack.as_deref().unwrap_or_default()];
+        let words =
+            [self.modality.as_str(), self.description.as_str(), self.stack.as_deref().unwrap_or_default()];
         let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
         format!("{key}{uid}: {}, {n} {slices}", words.join(" "))
     }
@@ -157,15 +157,6 @@ impl DicomSeries {
     /// As [`DicomSeries::grid`].
     pub fn info(&self, options: &DicomOptions) -> Result<ImageInfo, VolumeError> {
         let grid = self.grid(options)?;
-        Ok(ImageInfo {
-            format: ImageFormat::Dicom,
-            grid,
-            data_type: smallest_type(&self.frames),
-            slope: 1.0,
-            intercept: 0.0,
-            orientation: Orientation::of(grid.affine()),
-            orthogonality_residual: grid.affine().orthogonality_residual(),
-            affine_source: "dicom",
-        })
+        Ok(ImageInfo::new(ImageFormat::Dicom, grid, smallest_type(&self.frames), "dicom"))
     }
 }

@@ -48,7 +48,9 @@ pub(super) fn split(frames: Vec<Frame>) -> Vec<(Option<String>, Vec<Frame>)> {
 /// Slices of one orientation together, in the order of their first ones.
 fn by_orientation(mut frames: Vec<Frame>) -> Vec<Vec<Frame>> {
     // The order in which files were found must not decide.
-    frames.sort_by(|a, b| a.instance.cmp(&b.instance).then_with(|| a.place_in_files().cmp(&b.place_in_files())));
+    frames.sort_by(|a, b| {
+        a.instance.cmp(&b.instance).then_with(|| a.place_in_files().cmp(&b.place_in_files()))
+    });
     let mut groups: Vec<Vec<Frame>> = Vec::new();
     for frame in frames {
         let same = |group: &&mut Vec<Frame>| {

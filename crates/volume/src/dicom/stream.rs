@@ -66,10 +66,8 @@ impl Stream {
     pub(super) fn value(&mut self, length: u64) -> Result<Vec<u8>, VolumeError> {
         self.check(length)?;
         if length > MAX_VALUE {
-            let reason = format!(
-                "a value of {length} bytes at byte {}, expected at most {MAX_VALUE}",
-                self.position
-            );
+            let reason =
+                format!("a value of {length} bytes at byte {}, expected at most {MAX_VALUE}", self.position);
             return Err(VolumeError::Format { path: self.path.clone(), reason });
         }
         let mut bytes = vec![0; length as usize];
@@ -120,7 +118,8 @@ impl Stream {
         match self.remaining() {
             Some(remaining) if length > remaining => {
                 let at = self.position;
-                let reason = format!("{length} bytes should follow byte {at}, the file holds {remaining} more");
+                let reason =
+                    format!("{length} bytes should follow byte {at}, the file holds {remaining} more");
                 Err(VolumeError::Format { path: self.path.clone(), reason })
             }
             None if self.position.saturating_add(length) > MAX_INFLATED_HEADER => {

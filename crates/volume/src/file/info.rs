@@ -16,6 +16,8 @@ pub enum ImageFormat {
     Nifti1,
     /// A NIfTI-1 header with the voxels in a file of their own: `.hdr` and `.img`.
     Nifti1Pair,
+    /// DICOM: a file for each slice, or one with all of them.
+    Dicom,
 }
 
 /// What the header of an image file says.
@@ -71,5 +73,9 @@ impl ImageInfo {
 /// [`VolumeError::Io`] if the file cannot be read, [`VolumeError::Format`] and its kin if its header is
 /// not that of a 3D image; all name the file.
 pub fn probe(path: impl AsRef<Path>) -> Result<ImageInfo, VolumeError> {
+    #[cfg(feature = "dicom")]
+    if crate::dicom::is_dicom(path.as_ref()) {
+        return crate::dicom::probe(path.as_ref());
+    }
     Ok(open(path.as_ref())?.info)
 }

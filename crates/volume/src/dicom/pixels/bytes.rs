@@ -38,9 +38,11 @@ impl Plane {
     }
 }
 
-/// Checks, without reading them, that the file has the bytes that its header promises.
+/// Checks, without reading them, that the pixels are of a kind that is read, and that the file has the
+/// bytes that its header promises.
 pub(super) fn check_length(frame: &Frame) -> Result<(), VolumeError> {
     let (source, plane) = (&frame.source, Plane::of(frame));
+    Syntax::of(&source.syntax, &source.path)?;
     let expected = plane.bytes() as u64 * source.frames as u64;
     let length = match (source.place.length, source.place.available) {
         (Some(length), Some(available)) => length.min(available),
@@ -108,7 +110,8 @@ fn take(stream: &mut Stream, length: usize, bytes: &mut Vec<u8>) -> Result<(), V
         return stream.fill(bytes);
     }
     let path = stream.path().to_path_buf();
-    let read = (&mut *stream).take(length as u64).read_to_end(bytes).map_err(|source| stream.error(source))?;
+    let read =
+        (&mut *stream).take(length as u64).read_to_end(bytes).map_err(|source| stream.error(source))?;
     if read < length {
         return Err(VolumeError::Truncated { path, expected: length as u64, found: read as u64 });
     }

@@ -36,7 +36,7 @@ impl PixelSource {
 impl Fragments {
     fn find(source: &PixelSource, stream: &mut Stream) -> Result<Self, VolumeError> {
         let damaged = || broken(source, "the fragments of its pixels break off or are damaged");
-        let mut next = |stream: &mut Stream| {
+        let next = |stream: &mut Stream| {
             let item = ExplicitVRLittleEndianDecoder::default().decode_item_header(stream);
             match item.map_err(|_| damaged())? {
                 SequenceItemHeader::Item { len } => len.get().map(Some).ok_or_else(damaged),
@@ -59,9 +59,9 @@ impl Fragments {
             1 => vec![0, fragments.len()],
             n if n == fragments.len() => (0..=n).collect(),
             n => {
-                let offsets = table.chunks_exact(4).map(|bytes| {
-                    u64::from(u32::from_le_bytes(bytes.try_into().expect("chunks of four")))
-                });
+                let offsets = table
+                    .chunks_exact(4)
+                    .map(|bytes| u64::from(u32::from_le_bytes(bytes.try_into().expect("chunks of four"))));
                 // An offset leads to the header of a fragment, eight bytes before it.
                 let starts = offsets.map(|offset| {
                     fragments.binary_search_by_key(&(first + offset + 8), |&(start, _)| start).ok()
@@ -70,7 +70,8 @@ impl Fragments {
                 frames.push(fragments.len());
                 if frames.len() != n + 1 || !frames.is_sorted() {
                     let found = fragments.len();
-                    let reason = format!("{found} fragments hold {n} frames, and no table says which holds which");
+                    let reason =
+                        format!("{found} fragments hold {n} frames, and no table says which holds which");
                     return Err(broken(source, &reason));
                 }
                 frames
@@ -80,7 +81,12 @@ impl Fragments {
     }
 
     /// The fragments of `frame`, one behind the other, as all that `bytes` holds.
-    pub(super) fn read(&self, frame: &Frame, stream: &mut Stream, bytes: &mut Vec<u8>) -> Result<(), VolumeError> {
+    pub(super) fn read(
+        &self,
+        frame: &Frame,
+        stream: &mut Stream,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), VolumeError> {
         bytes.clear();
         for &(start, length) in &self.fragments[self.frames[frame.index]..self.frames[frame.index + 1]] {
             stream.go_to(start)?;

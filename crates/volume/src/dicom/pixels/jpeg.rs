@@ -25,7 +25,11 @@ pub(super) fn decode(compressed: &[u8], plane: Plane) -> Result<Vec<u8>, String>
     }
     let pixels = decoder.decode().map_err(|error| error.to_string())?;
     if pixels.len() != plane.pixels() * width {
-        return Err(format!("its JPEG image has {} bytes, expected {}", pixels.len(), plane.pixels() * width));
+        return Err(format!(
+            "its JPEG image has {} bytes, expected {}",
+            pixels.len(),
+            plane.pixels() * width
+        ));
     }
     // Pixels of two bytes come in the machine's order.
     Ok(match (width, plane.width) {

@@ -23,7 +23,11 @@ pub(super) fn decode(compressed: &[u8], plane: Plane) -> Result<Vec<u8>, String>
     }
     let pixels = decoder.decode(compressed).map_err(|error| error.to_string())?;
     if pixels.len() != plane.pixels() * width {
-        return Err(format!("its JPEG-LS image has {} bytes, expected {}", pixels.len(), plane.pixels() * width));
+        return Err(format!(
+            "its JPEG-LS image has {} bytes, expected {}",
+            pixels.len(),
+            plane.pixels() * width
+        ));
     }
     Ok(match (width, plane.width) {
         (1, 2) => pixels.iter().flat_map(|&byte| [byte, 0]).collect(),

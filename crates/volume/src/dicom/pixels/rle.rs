@@ -16,8 +16,9 @@ const MAX_RATIO: usize = 64;
 /// The pixels that `compressed` holds, least significant byte first.
 pub(super) fn decode(compressed: &[u8], plane: Plane) -> Result<Vec<u8>, String> {
     let header = compressed.get(..HEADER_BYTES).ok_or("its RLE header breaks off")?;
-    let mut numbers =
-        header.chunks_exact(4).map(|bytes| u32::from_le_bytes(bytes.try_into().expect("chunks of four")) as usize);
+    let mut numbers = header
+        .chunks_exact(4)
+        .map(|bytes| u32::from_le_bytes(bytes.try_into().expect("chunks of four")) as usize);
     let segments = numbers.next().unwrap_or_default();
     if segments != plane.width {
         return Err(format!("it has {segments} RLE segments, expected {}", plane.width));
