@@ -80,10 +80,12 @@ impl DicomFolder {
         if series.is_empty() {
             let reason = match unknown.into_iter().next() {
                 Some((path, reason)) => return Err(VolumeError::Format { path, reason }),
-                None => format!(
-                    "there is no DICOM image among its {} files ({without_pixels} are DICOM without pixels)",
+                None if path.is_dir() => format!(
+                    "it is a folder with no DICOM image among its {} files ({without_pixels} are DICOM without \
+                     pixels)",
                     files.len()
                 ),
+                None => "it is no DICOM image".to_string(),
             };
             return Err(VolumeError::Format { path: path.to_path_buf(), reason });
         }

@@ -6,7 +6,7 @@ use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
 use organseg_volume::{VolumeError, read};
 
-use super::writer::{Slice, series};
+use super::writer::{EXPLICIT_VR_BIG_ENDIAN, Slice, series};
 
 /// An element in explicit VR little endian with a length of 32 bits.
 fn element(tag: [u16; 2], vr: &[u8; 2], length: u32) -> Vec<u8> {
@@ -43,9 +43,7 @@ fn bytes_of(path: &Path) -> Vec<u8> {
 
 #[test]
 fn a_file_cut_anywhere_is_an_error() {
-    for syntax in
-        [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_BIG_ENDIAN]
-    {
+    for syntax in [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN] {
         let folder = tempfile::tempdir().unwrap();
         let whole = bytes_of(&Slice::new(0).syntax(syntax).write(folder.path(), "x"));
         for length in 0..whole.len() {
