@@ -15,7 +15,7 @@ const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
 
 /// What may happen to a value that the type asked for does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fit {
+pub(crate) enum Fit {
     /// It becomes the nearest that the type does hold.
     Nearest,
     /// It is refused; but floats take any float, rounded.

@@ -26,6 +26,8 @@ pub enum ImageFormat {
     /// A MetaImage header with the voxels in files of their own: `.mhd`.
     #[serde(rename = "metaimage-detached")]
     MetaImageDetached,
+    /// DICOM: a file for each slice, or one with all of them.
+    Dicom,
 }
 
 /// What the header of an image file says.
@@ -83,5 +85,9 @@ impl ImageInfo {
 /// [`VolumeError::Io`] if the file cannot be read, [`VolumeError::Format`] and its kin if its header is
 /// not that of a 3D image; all name the file.
 pub fn probe(path: impl AsRef<Path>) -> Result<ImageInfo, VolumeError> {
+    #[cfg(feature = "dicom")]
+    if crate::dicom::is_dicom(path.as_ref()) {
+        return crate::dicom::probe(path.as_ref());
+    }
     Ok(open(path.as_ref())?.info)
 }

@@ -34,6 +34,8 @@ pub use limits::ReadLimits;
 pub use read::{read, read_image, read_labels, read_with_limits};
 pub use write::write;
 
+#[cfg(feature = "dicom")]
+pub(crate) use decode::Fit;
 pub(crate) use ending::split_ending;
 pub(crate) use open::Start;
 pub(crate) use stored::{Compression, Part, StoredImage};

@@ -60,6 +60,10 @@ fn read_as<T: Voxel>(
     fit: Fit,
     expected: &str,
 ) -> Result<Volume<T>, VolumeError> {
+    #[cfg(feature = "dicom")]
+    if crate::dicom::is_dicom(path) {
+        return crate::dicom::read_as(path, limits, fit, expected);
+    }
     let image = open(path)?;
     let grid = image.info.grid;
     let bytes = read_bytes(path, &image, size_of::<T>(), limits)?;
