@@ -7,3 +7,7 @@ mod golden;
 mod metaimage;
 mod nrrd;
 mod round_trip;
+#[cfg(feature = "dicom")]
+#[path = "../dicom/writer.rs"]
+#[expect(dead_code, reason = "another test needs more of it")]
+mod writer;

@@ -134,3 +134,29 @@ fn nrrd_and_metaimage_keep_double_precision() {
         }
     }
 }
+
+/// DICOM is a source only: a series goes through the other formats.
+#[cfg(feature = "dicom")]
+#[test]
+fn a_dicom_series_goes_through_every_format_unchanged() {
+    use dicom_dictionary_std::tags;
+    let (turned, third) = ((0.6f64, 0.8), 1.0 / 3.0);
+    let folder = crate::writer::series(5, |z, slice| {
+        // Rows run obliquely through the patient, columns down.
+        slice.decimals(tags::IMAGE_ORIENTATION_PATIENT, &[turned.0, turned.1, 0.0, 0.0, 0.0, -1.0]);
+        let along = z as f64 * third;
+        slice.position([1.5 - turned.1 * along, -7.25 + turned.0 * along, 3.0 + third]);
+    });
+    let series = read::<i16>(folder.path()).expect("the series is sound");
+    let files = Files::new();
+    let mut volume = series.clone();
+    for ending in ENDINGS {
+        write(files.path(&format!("a.{ending}")), &volume).unwrap();
+        volume = read(files.path(&format!("a.{ending}"))).unwrap();
+        assert_eq!(volume.voxels(), series.voxels(), "{ending}");
+        let (found, expected) = (volume.grid().affine().to_rows(), series.grid().affine().to_rows());
+        for (found, expected) in found.concat().into_iter().zip(expected.concat()) {
+            assert!((found - expected).abs() <= AFFINE_TOLERANCE_MM, "{ending}: {found} {expected}");
+        }
+    }
+}

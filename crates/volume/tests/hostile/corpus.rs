@@ -13,6 +13,8 @@ pub(crate) struct Input {
     pub(crate) files: Vec<(String, Vec<u8>)>,
     /// What this name in the folder leads to, where the system has such links.
     pub(crate) link: Option<(&'static str, &'static str)>,
+    /// Whether the folder is to be read and not its first file.
+    pub(crate) is_folder: bool,
     /// Whether it is to be read with the limit that every file has. Files that are sound as far as they go,
     /// and just large, take a small limit.
     pub(crate) has_default_limits: bool,
@@ -24,12 +26,19 @@ impl Input {
             name: name.into(),
             files: vec![(file.to_string(), bytes)],
             link: None,
+            is_folder: false,
             has_default_limits: true,
         }
     }
 
     pub(crate) fn with_file(mut self, file: &str, bytes: Vec<u8>) -> Self {
         self.files.push((file.to_string(), bytes));
+        self
+    }
+
+    #[cfg(feature = "dicom")]
+    pub(crate) fn as_folder(mut self) -> Self {
+        self.is_folder = true;
         self
     }
 
@@ -47,7 +56,7 @@ impl Input {
         if let Some((name, target)) = self.link {
             std::os::unix::fs::symlink(target, folder.join(name)).expect("the folder can be written");
         }
-        folder.join(&self.files[0].0)
+        if self.is_folder { folder.to_path_buf() } else { folder.join(&self.files[0].0) }
     }
 }
 

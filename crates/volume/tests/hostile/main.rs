@@ -4,6 +4,8 @@
 //! allocates counts.
 
 mod corpus;
+#[cfg(feature = "dicom")]
+mod dicom;
 mod metaimage;
 mod nifti;
 mod nrrd;
@@ -25,8 +27,8 @@ const MAX_TIME: Duration = Duration::from_secs(2);
 /// Most bytes that may be allocated at once to find out that a file is damaged.
 const MAX_BYTES: usize = 64 << 20;
 
-/// What is asked to be read; images that are sound, but larger than this, are refused.
-const LIMITS: ReadLimits = ReadLimits { max_bytes: 32 << 20 };
+/// Most bytes that may be asked for of an input with a small limit.
+const SMALL_LIMIT: u64 = 32 << 20;
 
 /// What became of one file.
 struct Outcome {
@@ -41,7 +43,10 @@ fn read(input: &Input) -> Outcome {
     let before = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();
     let start = Instant::now();
-    let limits = if input.has_default_limits { ReadLimits::default() } else { LIMITS };
+    let mut limits = ReadLimits::default();
+    if !input.has_default_limits {
+        limits.max_bytes = SMALL_LIMIT;
+    }
     let answer = catch_unwind(AssertUnwindSafe(|| read_with_limits::<f32>(&path, limits)));
     Outcome { answer, time: start.elapsed(), peak_bytes: ALLOCATOR.peak_usage().saturating_sub(before) }
 }
@@ -51,6 +56,8 @@ fn every_damaged_file_is_an_error_soon_and_cheaply() {
     let mut inputs = nifti::inputs();
     inputs.extend(nrrd::inputs());
     inputs.extend(metaimage::inputs());
+    #[cfg(feature = "dicom")]
+    inputs.extend(dicom::inputs());
     let mut faults = Vec::new();
     let (mut slowest, mut largest) = ((Duration::ZERO, String::new()), (0, String::new()));
     for input in &inputs {

@@ -133,7 +133,7 @@ impl Layout {
         }
         for (what, value) in [("NaN", f64::NAN), ("infinity", f64::INFINITY), ("0", 0.0)] {
             lie(format!("{what} in the sform"), &|bytes| {
-                [0, 4, 8].map(|i| self.put_float(bytes, self.srow, i, value));
+                [0, 4, 8].into_iter().for_each(|i| self.put_float(bytes, self.srow, i, value));
             });
         }
         lie("a qform of NaN".to_string(), &|bytes| {
