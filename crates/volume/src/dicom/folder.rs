@@ -22,6 +22,9 @@ pub struct DicomFolder {
     pub path: PathBuf,
     /// The stacks of slices, sorted by series number (those without one last), then UID.
     pub series: Vec<DicomSeries>,
+    /// Files that are DICOM but so damaged that their series cannot be told, and what is wrong with each.
+    /// They are findings, too, of every series with a slice in the same folder.
+    pub damaged: Vec<(PathBuf, String)>,
     /// How many files are no DICOM.
     pub other_files: usize,
     /// How many files are DICOM without pixels: directories, reports, contours.
@@ -95,7 +98,7 @@ impl DicomFolder {
             number(a).cmp(&number(b)).then_with(|| a.uid.cmp(&b.uid))
         });
         name(&mut series);
-        Ok(Self { path: path.to_path_buf(), series, other_files, without_pixels })
+        Ok(Self { path: path.to_path_buf(), series, damaged: unknown, other_files, without_pixels })
     }
 
     /// The series that `choice` names: a UID, a series number, or a [`DicomSeries::key`]; without a choice
