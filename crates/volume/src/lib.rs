@@ -14,6 +14,8 @@ mod intensity;
 mod nifti;
 mod orientation;
 mod resample;
+mod score_labels;
+mod simd;
 mod spacing;
 mod volume;
 mod voxel;
@@ -29,6 +31,7 @@ pub use nifti::{
 };
 pub use orientation::{Orientation, reorient, reoriented_grid};
 pub use resample::{Interpolation, grid_with_size, grid_with_spacing, resample};
+pub use score_labels::labels_from_scores;
 pub use spacing::Spacing;
 pub use volume::{Label, LabelVolume, Volume};
 pub use voxel::{DataType, Voxel};
