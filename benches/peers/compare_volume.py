@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 from turns import TUNED, default_programs, run, script
-from volume_ops import OPERATIONS
+from volume_ops import OPERATIONS, default_operations
 
 # The most of a package's best time that ours should take.
 ASKED = {
@@ -34,6 +34,7 @@ REFERENCES = {
     "linear-i16": [("SimpleITK", 0)], "linear-f32": [("SimpleITK", 0), ("torch", 0)],
     "cubic-i16": [("SimpleITK", 16)], "cubic-f32": [("SimpleITK", 16), ("scipy", 16)],
     "scores": [("torch comparison", 0), ("scikit-image", 0)],
+    "dicom": [("SimpleITK", 0)],
     "components": [("cc3d u32", 0)],
 }
 
@@ -48,6 +49,7 @@ def theirs(options, operation, variant, *more):
 
 def arguments(options, operation):
     common = ["--json", "--scan", options.scan, "--operation", operation]
+    common += ["--series", options.series] if options.series else []
     return [*common, "--rounds", str(options.rounds), "--threads", str(options.threads)]
 
 
@@ -133,6 +135,7 @@ def difference(operation, mine, other):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scan", required=True)
+    parser.add_argument("--series", help="a folder with one DICOM series, for dicom")
     parser.add_argument("--operation", action="append", choices=list(OPERATIONS), default=[])
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=5)
@@ -145,7 +148,7 @@ def main():
     else:
         print("| operation | package | memory setting | ms | MB besides | ours / its time | asked |")
         print("|---|---|---|---|---|---|---|")
-    for operation in options.operation or OPERATIONS:
+    for operation in options.operation or default_operations(options):
         (values if options.values else table)(options, operation)
 
 

@@ -66,7 +66,7 @@ def sitk(options):
 def sitk_work(run):
     import SimpleITK
 
-    size = {SimpleITK.sitkUInt8: 1, SimpleITK.sitkInt16: 2, SimpleITK.sitkUInt32: 4, SimpleITK.sitkFloat32: 4}
+    size = {SimpleITK.sitkUInt8: 1, SimpleITK.sitkInt16: 2, SimpleITK.sitkUInt16: 2, SimpleITK.sitkUInt32: 4, SimpleITK.sitkFloat32: 4}
     return Work(
         run,
         lambda image: SimpleITK.GetArrayViewFromImage(image).T,
@@ -81,6 +81,17 @@ def sitk_read(dtype):
         return sitk_work(lambda: itk.ReadImage(options.scan, pixel))
 
     return prepare
+
+
+def sitk_dicom(options):
+    itk = sitk(options)
+
+    def run():
+        reader = itk.ImageSeriesReader()
+        reader.SetFileNames(reader.GetGDCMSeriesFileNames(options.series))
+        return reader.Execute()
+
+    return sitk_work(run)
 
 
 def sitk_write(options):
@@ -166,6 +177,76 @@ def torch_linear(options):
     )
 
 
+def scores(options):
+    """Scores of two classes on a quarter of the scan's grid, [class, z, y, x]: the second leads above 100 HU.
+
+    Single voxels, noise and all, so that both programs have the same to the bit; a network's are smoother.
+    """
+    import numpy
+
+    image = voxels(options, "float32")
+    beside = numpy.ix_(*(numpy.minimum(numpy.arange(0, n, 4) + 2, n - 1) for n in image.shape))
+    first = numpy.float32(1.5) - image[beside] / numpy.float32(200)
+    return numpy.stack([first, image[::4, ::4, ::4] / numpy.float32(100)]), image.shape
+
+
+def torch_scores(decide):
+    def prepare(options):
+        import torch
+
+        torch.set_num_threads(options.threads)
+        values, size = scores(options)
+        coarse = torch.from_numpy(values)[None]
+
+        def enlarge(tensor):
+            return torch.nn.functional.interpolate(tensor, size=size, mode="trilinear", align_corners=False)
+
+        return Work(
+            lambda: decide(coarse, enlarge),
+            lambda result: result.numpy().T,
+            lambda result: result.numel() * result.element_size(),
+        )
+
+    return prepare
+
+
+def by_arg_max(coarse, enlarge):
+    import torch
+
+    return enlarge(coarse)[0].argmax(0).to(torch.uint8)
+
+
+def by_comparison(coarse, enlarge):
+    import torch
+
+    fine = enlarge(coarse)[0]
+    return (fine[1] > fine[0]).view(torch.uint8)
+
+
+def by_difference(coarse, enlarge):
+    """What only two classes allow: the difference is as linear as the scores."""
+    import torch
+
+    return (enlarge(coarse[:, 1:] - coarse[:, :1])[0, 0] > 0).view(torch.uint8)
+
+
+def skimage_scores(options):
+    """nnU-Net's default way: class by class in double precision, then the arg-max."""
+    import numpy
+    from skimage.transform import resize
+
+    values, size = scores(options)
+
+    def run():
+        fine = numpy.zeros((len(values), *size), dtype=values.dtype)
+        double = values.astype(float)
+        for into, of in zip(fine, double):
+            into[:] = resize(of, size, 1, mode="edge", anti_aliasing=False)
+        return fine.argmax(0).astype(numpy.uint8)
+
+    return Work(run, lambda result: result.T)
+
+
 def scipy_cubic(dtype):
     def prepare(options):
         import scipy.ndimage
@@ -217,6 +298,13 @@ OPERATIONS = {
         "SimpleITK": (sitk_resample("float32", "sitkBSpline"), SLOW),
         "scipy": (scipy_cubic("float32"), SLOW),
     },
+    "scores": {
+        "scikit-image": (skimage_scores, SLOW),
+        "torch arg-max": (torch_scores(by_arg_max), SLOW),
+        "torch comparison": (torch_scores(by_comparison), FAST),
+        "torch difference": (torch_scores(by_difference), FAST),
+    },
+    "dicom": {"SimpleITK": (sitk_dicom, FAST)},
     "components": {
         "cc3d": (cc3d_components(), FAST),
         "cc3d binary_image": (cc3d_components(binary_image=True), FAST),
@@ -225,6 +313,10 @@ OPERATIONS = {
         "SimpleITK": (sitk_components, SLOW),
     },
 }
+
+
+def default_operations(options):
+    return [operation for operation in OPERATIONS if operation != "dicom" or options.series]
 
 
 def megabytes(name):
@@ -259,6 +351,7 @@ def measure(work, options):
 def in_child(operation, variant, options):
     command = [sys.executable, __file__, "--json", "--scan", options.scan, "--operation", operation]
     command += ["--variant", variant, "--rounds", str(options.rounds), "--threads", str(options.threads)]
+    command += ["--series", options.series] if options.series else []
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(out.stdout)[0]
 
@@ -266,6 +359,7 @@ def in_child(operation, variant, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scan", required=True)
+    parser.add_argument("--series", help="a folder with one DICOM series, for dicom")
     parser.add_argument("--operation", action="append", choices=list(OPERATIONS), default=[])
     parser.add_argument("--variant", help="one of an operation's packages or settings; all if not given")
     parser.add_argument("--rounds", type=int, default=7)
@@ -275,7 +369,7 @@ def main():
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     results = []
-    for operation in options.operation or OPERATIONS:
+    for operation in options.operation or default_operations(options):
         if options.variant and len(options.operation) == 1:
             prepare, _ = OPERATIONS[operation][options.variant]
             answer = measure(prepare(options), options)

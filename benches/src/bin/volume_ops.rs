@@ -15,7 +15,8 @@ use std::time::Instant;
 use clap::{Parser, ValueEnum};
 use organseg::roi::{Connectivity, connected_components};
 use organseg::volume::{
-    Interpolation, Spacing, Volume, VolumeError, Voxel, grid_with_spacing, read, resample, write,
+    Grid, Interpolation, Spacing, Volume, VolumeError, Voxel, grid_with_spacing, labels_from_scores, read,
+    resample, write,
 };
 use organseg_benches::median;
 use organseg_benches::memory::{peak_bytes, reset_peak, resident_bytes};
@@ -36,7 +37,10 @@ struct Options {
     /// The scan, .nii.gz of 16-bit integers.
     #[arg(long)]
     scan: PathBuf,
-    /// What is timed; may be given several times. Everything if it is not.
+    /// A folder with one DICOM series.
+    #[arg(long)]
+    series: Option<PathBuf>,
+    /// What is timed; may be given several times. Everything if it is not, `dicom` only with --series.
     #[arg(long = "operation")]
     operations: Vec<Operation>,
     /// How often each is run, while it takes less than ten seconds in all; times are medians.
@@ -70,6 +74,10 @@ enum Operation {
     CubicI16,
     /// To 1 mm, cubic B-spline, floats.
     CubicF32,
+    /// Scores of two classes on a quarter of the grid into labels on the whole.
+    Scores,
+    /// The DICOM series in --series into 16-bit integers.
+    Dicom,
     /// 26-connected components of what lies above a threshold, as a volume of numbers.
     Components,
 }
@@ -81,7 +89,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         _ if options.out.is_some() => return Err("--out: expected one --operation with it".into()),
         several => {
             let all = if several.is_empty() { Operation::value_variants() } else { several };
-            all.iter().map(|&operation| run_in_child(operation, &options)).collect::<Result<_, _>>()?
+            let left_out =
+                |operation| several.is_empty() && operation == Operation::Dicom && options.series.is_none();
+            let all = all.iter().filter(|&&operation| !left_out(operation));
+            all.map(|&operation| run_in_child(operation, &options)).collect::<Result<_, _>>()?
         }
     };
     if options.json {
@@ -98,6 +109,9 @@ fn run_in_child(operation: Operation, options: &Options) -> Result<Value, Box<dy
     let mut child = Command::new(std::env::current_exe()?);
     child.args(["--json", "--operation", value.get_name(), "--scan"]).arg(&options.scan);
     child.args(["--rounds", &options.rounds.to_string(), "--threads", &options.threads.to_string()]);
+    if let Some(series) = &options.series {
+        child.arg("--series").arg(series);
+    }
     let output = child.stderr(std::process::Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err(format!("{} failed: {}", value.get_name(), output.status).into());
@@ -117,6 +131,8 @@ fn run(operation: Operation, options: &Options) -> Result<Value, Box<dyn Error>>
         Operation::LinearF32 => time_resampling(options, Interpolation::Linear, f32::from(AIR_HU))?,
         Operation::CubicI16 => time_resampling(options, Interpolation::Cubic, AIR_HU)?,
         Operation::CubicF32 => time_resampling(options, Interpolation::Cubic, f32::from(AIR_HU))?,
+        Operation::Dicom => time_dicom(options)?,
+        Operation::Scores => time_labels(options)?,
         Operation::Components => {
             let mask = read::<i16>(scan)?.map(|hu| u8::from(hu > THRESHOLD_HU));
             measure(options, || Ok(connected_components(&mask, Connectivity::TwentySix).into_labels()))?
@@ -128,6 +144,11 @@ fn run(operation: Operation, options: &Options) -> Result<Value, Box<dyn Error>>
     Ok(result)
 }
 
+fn time_dicom(options: &Options) -> Result<Value, Box<dyn Error>> {
+    let series = options.series.as_ref().ok_or("dicom: expected --series FOLDER")?;
+    measure(options, || read::<i16>(series))
+}
+
 fn time_resampling<T: Voxel>(
     options: &Options,
     interpolation: Interpolation,
@@ -136,6 +157,27 @@ fn time_resampling<T: Voxel>(
     let scan = read::<T>(&options.scan)?;
     let target = grid_with_spacing(scan.grid(), Spacing::isotropic(1.0)?)?;
     measure(options, || Ok(resample(&scan, &target, interpolation, fill)))
+}
+
+fn time_labels(options: &Options) -> Result<Value, Box<dyn Error>> {
+    let (scores, coarse, target) = scores(&read(&options.scan)?)?;
+    measure(options, || labels_from_scores(&scores, 2, &coarse, &target))
+}
+
+/// Scores of two classes on a quarter of the scan's grid, that grid and the scan's: the second class leads
+/// above 100 HU. Single voxels, noise and all, so that the peers have the same to the bit; a network's scores
+/// are smoother.
+fn scores(scan: &Volume<f32>) -> Result<(Vec<f32>, Grid, Grid), VolumeError> {
+    let grid = *scan.grid();
+    let coarse = grid.decimated([4; 3])?;
+    let class = |offset: usize, score: fn(f32) -> f32| {
+        let last = grid.size().map(|n| n - 1);
+        Volume::from_fn(coarse, |v| score(scan[[0, 1, 2].map(|a| (4 * v[a] + offset).min(last[a]))]))
+            .into_vec()
+    };
+    let mut scores = class(2, |hu| 1.5 - hu / 200.0);
+    scores.extend(class(0, |hu| hu / 100.0));
+    Ok((scores, coarse, grid))
 }
 
 fn time_writing(options: &Options) -> Result<Value, Box<dyn Error>> {
