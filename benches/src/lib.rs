@@ -1,5 +1,7 @@
 //! What the benchmark programs share.
 
+pub mod memory;
+
 use std::fmt;
 use std::str::FromStr;
 

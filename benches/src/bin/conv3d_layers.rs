@@ -4,7 +4,7 @@
 //!
 //! In the blocked layout, as a network runs them. `forward` and `input_gradient` are with weights that were
 //! prepared before, as for a network whose weights do not change; `forward_changing` prepares them too, as in
-//! training. `--ncdhw` times candle's layout instead, with the conversions. `benches/pytorch/conv3d_layers.py` times PyTorch with the same options.
+//! training. `--ncdhw` times candle's layout instead, with the conversions. `benches/peers/conv3d_layers.py` times PyTorch with the same options.
 
 use std::error::Error;
 use std::hint::black_box;

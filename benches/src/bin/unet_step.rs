@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release -p organseg-benches --bin unet_step -- --patch 64,96,96 --rounds 10`
 //!
-//! `benches/pytorch/unet_step.py` times MONAI's `DynUNet` of the same channels with the same options.
+//! `benches/peers/unet_step.py` times MONAI's `DynUNet` of the same channels with the same options.
 
 use std::error::Error;
 use std::time::Instant;
@@ -14,6 +14,7 @@ use clap::Parser;
 use organseg::train::{Optimizer, OptimizerConfig};
 use organseg::unet::loss::one_hot;
 use organseg::unet::{Algorithm, Downsampling, LossConfig, Unet3d, UnetConfig, initialize};
+use organseg_benches::memory::peak_bytes;
 use organseg_benches::{median, random};
 use serde_json::json;
 
@@ -109,7 +110,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    let peak = peak_megabytes();
+    let peak = peak_bytes().map(|bytes| bytes / 1024.0 / 1024.0);
     if options.json {
         let threads = rayon::current_num_threads();
         println!(
@@ -142,11 +143,4 @@ fn page_faults() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/stat").ok()?;
     // The name, in brackets, may hold spaces; minor faults are the eighth field after it.
     status.rsplit(')').next()?.split_whitespace().nth(7)?.parse().ok()
-}
-
-/// The most memory this process has had, where the system tells.
-fn peak_megabytes() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse::<f64>().ok().map(|kb| kb / 1024.0)
 }

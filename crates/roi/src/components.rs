@@ -25,6 +25,12 @@ impl Components {
         &self.labels
     }
 
+    /// What [`Components::labels`] shows, without a copy.
+    #[must_use]
+    pub fn into_labels(self) -> Volume<u32> {
+        self.labels
+    }
+
     /// Voxels of each piece; piece i is entry i − 1.
     #[must_use]
     pub fn sizes(&self) -> &[usize] {

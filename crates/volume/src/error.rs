@@ -85,6 +85,18 @@ pub enum VolumeError {
     #[error("the window {low} to {high} is not valid, expected two finite numbers, the lower first")]
     #[expect(missing_docs, reason = "the message names the fields")]
     InvalidWindow { low: f32, high: f32 },
+    /// A number of classes that labels cannot tell apart, or none.
+    #[error("{found} classes are not valid, expected 1 to 256")]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    ClassCount { found: usize },
+    /// Not a score for each class and voxel.
+    #[error("{classes} classes on a grid of size {size:?} were given {found} scores, expected {expected}")]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    ScoreCount { classes: usize, size: [usize; 3], found: usize, expected: usize },
+    /// A score that compares with nothing.
+    #[error("class {class} has the score {found} at voxel {voxel:?}, expected finite numbers")]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    InvalidScore { class: usize, voxel: [usize; 3], found: f32 },
     /// A DICOM file whose pixels are compressed in a way that is not read.
     #[error(
         "{path}: its transfer syntax {uid} ({name}) is not read{}", 

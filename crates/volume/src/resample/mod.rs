@@ -99,7 +99,7 @@ pub fn resample<T: Voxel>(
 }
 
 /// Scale and offset of each axis, if `map` mixes none with another.
-fn aligned(map: &Affine) -> Option<[(f64, f64); 3]> {
+pub(crate) fn aligned(map: &Affine) -> Option<[(f64, f64); 3]> {
     let rows = map.to_rows();
     let mixes = (0..3).any(|r| (0..3).any(|c| r != c && rows[r][c].abs() > ALIGNED_TOLERANCE));
     (!mixes).then(|| [0, 1, 2].map(|a| (rows[a][a], rows[a][3])))

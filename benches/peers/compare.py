@@ -10,20 +10,11 @@ Runtime where they are installed (unet_runtimes.py).
 
 import argparse
 import importlib.util
-import json
 import os
-import pathlib
 import statistics
-import subprocess
 import sys
 
-HERE = pathlib.Path(__file__).parent
-TUNED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "1000000000"}
-
-
-def run(command, extra):
-    out = subprocess.run(command, env={**os.environ, **extra}, check=True, capture_output=True, text=True)
-    return json.loads(out.stdout.strip().splitlines()[-1])
+from turns import TUNED, default_programs, run, script
 
 
 def main():
@@ -34,8 +25,7 @@ def main():
     parser.add_argument("--avx2", action="store_true")
     parser.add_argument("--patch", default="64,96,96")
     parser.add_argument("--layer", action="append", default=[])
-    target = os.environ.get("CARGO_TARGET_DIR", str(HERE.parent.parent / "target"))
-    parser.add_argument("--programs", default=os.path.join(target, "release"))
+    parser.add_argument("--programs", default=default_programs())
     options = parser.parse_args()
     ours_env = {"RAYON_NUM_THREADS": "2"}
     theirs_env = {}
@@ -46,12 +36,12 @@ def main():
     if options.what == "layers":
         layers = [part for layer in options.layer for part in ("--layer", layer)]
         ours = [os.path.join(options.programs, "conv3d_layers"), *layers, *rounds]
-        theirs = [sys.executable, str(HERE / "conv3d_layers.py"), *layers, *rounds]
+        theirs = [*script("conv3d_layers.py"), *layers, *rounds]
         variants = {"default": theirs, "tuned": theirs}
     else:
         patch = ["--patch", options.patch]
         ours = [os.path.join(options.programs, "unet_step"), *patch, *rounds]
-        theirs = [sys.executable, str(HERE / "unet_step.py"), *patch, *rounds]
+        theirs = [*script("unet_step.py"), *patch, *rounds]
         last, bf16 = [*theirs, "--channels-last"], ["--bf16", "--what", "inference"]
         variants = {
             "default": theirs, "tuned": theirs, "default channels-last": last, "tuned channels-last": last,
@@ -59,8 +49,7 @@ def main():
         }
         for module, runtime in [("openvino", "openvino"), ("openvino", "openvino-bf16"), ("onnxruntime", "onnx")]:
             if importlib.util.find_spec(module):
-                script = [sys.executable, str(HERE / "unet_runtimes.py"), "--runtime", runtime]
-                variants[runtime] = [*script, *patch, *rounds]
+                variants[runtime] = [*script("unet_runtimes.py"), "--runtime", runtime, *patch, *rounds]
     mine, others, peaks = {}, {}, {}
     for turn in range(options.turns):
         for name, command in [("ours", ours), *variants.items()]:
