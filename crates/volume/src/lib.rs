@@ -30,7 +30,9 @@ pub use nifti::{
     ImageFormat, ImageInfo, ReadLimits, probe, read, read_image, read_labels, read_with_limits, write,
 };
 pub use orientation::{Orientation, reorient, reoriented_grid};
-pub use resample::{Interpolation, grid_with_size, grid_with_spacing, resample};
+pub use resample::{
+    AntiAliasing, Interpolation, ResampleConfig, grid_with_size, grid_with_spacing, resample, resample_with,
+};
 pub use score_labels::labels_from_scores;
 pub use spacing::Spacing;
 pub use volume::{Label, LabelVolume, Volume};
