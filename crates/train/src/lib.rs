@@ -18,6 +18,7 @@ mod error;
 mod history;
 mod loader;
 mod mersenne_twister;
+pub mod nih;
 mod optimizer;
 mod preprocess;
 mod sample;
