@@ -8,6 +8,8 @@
 mod affine;
 mod atomic_file;
 mod decimate;
+#[cfg(feature = "dicom")]
+mod dicom;
 mod error;
 mod grid;
 mod intensity;
@@ -21,6 +23,8 @@ mod voxel;
 pub use affine::Affine;
 pub use atomic_file::write_atomically;
 pub use decimate::{LabelRule, decimate_labels, decimate_mean, upsample_linear, upsample_nearest};
+#[cfg(feature = "dicom")]
+pub use dicom::{DicomFinding, DicomOptions, DicomSeries, find_dicom_series};
 pub use error::VolumeError;
 pub use grid::{GEOMETRY_TOLERANCE_VOXELS, Grid};
 pub use intensity::{percentiles, window_to_unit, z_score};
