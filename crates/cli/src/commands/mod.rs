@@ -6,6 +6,7 @@ pub(crate) mod cross_validate;
 pub(crate) mod device;
 pub(crate) mod evaluate;
 pub(crate) mod files;
+pub(crate) mod import_nih;
 pub(crate) mod info;
 pub(crate) mod output;
 pub(crate) mod phantom;

@@ -211,7 +211,7 @@ impl<'a> Import<'a> {
             Ok(Judged { scan, label, proof }) => {
                 case.outcome = match &proof.verdict {
                     Verdict::Proved { orientation } => {
-                        self.write(&case.name, scan, label, *orientation)?;
+                        self.write(&case.name, &scan, label, *orientation)?;
                         written(&proof, *orientation, Evidence::Voxels)
                     }
                     Verdict::Tied { .. } => NihOutcome::Undecided { reason: tie(&proof) },
@@ -239,7 +239,7 @@ impl<'a> Import<'a> {
         }
         let series = self.series(source, case)?;
         let label = read_labels(label_path).map_err(|error| unusable(error.to_string()))?;
-        let series = choose(series, label.size(), &mut case.notes)?;
+        let series = choose(&series, label.size(), &mut case.notes)?;
         if patient_number(&series.patient_id).is_some_and(|number| number != case.number) {
             let reason = format!("the slices are those of patient {}", series.patient_id);
             return Err(unusable(reason));
@@ -283,18 +283,19 @@ impl<'a> Import<'a> {
     fn write(
         &self,
         name: &str,
-        scan: Volume<i16>,
+        scan: &Volume<i16>,
         label: LabelVolume,
         orientation: Orientation,
     ) -> Result<(), TrainError> {
-        let label = lay_on_scan(label, orientation, &scan)?;
-        self.output.write_case(name, &scan, &label)
+        let label = lay_on_scan(label, orientation, scan)?;
+        self.output.write_case(name, scan, &label)
     }
 
     /// Lets the proved cases decide those whose voxels leave several orientations.
     fn decide_tied(&mut self, sources: &Sources) -> Result<(), TrainError> {
         let (consensus, headers_are_right) = (self.consensus(), self.headers_are_right());
-        let tied: Vec<u32> = self.cases.values().filter(|case| is_tied(case)).map(|case| case.number).collect();
+        let tied: Vec<u32> =
+            self.cases.values().filter(|case| is_tied(case)).map(|case| case.number).collect();
         for number in tied {
             let case = &self.cases[&number];
             let proof = case.proof.clone().expect("a tied case has been judged");
@@ -308,7 +309,7 @@ impl<'a> Import<'a> {
                     let mut again = NihCase { notes: Vec::new(), ..case.clone() };
                     match self.load(source, &mut again) {
                         Ok(Judged { scan, label, .. }) => {
-                            self.write(&case.name, scan, label, orientation)?;
+                            self.write(&case.name, &scan, label, orientation)?;
                             written(&proof, orientation, by)
                         }
                         Err(outcome) => outcome,
@@ -399,20 +400,18 @@ fn written(proof: &OrientationProof, orientation: Orientation, by: Evidence) -> 
 }
 
 /// The one series that a label of `size` voxels can lie on.
-fn choose(
-    series: Vec<DicomSeries>,
+fn choose<'a>(
+    series: &'a [DicomSeries],
     size: [usize; 3],
     notes: &mut Vec<String>,
-) -> Result<DicomSeries, Refused> {
+) -> Result<&'a DicomSeries, Refused> {
     let grids: Vec<_> = series.iter().map(|series| series.grid(&DicomOptions::default())).collect();
-    let fits = |grid: &Grid| {
-        !fitting_orientations(grid.size(), Orientation::of(grid.affine()), size).is_empty()
-    };
-    let fitting: Vec<usize> =
-        (0..series.len()).filter(|&i| grids[i].as_ref().is_ok_and(fits)).collect();
+    let fits =
+        |grid: &Grid| !fitting_orientations(grid.size(), Orientation::of(grid.affine()), size).is_empty();
+    let fitting: Vec<usize> = (0..series.len()).filter(|&i| grids[i].as_ref().is_ok_and(fits)).collect();
     match (&fitting[..], &grids[..]) {
         ([one], _) => {
-            let chosen = series[*one].clone();
+            let chosen = &series[*one];
             if series.len() > 1 {
                 notes.push(format!(
                     "{} series; taken: {}, the only one that the label covers",
@@ -425,8 +424,10 @@ fn choose(
         ([], [Ok(grid)]) => Err(NihOutcome::SizeMismatch { scan: grid.size(), label: size }),
         ([], [Err(error)]) => Err(NihOutcome::Unusable { reason: error.to_string() }),
         ([], _) => {
-            let list: Vec<_> = series.iter().zip(&grids).map(|(series, grid)| describe(series, grid)).collect();
-            let reason = format!("the label has {size:?} voxels and covers none of the series {}", list.join(", "));
+            let list: Vec<_> =
+                series.iter().zip(&grids).map(|(series, grid)| describe(series, grid)).collect();
+            let reason =
+                format!("the label has {size:?} voxels and covers none of the series {}", list.join(", "));
             Err(NihOutcome::Unusable { reason })
         }
         _ => {
@@ -463,7 +464,10 @@ fn tie(proof: &OrientationProof) -> String {
 
 fn no_fit(proof: &OrientationProof, rule: &OrientationRule) -> String {
     let best = proof.scores.first().map_or(String::new(), |best| {
-        format!("{} has a contrast of {:.2} and {:.2} soft tissue", best.orientation, best.contrast, best.soft_tissue)
+        format!(
+            "{} has a contrast of {:.2} and {:.2} soft tissue",
+            best.orientation, best.contrast, best.soft_tissue
+        )
     });
     format!(
         "the mask is no organ's outline in any; the best, {best}, expected at least {} and {}",

@@ -6,12 +6,14 @@
 //! its scan; [`import_nih`] does it for the whole set and writes what is proved.
 
 mod axis_map;
+mod import;
 mod orientation;
 mod output;
 mod pairing;
 mod report;
 mod score;
 
+pub use import::{WITHDRAWN, import_nih};
 pub use orientation::{
     HeaderClaim, OrientationProof, OrientationRule, OrientationScore, Verdict, prove_orientation,
 };
