@@ -28,6 +28,15 @@ pub enum PhantomError {
     /// The operating system refused to read or write.
     #[error("{path}: {source}", path = path.display())]
     Io { path: PathBuf, source: std::io::Error },
+    /// A voxel that the pixels of a DICOM series cannot hold.
+    #[error(
+        "voxel {voxel:?} holds {value}, which less the intercept {intercept} is no {} pixel of 16 bits",
+        if *.signed { "signed" } else { "unsigned" }
+    )]
+    Pixel { voxel: [usize; 3], value: i16, intercept: i16, signed: bool },
+    /// A DICOM file that could not be written.
+    #[error("{path}: {reason}", path = path.display())]
+    Dicom { path: PathBuf, reason: String },
     /// A size that is none, or an image that could not be written.
     #[error(transparent)]
     Volume(#[from] VolumeError),

@@ -14,12 +14,16 @@
 //! # Ok::<(), organseg_phantom::PhantomError>(())
 //! ```
 //!
+//! With the feature `dicom`, `write_dicom_series` writes scans as a scanner would.
+//!
 //! It looks like an abdomen but is none: nothing learned here says anything about patients.
 
 mod anatomy;
 mod config;
 mod curve;
 mod dataset;
+#[cfg(feature = "dicom")]
+mod dicom;
 mod error;
 mod generate;
 mod layer;
@@ -31,6 +35,8 @@ mod vector;
 
 pub use config::PhantomConfig;
 pub use dataset::write_dataset;
+#[cfg(feature = "dicom")]
+pub use dicom::{DicomSeriesConfig, write_dicom_series};
 pub use error::PhantomError;
 pub use generate::{PANCREAS_LABEL, Phantom, generate};
 pub use organ::Organ;

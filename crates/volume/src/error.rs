@@ -85,6 +85,24 @@ pub enum VolumeError {
     #[error("the window {low} to {high} is not valid, expected two finite numbers, the lower first")]
     #[expect(missing_docs, reason = "the message names the fields")]
     InvalidWindow { low: f32, high: f32 },
+    /// A DICOM file whose pixels are compressed in a way that is not read.
+    #[error(
+        "{path}: its transfer syntax {uid} ({name}) is not read{}", 
+        feature.map_or_else(String::new, |feature| format!(
+            " by this build, the feature `{feature}` of organseg-volume would"
+        )),
+        path = path.display()
+    )]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    UnsupportedSyntax { path: PathBuf, uid: String, name: &'static str, feature: Option<&'static str> },
+    /// A DICOM series that is no regular grid.
+    #[error("{path}: {series} is irregular: {found}", path = path.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    IrregularSeries { path: PathBuf, series: String, found: String },
+    /// Several DICOM series where one is meant, or none that is called so.
+    #[error("{path}: {found}; the series are {series}", path = path.display())]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    ChooseSeries { path: PathBuf, found: String, series: String },
     /// What is wrong with the content of a file.
     #[error("{path}: {source}", path = path.display())]
     #[expect(missing_docs, reason = "the message names the fields")]

@@ -4,6 +4,21 @@
 //! Everything a user touches is in (x, y, z): size, spacing in millimetres, voxel index. World
 //! coordinates are RAS+ millimetres, as in NIfTI. Voxels lie with x fastest in memory, the order on
 //! disk, so the same slice read with reversed axes is a contiguous (D, H, W) tensor.
+//!
+//! # DICOM
+//!
+//! A folder of DICOM files is read like an image file; `DicomFolder` tells which series it holds. Which
+//! transfer syntaxes are read depends on the crate's features:
+//!
+//! | feature | syntaxes | decoder |
+//! |---|---|---|
+//! | `dicom` (default) | implicit and explicit VR little endian, explicit VR big endian, deflated, encapsulated uncompressed, RLE lossless | this crate |
+//! | `jpeg` (default) | JPEG baseline (…4.50), JPEG lossless (…4.57, …4.70) | `jpeg-decoder` |
+//! | `jpeg2000` | JPEG 2000, lossless or not (…4.90, …4.91) | OpenJPEG translated to Rust |
+//! | `jpeg-ls` | JPEG-LS, lossless or near (…4.80, …4.81) | CharLS, C++ |
+//!
+//! JPEG of 12 bits with loss (…4.51), JPEG XL, high-throughput JPEG 2000 and video are not read. Without
+//! its feature a file is still listed; reading it is an error that names its syntax and the feature.
 
 mod affine;
 mod atomic_file;
@@ -11,6 +26,7 @@ mod decimate;
 #[cfg(feature = "dicom")]
 mod dicom;
 mod error;
+mod file;
 mod grid;
 mod intensity;
 mod nifti;
@@ -24,13 +40,13 @@ pub use affine::Affine;
 pub use atomic_file::write_atomically;
 pub use decimate::{LabelRule, decimate_labels, decimate_mean, upsample_linear, upsample_nearest};
 #[cfg(feature = "dicom")]
-pub use dicom::{DicomFinding, DicomOptions, DicomSeries, find_dicom_series};
+pub use dicom::{DicomFinding, DicomFolder, DicomOptions, DicomSeries, find_dicom_series, is_dicom};
 pub use error::VolumeError;
-pub use grid::{GEOMETRY_TOLERANCE_VOXELS, Grid};
-pub use intensity::{percentiles, window_to_unit, z_score};
-pub use nifti::{
+pub use file::{
     ImageFormat, ImageInfo, ReadLimits, probe, read, read_image, read_labels, read_with_limits, write,
 };
+pub use grid::{GEOMETRY_TOLERANCE_VOXELS, Grid};
+pub use intensity::{percentiles, window_to_unit, z_score};
 pub use orientation::{Orientation, reorient, reoriented_grid};
 pub use resample::{Interpolation, grid_with_size, grid_with_spacing, resample};
 pub use spacing::Spacing;

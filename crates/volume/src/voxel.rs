@@ -46,6 +46,10 @@ pub trait Voxel: Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 's
     /// The value, if this type holds it exactly.
     fn from_integer(value: i128) -> Option<Self>;
 
+    /// The value without what this type does not hold of it, as `as` has it: for values that it does hold.
+    #[doc(hidden)]
+    fn truncated(value: i64) -> Self;
+
     /// Appends the value's bytes, least significant first.
     fn push_le_bytes(self, bytes: &mut Vec<u8>);
 }
@@ -65,6 +69,10 @@ macro_rules! voxel {
 
             fn from_integer($value: i128) -> Option<Self> {
                 $exact
+            }
+
+            fn truncated(value: i64) -> Self {
+                value as Self
             }
 
             fn push_le_bytes(self, bytes: &mut Vec<u8>) {

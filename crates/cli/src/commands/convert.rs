@@ -6,19 +6,22 @@ use anyhow::Result;
 use clap::Args;
 use organseg::volume::{Volume, Voxel, write};
 
+use super::dicom::SeriesChoice;
 use super::typed::{ForAnyType, with_stored_type};
 
 /// Write an image in another format: .nii, .nii.gz or .hdr with .img.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Image to read.
+    /// Image to read, or a folder of DICOM files.
     input: PathBuf,
     /// Image to write; its ending says how.
     output: PathBuf,
+    #[command(flatten)]
+    series: SeriesChoice,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    with_stored_type(&options.input, &Writer { output: &options.output })
+    with_stored_type(&options.input, &options.series, &Writer { output: &options.output })
 }
 
 struct Writer<'a> {

@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use organseg::volume::probe;
+use organseg::volume::{is_dicom, probe};
 
+use super::dicom::print_folder;
 use super::output::{print, print_json};
 
-/// Say what the header of an image holds.
+/// Say what the header of an image holds, or list the series of a DICOM folder.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The image.
+    /// The image, or a folder of DICOM files.
     image: PathBuf,
     /// Print JSON.
     #[arg(long)]
@@ -19,6 +20,9 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if is_dicom(&options.image) {
+        return print_folder(&options.image, options.json);
+    }
     let info = probe(&options.image)?;
     if options.json {
         return print_json(&info);

@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod convert;
 pub(crate) mod cross_validate;
 pub(crate) mod device;
+pub(crate) mod dicom;
 pub(crate) mod evaluate;
 pub(crate) mod files;
 pub(crate) mod import_nih;

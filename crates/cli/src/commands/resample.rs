@@ -8,6 +8,7 @@ use organseg::volume::{
     Grid, Interpolation, Spacing, Volume, Voxel, grid_with_size, grid_with_spacing, probe, resample, write,
 };
 
+use super::dicom::SeriesChoice;
 use super::typed::{ForAnyType, with_stored_type};
 use crate::arguments::{size, spacing};
 
@@ -15,7 +16,7 @@ use crate::arguments::{size, spacing};
 #[derive(Args)]
 #[command(group(clap::ArgGroup::new("target").required(true)))]
 pub(crate) struct Options {
-    /// Image to read.
+    /// Image to read, or a folder of DICOM files.
     input: PathBuf,
     /// Image to write.
     output: PathBuf,
@@ -31,10 +32,12 @@ pub(crate) struct Options {
     /// nearest (for labels), linear or cubic.
     #[arg(long, default_value_t = Interpolation::Linear)]
     interpolation: Interpolation,
+    #[command(flatten)]
+    series: SeriesChoice,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    with_stored_type(&options.input, &Resampler(options))
+    with_stored_type(&options.input, &options.series, &Resampler(options))
 }
 
 struct Resampler<'a>(&'a Options);

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use organseg::pipeline::{Segmentation, SegmentationReport, Segmenter};
-use organseg::volume::{read_image, write};
+use organseg::volume::{DicomFinding, is_dicom, read_image, write};
 use serde::Serialize;
 
 use super::device::device;
-use super::files::{image_name, images_in};
+use super::dicom::SeriesChoice;
+use super::files::{has_images, image_name, images_in, scan_name};
 use super::output::{make_folder, print, print_json, write_text};
 
 /// Segment scans with a trained model; masks lie on the scans' own grids.
@@ -19,7 +20,7 @@ pub(crate) struct Options {
     /// Model folder.
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// Scans, or folders of them.
+    /// Scans, folders of them, or folders of DICOM files, each of which is one scan.
     #[arg(required = true)]
     input: Vec<PathBuf>,
     /// Mask to write, or, for several scans, the folder for them.
@@ -28,6 +29,8 @@ pub(crate) struct Options {
     /// cpu or cuda:N.
     #[arg(long, default_value = "cpu")]
     device: String,
+    #[command(flatten)]
+    series: SeriesChoice,
     /// Write boxes, volumes and warnings of each scan to this file.
     #[arg(long, value_name = "FILE.json")]
     report: Option<PathBuf>,
@@ -52,9 +55,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let model = Segmenter::load(&options.model, &device)?;
     let mut lines = Vec::new();
     for (input, output) in jobs {
-        let Segmentation { mask, report, .. } = segment(&model, &input)?;
+        let (Segmentation { mask, report, .. }, findings) = segment(&model, &input, &options.series)?;
         write(&output, &mask)?;
-        let warnings = report.warnings();
+        let mut warnings: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        warnings.extend(report.warnings());
         for warning in &warnings {
             eprintln!("warning: {}: {warning}", input.display());
         }
@@ -74,9 +78,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.json { print_json(&lines) } else { Ok(()) }
 }
 
-fn segment(model: &Segmenter, input: &Path) -> Result<Segmentation> {
-    let scan = read_image(input)?;
-    model.segment(&scan).with_context(|| format!("{}: cannot segment", input.display()))
+/// The masks, and what is out of the ordinary in a scan that is DICOM.
+fn segment(
+    model: &Segmenter,
+    input: &Path,
+    choice: &SeriesChoice,
+) -> Result<(Segmentation, Vec<DicomFinding>)> {
+    let (scan, findings) = match choice.find(input)? {
+        Some(series) => (series.read_image(&choice.options())?, series.findings().to_vec()),
+        None => (read_image(input)?, Vec::new()),
+    };
+    let done = model.segment(&scan).with_context(|| format!("{}: cannot segment", input.display()))?;
+    Ok((done, findings))
 }
 
 /// Which mask goes where; folders for them are made. Two scans never share a mask, and no scan is
@@ -84,7 +97,7 @@ fn segment(model: &Segmenter, input: &Path) -> Result<Segmentation> {
 fn jobs(inputs: &[PathBuf], out: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut scans = Vec::new();
     for input in inputs {
-        if input.is_dir() {
+        if input.is_dir() && has_images(input)? {
             scans.extend(images_in(input)?);
         } else {
             scans.push(input.clone());
@@ -107,7 +120,7 @@ fn jobs(inputs: &[PathBuf], out: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     make_folder(out)?;
     let mut taken: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
     for scan in scans {
-        let name = image_name(&scan).with_context(|| {
+        let name = scan_name(&scan).with_context(|| {
             format!("{}: not an image by its name, expected .nii.gz, .nii or .hdr", scan.display())
         })?;
         // nnU-Net's images end in the channel's number, its masks do not.

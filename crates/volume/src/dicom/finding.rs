@@ -1,9 +1,12 @@
 //! What is out of the ordinary in a DICOM series.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+
+/// Items of a list that a message names; the rest is counted.
+const NAMED: usize = 5;
 
 /// Something about a series that whoever uses it should know. Nothing of it is mended.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -35,13 +38,18 @@ pub enum DicomFinding {
         /// The files, those at one place together.
         files: Vec<Vec<PathBuf>>,
     },
-    /// Slices of several sizes. Never readable.
+    /// Slices of several sizes. There is no grid for them.
     MixedSizes {
         /// Columns and rows, how many slices have them, and the first such file.
         sizes: Vec<([usize; 2], usize, PathBuf)>,
     },
-    /// Files that are DICOM and in the folder of this series, but could not be read. Irregular, for they
-    /// may be slices of it.
+    /// Slices with several distances between pixels. There is no grid for them.
+    MixedPixelSpacing {
+        /// Millimetres between columns and rows, how many slices have them, and the first such file.
+        spacings: Vec<([f64; 2], usize, PathBuf)>,
+    },
+    /// Files that are DICOM and of this series, or of no series that can be told but in its folder, which
+    /// could not be read: slices of it, maybe. Irregular.
     DamagedFiles {
         /// Each file and what is wrong with it.
         files: Vec<(PathBuf, String)>,
@@ -70,24 +78,94 @@ pub enum DicomFinding {
 }
 
 impl DicomFinding {
-    /// Whether a grid made from the slices may be wrong: then it takes
-    /// [`DicomOptions::accept_irregular`](crate::DicomOptions::accept_irregular) to read them. Uneven
-    /// spacing within the tolerance is a finding, but not irregular: this takes the default tolerance.
+    /// Whether a grid made of the slices may be wrong, so that it takes
+    /// [`DicomOptions::accept_irregular`](crate::DicomOptions::accept_irregular) to read them.
+    /// `spacing_tolerance` is that of the options.
     #[must_use]
-    pub fn is_irregular(&self) -> bool {
+    pub fn is_irregular(&self, spacing_tolerance: f64) -> bool {
         match self {
-            Self::MissingSlices { .. }
-            | Self::DuplicatePositions { .. }
-            | Self::MixedSizes { .. }
-            | Self::DamagedFiles { .. } => true,
-            Self::UnevenSpacing { spacing_mm, deviation_mm, .. } => *deviation_mm > 0.05 * spacing_mm,
-            _ => false,
+            Self::MissingSlices { .. } | Self::DuplicatePositions { .. } | Self::DamagedFiles { .. } => true,
+            Self::UnevenSpacing { spacing_mm, deviation_mm, .. } => {
+                // Written so that a tolerance of NaN accepts nothing.
+                !(*deviation_mm <= spacing_tolerance * spacing_mm)
+            }
+            other => other.is_unreadable(),
         }
+    }
+
+    /// Whether no option helps.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Self::MixedSizes { .. } | Self::MixedPixelSpacing { .. })
     }
 }
 
 impl fmt::Display for DicomFinding {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Ok(())
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingSlices { spacing_mm, positions_mm } => {
+                let n = positions_mm.len();
+                let places = list(positions_mm.iter().map(|position| format!("{position:.2}")));
+                let (slices, are) = if n == 1 { ("slice", "is") } else { ("slices", "are") };
+                write!(
+                    f,
+                    "{n} {slices} {are} missing, {spacing_mm:.4} mm apart, at {places} mm along the normal"
+                )
+            }
+            Self::UnevenSpacing { spacing_mm, smallest_mm, largest_mm, deviation_mm, file } => write!(
+                f,
+                "slices are {smallest_mm:.4} to {largest_mm:.4} mm apart (mean {spacing_mm:.4} mm), {} lies \
+                 {deviation_mm:.4} mm from its even place",
+                name(file)
+            ),
+            Self::DuplicatePositions { files } => {
+                let places =
+                    list(files.iter().map(|files| list_with(files.iter().map(|file| name(file)), " = ")));
+                write!(f, "several slices lie at one place, {} times: {places}", files.len())
+            }
+            Self::MixedSizes { sizes } => {
+                let of = |([x, y], n, file): &([usize; 2], usize, PathBuf)| {
+                    format!("{n} slices of {x}×{y} (first {})", name(file))
+                };
+                write!(f, "slices have several sizes: {}", list(sizes.iter().map(of)))
+            }
+            Self::MixedPixelSpacing { spacings } => {
+                let of = |([x, y], n, file): &([f64; 2], usize, PathBuf)| {
+                    format!("{n} slices of {x}×{y} mm (first {})", name(file))
+                };
+                write!(f, "slices have several pixel spacings: {}", list(spacings.iter().map(of)))
+            }
+            Self::DamagedFiles { files } => {
+                let of = |(file, reason): &(PathBuf, String)| format!("{}: {reason}", name(file));
+                write!(f, "{} files cannot be read: {}", files.len(), list(files.iter().map(of)))
+            }
+            Self::GantryTilt { degrees } => {
+                write!(f, "slices are stacked {degrees:.3} degrees off their normal (gantry tilt)")
+            }
+            Self::MixedRescale { count } => {
+                write!(f, "slices have {count} different rescale slopes or intercepts")
+            }
+            Self::Inverted => write!(f, "small values are shown bright (MONOCHROME1)"),
+            Self::Lossy => write!(f, "pixels were compressed with loss"),
+            Self::SingleSlice { spacing_mm, from } => {
+                write!(f, "it is a single slice, taken as {spacing_mm} mm thick ({from} says so)")
+            }
+        }
     }
+}
+
+fn name(file: &Path) -> String {
+    file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn list(items: impl ExactSizeIterator<Item = String>) -> String {
+    list_with(items, ", ")
+}
+
+/// The first items, and how many there are beyond.
+fn list_with(items: impl ExactSizeIterator<Item = String>, between: &str) -> String {
+    let more = items.len().saturating_sub(NAMED);
+    let first: Vec<String> = items.take(NAMED).collect();
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    first.join(between) + &rest
 }

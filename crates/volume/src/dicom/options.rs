@@ -35,11 +35,7 @@ pub struct DicomOptions {
 impl Default for DicomOptions {
     /// Nothing irregular, 5 % of the spacing, the limits of [`ReadLimits::default`].
     fn default() -> Self {
-        Self {
-            limits: ReadLimits::default(),
-            accept_irregular: false,
-            spacing_tolerance: SPACING_TOLERANCE,
-        }
+        Self { limits: ReadLimits::default(), accept_irregular: false, spacing_tolerance: SPACING_TOLERANCE }
     }
 }
 
