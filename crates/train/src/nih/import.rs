@@ -17,10 +17,11 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use organseg_volume::{
-    DicomOptions, DicomSeries, Grid, LabelVolume, Orientation, Volume, find_dicom_series, read_labels,
+    DicomOptions, DicomSeries, Grid, LabelVolume, Orientation, Volume, VolumeError, find_dicom_series,
+    read_labels,
 };
 
-use super::orientation::{fitting_orientations, lay_on_scan};
+use super::orientation::{fitting_orientations, lay_on_scan, rounded};
 use super::output::{Output, binary};
 use super::pairing::{label_files, patient_folders, patient_number};
 use super::{
@@ -91,7 +92,12 @@ impl Sources {
             found.entry(number).or_default().scan = folders;
         }
         if found.is_empty() {
-            for series in find_dicom_series(scans)? {
+            let series = match find_dicom_series(scans) {
+                // Not one DICOM image: said below, with what was expected.
+                Err(VolumeError::Format { .. }) => Vec::new(),
+                found => found?,
+            };
+            for series in series {
                 let Some(number) = patient_number(&series.patient_id) else { continue };
                 let source = found.entry(number).or_default();
                 source.scan.extend(folder_of(&series));
@@ -237,7 +243,7 @@ impl<'a> Import<'a> {
         if source.scan.is_empty() {
             return Err(NihOutcome::MissingScan);
         }
-        let series = self.series(source, case)?;
+        let series = Self::series(source)?;
         let label = read_labels(label_path).map_err(|error| unusable(error.to_string()))?;
         let series = choose(&series, label.size(), &mut case.notes)?;
         if patient_number(&series.patient_id).is_some_and(|number| number != case.number) {
@@ -249,7 +255,7 @@ impl<'a> Import<'a> {
         let scan: Volume<i16> =
             series.read(&DicomOptions::default()).map_err(|error| unusable(error.to_string()))?;
         case.size = Some(scan.size());
-        case.spacing_mm = Some(scan.grid().spacing().to_array());
+        case.spacing_mm = Some(scan.grid().spacing().to_array().map(rounded));
         let (label, value) =
             binary(label).map_err(|reason| unusable(format!("{}: {reason}", label_path.display())))?;
         if value != 1 {
@@ -257,13 +263,13 @@ impl<'a> Import<'a> {
         }
         let proof =
             prove_orientation(&scan, &label, self.rule).map_err(|error| unusable(error.to_string()))?;
-        case.volume_ml = Some(proof.voxels as f64 * voxel_mm3(scan.grid()) / 1000.0);
+        case.volume_ml = Some(rounded(proof.voxels as f64 * voxel_mm3(scan.grid()) / 1000.0));
         case.notes.push(header_note(&proof));
         Ok(Judged { scan, label, proof })
     }
 
     /// The series of a patient; those of the folders if they have not been looked into yet.
-    fn series(&self, source: &Source, case: &NihCase) -> Result<Vec<DicomSeries>, Refused> {
+    fn series(source: &Source) -> Result<Vec<DicomSeries>, Refused> {
         let mut series = source.series.clone();
         if series.is_empty() {
             for folder in &source.scan {
@@ -271,11 +277,6 @@ impl<'a> Import<'a> {
                     .map_err(|error| NihOutcome::Unusable { reason: error.to_string() })?;
                 series.extend(found);
             }
-        }
-        if series.is_empty() {
-            let folders: Vec<_> = case.scan.iter().map(|path| path.display().to_string()).collect();
-            let reason = format!("{}: holds no DICOM slices", folders.join(", "));
-            return Err(NihOutcome::Unusable { reason });
         }
         Ok(series)
     }
@@ -437,14 +438,10 @@ fn choose<'a>(
     }
 }
 
-fn describe(series: &DicomSeries, grid: &Result<Grid, organseg_volume::VolumeError>) -> String {
-    let mut name = format!("series {}", series.uid);
-    if let Some(stack) = &series.stack {
-        name.push_str(&format!(", stack {stack}"));
-    }
+fn describe(series: &DicomSeries, grid: &Result<Grid, VolumeError>) -> String {
     match grid {
-        Ok(grid) => format!("{name} of {:?} voxels", grid.size()),
-        Err(error) => format!("{name} ({error})"),
+        Ok(grid) => format!("series {} of {:?} voxels", series.summary(), grid.size()),
+        Err(error) => format!("series {} ({error})", series.summary()),
     }
 }
 

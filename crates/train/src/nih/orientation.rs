@@ -228,7 +228,8 @@ pub fn prove_orientation(
     let score = |&orientation: &Orientation| {
         let map = AxisMap::between(orientation, stored);
         let found = figures(scan, label, &region, &map, rule);
-        OrientationScore { orientation, contrast: found.contrast, soft_tissue: found.soft_tissue }
+        let (contrast, soft_tissue) = (rounded(found.contrast), rounded(found.soft_tissue));
+        OrientationScore { orientation, contrast, soft_tissue }
     };
     let mut scores: Vec<_> = fitting.par_iter().map(score).collect();
     // Stable: among equals the order of the candidates stays.
@@ -276,7 +277,12 @@ fn header_claim(scan: &Volume<i16>, label: &LabelVolume, fitting: &[Orientation]
     if fitting.contains(&claimed) && expected.check_same(label.grid()).is_ok() {
         return HeaderClaim::OnGrid { orientation: claimed };
     }
-    HeaderClaim::OffGrid { distance_voxels: expected.corner_distance_voxels(label.grid()) }
+    HeaderClaim::OffGrid { distance_voxels: rounded(expected.corner_distance_voxels(label.grid())) }
+}
+
+/// To six decimals: what is judged is what the report says, and it reads back as it was written.
+pub(super) fn rounded(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
 }
 
 #[cfg(test)]
