@@ -3,7 +3,9 @@
 use clap::builder::TypedValueParser;
 use clap::{Parser, Subcommand, value_parser};
 
-use crate::commands::{check, convert, cross_validate, evaluate, info, phantom, resample, segment, train};
+use crate::commands::{
+    check, convert, cross_validate, evaluate, import_nih, info, phantom, resample, segment, train,
+};
 
 /// Coarse-to-fine 3D organ segmentation.
 ///
@@ -26,6 +28,7 @@ pub(crate) enum Command {
     Convert(convert::Options),
     Resample(resample::Options),
     Check(check::Options),
+    ImportNih(import_nih::Options),
     Train(Box<train::Options>),
     Segment(segment::Options),
     Evaluate(evaluate::Options),

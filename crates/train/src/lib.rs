@@ -5,6 +5,8 @@
 //! [`CropSampler`] cut samples, [`AugmentConfig`] varies them, and a [`PrefetchLoader`] does all that in
 //! threads. Everything random comes from [`sample_rng`], so that a seed decides it.
 //!
+//! [`nih`] makes a dataset of one set as it is downloaded.
+//!
 //! From samples to a network: a [`Trainer`] runs the epochs that its [`TrainConfig`] describes, with an
 //! [`Optimizer`] on a [`Schedule`], and leaves [`Checkpoint`]s and a history of [`EpochRecord`]s.
 
@@ -18,6 +20,7 @@ mod error;
 mod history;
 mod loader;
 mod mersenne_twister;
+pub mod nih;
 mod optimizer;
 mod preprocess;
 mod sample;

@@ -7,6 +7,7 @@ pub(crate) mod device;
 pub(crate) mod dicom;
 pub(crate) mod evaluate;
 pub(crate) mod files;
+pub(crate) mod import_nih;
 pub(crate) mod info;
 pub(crate) mod output;
 pub(crate) mod phantom;
