@@ -154,7 +154,9 @@ fn pool() -> MutexGuard<'static, Pool> {
 }
 
 /// Gives the memory that the pool keeps for later back to the system; returns how many bytes it was. For a
-/// process that goes on to other things: the pool itself keeps up to twice the most that was ever in use.
+/// process that goes on to other things or to images of another size: the pool itself keeps up to twice the
+/// most that was ever in use. With glibc, all that its allocator has kept for this process goes too, also
+/// after [`keep_freed_memory`], which keeps what is freed from then on.
 pub fn release_memory() -> usize {
     let kept = {
         let mut pool = pool();
@@ -162,7 +164,15 @@ pub fn release_memory() -> usize {
         pool.most_used = pool.used_lines;
         std::mem::take(&mut pool.free)
     };
-    kept.iter().map(|lines| size_of_val(lines.as_slice())).sum()
+    let bytes = kept.iter().map(|lines| size_of_val(lines.as_slice())).sum();
+    drop(kept);
+    #[cfg(all(target_os = "linux", target_env = "gnu", not(miri)))]
+    // SAFETY: malloc_trim takes the number of bytes to leave at the end of the heap, and touches free memory
+    // alone.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+    bytes
 }
 
 /// Has the system's allocator keep what is freed too, for programs whose tensors are candle's: vectors that

@@ -76,7 +76,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 fn segment(model: &Segmenter, input: &Path) -> Result<Segmentation> {
     let scan = read_image(input)?;
-    model.segment(&scan).with_context(|| format!("{}: cannot segment", input.display()))
+    model.segment_owned(scan).with_context(|| format!("{}: cannot segment", input.display()))
 }
 
 /// Which mask goes where; folders for them are made. Two scans never share a mask, and no scan is

@@ -6,9 +6,9 @@ use ::nifti::NiftiHeader;
 use ::nifti::header::{MAGIC_CODE_NI1, MAGIC_CODE_NIP1};
 use serde::Serialize;
 
-use super::geometry::affine_of;
+use super::geometry::{affine_of, qform_beside_sform};
 use super::open::OpenImage;
-use crate::{DataType, Grid, Orientation, VolumeError};
+use crate::{Affine, DataType, Grid, Orientation, VolumeError};
 
 /// Bytes of a NIfTI-1 header.
 pub(super) const HEADER_BYTES: usize = 348;
@@ -49,6 +49,9 @@ pub struct ImageInfo {
     pub orthogonality_residual: f64,
     /// Where the affine is from: `sform`, `qform` or `pixdim`.
     pub affine_source: &'static str,
+    /// The affine of a NIfTI file's qform where the sform counts and both are there. Programs that prefer the
+    /// qform see the image there.
+    pub qform: Option<Affine>,
 }
 
 /// Reads the header of the image at `path`, without its voxels.
@@ -127,6 +130,7 @@ impl Header {
                 orientation: Orientation::of(grid.affine()),
                 orthogonality_residual: grid.affine().orthogonality_residual(),
                 affine_source,
+                qform: qform_beside_sform(&raw),
             },
             big_endian,
             offset,
