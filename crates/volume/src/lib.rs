@@ -9,6 +9,7 @@ mod affine;
 mod atomic_file;
 mod decimate;
 mod error;
+mod file;
 mod grid;
 mod intensity;
 mod nifti;
@@ -22,11 +23,11 @@ pub use affine::{Affine, RIGHT_ANGLE_TOLERANCE};
 pub use atomic_file::write_atomically;
 pub use decimate::{LabelRule, decimate_labels, decimate_mean, upsample_linear, upsample_nearest};
 pub use error::VolumeError;
-pub use grid::{GEOMETRY_TOLERANCE_VOXELS, Grid};
-pub use intensity::{percentiles, window_to_unit, window_to_unit_in_place, z_score, z_score_in_place};
-pub use nifti::{
+pub use file::{
     ImageFormat, ImageInfo, ReadLimits, probe, read, read_image, read_labels, read_with_limits, write,
 };
+pub use grid::{GEOMETRY_TOLERANCE_VOXELS, Grid};
+pub use intensity::{percentiles, window_to_unit, window_to_unit_in_place, z_score, z_score_in_place};
 pub use orientation::{Orientation, reorient, reorient_owned, reoriented_grid};
 pub use resample::{Interpolation, grid_with_size, grid_with_spacing, resample};
 pub use spacing::Spacing;

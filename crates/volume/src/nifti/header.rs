@@ -4,11 +4,11 @@ use std::path::Path;
 
 use ::nifti::NiftiHeader;
 use ::nifti::header::{MAGIC_CODE_NI1, MAGIC_CODE_NIP1};
-use serde::Serialize;
 
 use super::geometry::{affine_of, qform_beside_sform};
-use super::open::OpenImage;
-use crate::{Affine, DataType, Grid, Orientation, VolumeError};
+use super::names::voxel_path;
+use crate::file::{Part, Start, StoredImage};
+use crate::{DataType, Grid, ImageFormat, ImageInfo, VolumeError};
 
 /// Bytes of a NIfTI-1 header.
 pub(super) const HEADER_BYTES: usize = 348;
@@ -19,48 +19,23 @@ const NIFTI_2_BYTES: i32 = 540;
 /// The voxels begin before this byte: extensions of a gigabyte are a broken header.
 const MAX_OFFSET: f32 = 1e9;
 
-/// The kind of file that an image is stored in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum ImageFormat {
-    /// A NIfTI-1 file that holds header and voxels: `.nii`, `.nii.gz`.
-    Nifti1,
-    /// A NIfTI-1 header with the voxels in a file of their own: `.hdr` and `.img`.
-    Nifti1Pair,
-}
-
-/// What the header of an image file says.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ImageInfo {
-    /// Kind of file.
-    pub format: ImageFormat,
-    /// Size and voxel-to-world affine.
-    pub grid: Grid,
-    /// Type of the stored values.
-    pub data_type: DataType,
-    /// A stored value v stands for slope · v + intercept.
-    pub slope: f64,
-    /// See `slope`.
-    pub intercept: f64,
-    /// Which way the axes run.
-    pub orientation: Orientation,
-    /// Largest |cosine| between two axes: 0 if they are at right angles.
-    pub orthogonality_residual: f64,
-    /// Where the affine is from: `sform`, `qform` or `pixdim`.
-    pub affine_source: &'static str,
-    /// The affine of a NIfTI file's qform where the sform counts and both are there. Programs that prefer the
-    /// qform see the image there.
-    pub qform: Option<Affine>,
-}
-
-/// Reads the header of the image at `path`, without its voxels.
-///
-/// # Errors
-/// [`VolumeError::Io`] if the file cannot be read, [`VolumeError::Format`] and its kin if its header is
-/// not that of a 3D NIfTI-1 image; all name the file.
-pub fn probe(path: impl AsRef<Path>) -> Result<ImageInfo, VolumeError> {
-    Ok(OpenImage::open(path.as_ref())?.header.info)
+/// The NIfTI image whose header begins at `start`.
+pub(crate) fn describe(start: &Start) -> Result<StoredImage, VolumeError> {
+    let path = &start.path;
+    let Some(bytes) = start.bytes.first_chunk::<HEADER_BYTES>() else {
+        let reason =
+            format!("it ends after {} bytes, a NIfTI-1 header has {HEADER_BYTES}", start.bytes.len());
+        return Err(VolumeError::Format { path: path.clone(), reason });
+    };
+    let Header { info, big_endian, offset, separate } = Header::parse(bytes, path)?;
+    let (path, compression) = if separate {
+        let voxels = voxel_path(path)?;
+        let compression = Start::of(&voxels)?.compression;
+        (voxels, compression)
+    } else {
+        (path.clone(), start.compression)
+    };
+    Ok(StoredImage { info, big_endian, compression, parts: vec![Part { path, begins: 0, skip: offset }] })
 }
 
 /// A header whose claims are consistent with each other.
@@ -120,25 +95,16 @@ impl Header {
         // A slope of 0 means "not scaled"; NaN and infinity are taken so too.
         let scaled = slope != 0.0 && slope.is_finite() && intercept.is_finite();
         let (slope, intercept) = if scaled { (slope, intercept) } else { (1.0, 0.0) };
-        Ok(Self {
-            info: ImageInfo {
-                format: if separate { ImageFormat::Nifti1Pair } else { ImageFormat::Nifti1 },
-                grid,
-                data_type,
-                slope,
-                intercept,
-                orientation: Orientation::of(grid.affine()),
-                orthogonality_residual: grid.affine().orthogonality_residual(),
-                affine_source,
-                qform: qform_beside_sform(&raw),
-            },
-            big_endian,
-            offset,
-            separate,
-        })
+        let format = if separate { ImageFormat::Nifti1Pair } else { ImageFormat::Nifti1 };
+        let info = ImageInfo {
+            slope,
+            intercept,
+            qform: qform_beside_sform(&raw),
+            ..ImageInfo::new(format, grid, data_type, affine_source)
+        };
+        Ok(Self { info, big_endian, offset, separate })
     }
 }
-
 /// Byte order, from the first field, which holds the header's own size.
 fn is_big_endian(bytes: &[u8; HEADER_BYTES]) -> Result<bool, String> {
     let first = [bytes[0], bytes[1], bytes[2], bytes[3]];

@@ -4,7 +4,7 @@ use std::any::Any;
 
 use rayon::prelude::*;
 
-use super::header::Header;
+use super::stored::StoredImage;
 use crate::{DataType, Voxel};
 
 /// Voxels converted by one task.
@@ -31,54 +31,54 @@ pub(super) struct Misfit {
     pub(super) found: String,
 }
 
-/// The voxels stored in `bytes`, scaled as `header` says; or the first that does not fit.
-pub(super) fn decode<T: Voxel>(header: &Header, bytes: Vec<u8>, fit: Fit) -> Result<Vec<T>, Misfit> {
-    let scaled = (header.info.slope, header.info.intercept) != (1.0, 0.0);
-    if (T::DATA_TYPE, header.info.data_type, scaled) == (DataType::U8, DataType::U8, false) {
+/// The voxels stored in `bytes`, scaled as `image` says; or the first that does not fit.
+pub(super) fn decode<T: Voxel>(image: &StoredImage, bytes: Vec<u8>, fit: Fit) -> Result<Vec<T>, Misfit> {
+    let scaled = image.info.is_scaled();
+    if (T::DATA_TYPE, image.info.data_type, scaled) == (DataType::U8, DataType::U8, false) {
         let voxels: Box<dyn Any> = Box::new(bytes);
         return Ok(*voxels.downcast::<Vec<T>>().expect("T is u8"));
     }
-    match header.info.data_type {
-        DataType::U8 => decode_from::<u8, T>(header, &bytes, scaled, fit),
-        DataType::I8 => decode_from::<i8, T>(header, &bytes, scaled, fit),
-        DataType::U16 => decode_from::<u16, T>(header, &bytes, scaled, fit),
-        DataType::I16 => decode_from::<i16, T>(header, &bytes, scaled, fit),
-        DataType::U32 => decode_from::<u32, T>(header, &bytes, scaled, fit),
-        DataType::I32 => decode_from::<i32, T>(header, &bytes, scaled, fit),
-        DataType::U64 => decode_from::<u64, T>(header, &bytes, scaled, fit),
-        DataType::I64 => decode_from::<i64, T>(header, &bytes, scaled, fit),
-        DataType::F32 => decode_from::<f32, T>(header, &bytes, scaled, fit),
-        DataType::F64 => decode_from::<f64, T>(header, &bytes, scaled, fit),
+    match image.info.data_type {
+        DataType::U8 => decode_from::<u8, T>(image, &bytes, scaled, fit),
+        DataType::I8 => decode_from::<i8, T>(image, &bytes, scaled, fit),
+        DataType::U16 => decode_from::<u16, T>(image, &bytes, scaled, fit),
+        DataType::I16 => decode_from::<i16, T>(image, &bytes, scaled, fit),
+        DataType::U32 => decode_from::<u32, T>(image, &bytes, scaled, fit),
+        DataType::I32 => decode_from::<i32, T>(image, &bytes, scaled, fit),
+        DataType::U64 => decode_from::<u64, T>(image, &bytes, scaled, fit),
+        DataType::I64 => decode_from::<i64, T>(image, &bytes, scaled, fit),
+        DataType::F32 => decode_from::<f32, T>(image, &bytes, scaled, fit),
+        DataType::F64 => decode_from::<f64, T>(image, &bytes, scaled, fit),
     }
 }
 
 fn decode_from<S: Stored, T: Voxel>(
-    header: &Header,
+    image: &StoredImage,
     bytes: &[u8],
     scaled: bool,
     fit: Fit,
 ) -> Result<Vec<T>, Misfit> {
-    let (slope, intercept) = (header.info.slope, header.info.intercept);
+    let (slope, intercept) = (image.info.slope, image.info.intercept);
     let value = |stored: S| slope * stored.to_f64() + intercept;
     let voxels = match (fit, scaled) {
-        (Fit::Nearest, false) => convert(header, bytes, |v: S| Some(T::from_f64(v.to_f64()))),
-        (Fit::Nearest, true) => convert(header, bytes, |v: S| Some(T::from_f64(value(v)))),
-        (Fit::Exact, false) => convert(header, bytes, S::exactly::<T>),
-        (Fit::Exact, true) => convert(header, bytes, |v: S| value(v).exactly()),
+        (Fit::Nearest, false) => convert(image, bytes, |v: S| Some(T::from_f64(v.to_f64()))),
+        (Fit::Nearest, true) => convert(image, bytes, |v: S| Some(T::from_f64(value(v)))),
+        (Fit::Exact, false) => convert(image, bytes, S::exactly::<T>),
+        (Fit::Exact, true) => convert(image, bytes, |v: S| value(v).exactly()),
     };
     voxels.map_err(|at| {
-        let stored = S::from_bytes(&bytes[at * size_of::<S>()..][..size_of::<S>()], header.big_endian);
+        let stored = S::from_bytes(&bytes[at * size_of::<S>()..][..size_of::<S>()], image.big_endian);
         Misfit { at, found: if scaled { format!("{:?}", value(stored)) } else { format!("{stored:?}") } }
     })
 }
 
 /// Every stored value through `to`, or where it gives nothing for the first time.
 fn convert<S: Stored, T: Voxel>(
-    header: &Header,
+    image: &StoredImage,
     bytes: &[u8],
     to: impl Fn(S) -> Option<T> + Sync,
 ) -> Result<Vec<T>, usize> {
-    let (width, big_endian) = (size_of::<S>(), header.big_endian);
+    let (width, big_endian) = (size_of::<S>(), image.big_endian);
     let mut voxels = vec![T::default(); bytes.len() / width];
     let misfit = voxels
         .par_chunks_mut(CHUNK)
