@@ -4,6 +4,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device};
 use candle_nn::{VarBuilder, VarMap};
+use organseg_conv3d::blocked::release_memory;
 use organseg_roi::{BoundingBox, Connectivity, components_that_meet, crop, largest_component, paste};
 use organseg_unet::{Unet3d, UnetConfig, weights};
 use organseg_volume::{Grid, LabelVolume, Volume, decimate_mean};
@@ -11,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::looks::{Found, Looks};
 use crate::model::{Method, ModelConfig, weights_path};
-use crate::predict::predict;
+use crate::predict::{LARGE_BYTES, predict};
 use crate::report::{Fallback, SegmentationReport};
 use crate::{CandidateBoxes, PipelineError, candidate_boxes};
 
@@ -107,14 +108,14 @@ impl Segmenter {
         match &self.networks {
             Networks::Single(net) => {
                 let mask = predict(net, &prepared, self.config.single.patch_size, &self.device)?;
-                drop(prepared);
+                forget(prepared);
                 let mask = back(mask)?;
                 let report = SegmentationReport::of_single(&mask, &self.config.labels);
                 Ok(Segmentation { mask, coarse: None, report })
             }
             Networks::Two { coarse, fine } => {
                 let looks = self.look(coarse, fine, &prepared)?;
-                drop(prepared);
+                forget(prepared);
                 let coarse = back(looks.coarse(&prepared_grid)?)?;
                 let (boxes, fallback) = (looks.boxes, looks.fallback);
                 let mask = back(looks.vote(&prepared_grid)?)?;
@@ -200,6 +201,16 @@ impl Segmenter {
             return predict(fine, prepared, patch, &self.device);
         }
         predict(fine, &crop(prepared, place, 0.0), patch, &self.device)
+    }
+}
+
+/// Drops the prepared scan and, if it is a large one, what the networks have left in their pool, to make room for
+/// masks of its size.
+fn forget(prepared: Volume<f32>) {
+    let bytes = size_of_val(prepared.voxels());
+    drop(prepared);
+    if bytes > LARGE_BYTES {
+        release_memory();
     }
 }
 
