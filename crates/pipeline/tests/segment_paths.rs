@@ -165,8 +165,8 @@ fn an_empty_coarse_mask() {
 
 #[test]
 fn an_organ_cut_by_the_box() {
-    check(&config(), 3.0, &scan("RAS", true), Some(Fallback::OrganCutByBox));
-    check(&config(), 3.0, &scan("LPS", true), Some(Fallback::OrganCutByBox));
+    check(&config(), 6.0, &scan("RAS", true), Some(Fallback::OrganCutByBox));
+    check(&config(), 6.0, &scan("LPS", true), Some(Fallback::OrganCutByBox));
 }
 
 #[test]
