@@ -108,14 +108,16 @@ impl Segmenter {
         match &self.networks {
             Networks::Single(net) => {
                 let mask = predict(net, &prepared, self.config.single.patch_size, &self.device)?;
-                forget(prepared);
+                release_if_large(&prepared);
+                drop(prepared);
                 let mask = back(mask)?;
                 let report = SegmentationReport::of_single(&mask, &self.config.labels);
                 Ok(Segmentation { mask, coarse: None, report })
             }
             Networks::Two { coarse, fine } => {
                 let looks = self.look(coarse, fine, &prepared)?;
-                forget(prepared);
+                release_if_large(&prepared);
+                drop(prepared);
                 let coarse = back(looks.coarse(&prepared_grid)?)?;
                 let (boxes, fallback) = (looks.boxes, looks.fallback);
                 let mask = back(looks.vote(&prepared_grid)?)?;
@@ -183,6 +185,7 @@ impl Segmenter {
             return Ok(looks(Found::InBoxes([(first, box1), (second, box2)]), None));
         }
         let found = self.fine_within(fine, prepared, &whole)?;
+        release_if_large(prepared);
         let mut anchor = LabelVolume::filled(*grid, 0);
         paste(&mut anchor, &second, &box2)?;
         let found = components_that_meet(&found, &anchor, Connectivity::TwentySix)?;
@@ -204,12 +207,10 @@ impl Segmenter {
     }
 }
 
-/// Drops the prepared scan and, if it is a large one, what the networks have left in their pool, to make room for
-/// masks of its size.
-fn forget(prepared: Volume<f32>) {
-    let bytes = size_of_val(prepared.voxels());
-    drop(prepared);
-    if bytes > LARGE_BYTES {
+/// Gives back what the networks have left in their pool if `prepared` is a large scan, to make room for masks of
+/// its size.
+fn release_if_large(prepared: &Volume<f32>) {
+    if size_of_val(prepared.voxels()) > LARGE_BYTES {
         release_memory();
     }
 }
