@@ -4,7 +4,7 @@ mod support;
 
 use organseg::volume::{Spacing, read};
 use serde_json::Value;
-use support::{names_in, organseg, scan, succeed, text, world};
+use support::{names_in, organseg, plain_nifti, scan, succeed, text, world};
 
 #[test]
 fn info_says_where_the_voxels_lie() {
@@ -12,6 +12,25 @@ fn info_says_where_the_voxels_lie() {
     assert_eq!(json["grid"]["size"], serde_json::json!([36, 32, 24]));
     assert_eq!(json["orientation"], "RAS");
     assert!(succeed(&["info", text(&scan())]).contains("36 × 32 × 24"));
+}
+
+#[test]
+fn info_notes_a_qform_that_leads_elsewhere_and_axes_that_are_not_at_right_angles() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scan.nii");
+    let mut bytes = plain_nifti();
+    // The qform's offset along y, and the sform's entry (0, 1).
+    bytes[272..276].copy_from_slice(&2.5f32.to_le_bytes());
+    std::fs::write(&path, &bytes).unwrap();
+    let printed = succeed(&["info", text(&path)]);
+    assert!(printed.contains("the qform leads elsewhere, up to (0.000, 2.500, 0.000) mm"), "{printed}");
+    let json: Value = serde_json::from_str(&succeed(&["info", "--json", text(&path)])).unwrap();
+    assert_eq!((&json["affine_source"], &json["qform"][1][3]), (&"sform".into(), &2.5.into()));
+    bytes[284..288].copy_from_slice(&0.01f32.to_le_bytes());
+    std::fs::write(&path, &bytes).unwrap();
+    let printed = succeed(&["info", text(&path)]);
+    assert!(printed.contains("not at right angles: |cosine| up to 1.00e-2"), "{printed}");
+    assert!(!succeed(&["info", text(&scan())]).contains("note"));
 }
 
 #[test]

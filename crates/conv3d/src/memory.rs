@@ -33,6 +33,10 @@ const LEAST_USE: f64 = 0.7;
 /// up the same large buffer each time, to ask the system for it again in the next step.
 const MOST_KEPT: f64 = 2.0;
 
+/// From so many bytes on, what is given up to make room goes back to the system at once, which
+/// [`keep_freed_memory`] would otherwise have the allocator keep. Looking through its heap takes time.
+const WORTH_A_TRIM: usize = 64 << 20;
+
 impl Pool {
     /// The smallest free buffer that `length` lines may have.
     fn take(&mut self, length: usize) -> Option<Vec<Line>> {
@@ -43,6 +47,17 @@ impl Pool {
         let lines = self.free.remove(best);
         self.free_lines -= lines.len();
         Some(lines)
+    }
+
+    /// Gives up what is free if a fresh buffer of `length` lines makes more used than ever before: none of it
+    /// was of use for this request, and without it the process needs no more memory than it uses. Who does
+    /// the same again finds room in what [`MOST_KEPT`] allows.
+    fn make_room(&mut self, length: usize) -> Vec<Vec<Line>> {
+        if self.used_lines + length <= self.most_used {
+            return Vec::new();
+        }
+        self.free_lines = 0;
+        std::mem::take(&mut self.free)
     }
 
     /// Notes that so many lines are used.
@@ -78,7 +93,15 @@ impl Buffer {
     #[must_use]
     pub fn new(length: usize) -> Self {
         let kept = pool().take(length);
-        let lines = kept.unwrap_or_else(|| fresh(length));
+        let lines = kept.unwrap_or_else(|| {
+            let surplus = pool().make_room(length);
+            let bytes: usize = surplus.iter().map(|lines| size_of_val(lines.as_slice())).sum();
+            drop(surplus);
+            if bytes >= WORTH_A_TRIM {
+                trim();
+            }
+            fresh(length)
+        });
         pool().use_lines(lines.len());
         Self { lines, length }
     }
@@ -154,7 +177,9 @@ fn pool() -> MutexGuard<'static, Pool> {
 }
 
 /// Gives the memory that the pool keeps for later back to the system; returns how many bytes it was. For a
-/// process that goes on to other things: the pool itself keeps up to twice the most that was ever in use.
+/// process that goes on to other things or to images of another size: the pool itself keeps up to twice the
+/// most that was ever in use. With glibc, all that its allocator has kept for this process goes too, also
+/// after [`keep_freed_memory`], which keeps what is freed from then on.
 pub fn release_memory() -> usize {
     let kept = {
         let mut pool = pool();
@@ -162,7 +187,20 @@ pub fn release_memory() -> usize {
         pool.most_used = pool.used_lines;
         std::mem::take(&mut pool.free)
     };
-    kept.iter().map(|lines| size_of_val(lines.as_slice())).sum()
+    let bytes = kept.iter().map(|lines| size_of_val(lines.as_slice())).sum();
+    drop(kept);
+    trim();
+    bytes
+}
+
+/// Has the system's allocator give back all whole pages that are free, also those between others.
+fn trim() {
+    #[cfg(all(target_os = "linux", target_env = "gnu", not(miri)))]
+    // SAFETY: malloc_trim takes the number of bytes to leave at the end of the heap, and touches free memory
+    // alone.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// Has the system's allocator keep what is freed too, for programs whose tensors are candle's: vectors that
@@ -208,6 +246,17 @@ mod tests {
             assert_eq!(surplus.len(), usize::from(length == 80));
         }
         assert_eq!(pool.free.iter().map(Vec::len).collect::<Vec<_>>(), [30, 80]);
+    }
+
+    #[test]
+    fn what_is_free_is_given_up_only_for_a_new_peak() {
+        let mut pool = Pool { free: Vec::new(), free_lines: 0, used_lines: 0, most_used: 0 };
+        pool.use_lines(100);
+        pool.use_lines(40);
+        pool.put(lines(40));
+        assert!(pool.make_room(40).is_empty(), "no more than before");
+        let given_up: usize = pool.make_room(41).iter().map(Vec::len).sum();
+        assert_eq!((given_up, pool.free_lines, pool.free.len()), (40, 0, 0));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! MICCAI 2019.)
 
 use organseg_roi::{BoundingBox, Connectivity, connected_components};
-use organseg_volume::{Grid, LabelVolume, upsample_nearest};
+use organseg_volume::{Grid, LabelVolume};
 use serde::{Deserialize, Serialize};
 
 use crate::PipelineError;
@@ -61,14 +61,13 @@ pub fn candidate_boxes(
     full: &Grid,
     config: &BoxConfig,
 ) -> Result<Option<CandidateBoxes>, PipelineError> {
+    full.decimated(factors)?.check_same(coarse_mask.grid())?;
     let main = main_components(coarse_mask, config.min_component_share);
-    let upsampled = upsample_nearest(&main, factors, full)?;
-    let (Some(coarse), Some(fine)) = (BoundingBox::of_mask(&main), BoundingBox::of_mask(&upsampled)) else {
-        return Ok(None);
-    };
-    let box1 = coarse.grow([config.box1_margin_coarse_voxels; 3]).scale(factors);
-    let box2 = fine.grow([config.box2_margin_voxels; 3]);
+    let Some(coarse) = BoundingBox::of_mask(&main) else { return Ok(None) };
     let inside = |b: BoundingBox| b.clamp_to(full.size()).expect("a box around voxels of the scan meets it");
+    let box1 = coarse.grow([config.box1_margin_coarse_voxels; 3]).scale(factors);
+    // Upsampled voxel i is that of block ⌊i / R⌋: the box of the upsampled mask is known without making it.
+    let box2 = inside(coarse.scale(factors)).grow([config.box2_margin_voxels; 3]);
     Ok(Some(CandidateBoxes { box1: inside(box1), box2: inside(box2) }))
 }
 
@@ -93,6 +92,19 @@ mod tests {
     fn an_empty_mask_has_no_boxes() {
         let mask = LabelVolume::filled(full().decimated([4; 3]).unwrap(), 0);
         assert!(candidate_boxes(&mask, [4; 3], &full(), &BoxConfig::default()).unwrap().is_none());
+    }
+
+    #[test]
+    fn box_2_is_that_of_the_mask_upsampled_also_in_blocks_that_the_scan_cuts_short() {
+        let (full, factors) = (full(), [4, 3, 7]);
+        for voxel in [[0, 0, 0], [12, 13, 4], [5, 6, 2]] {
+            let mut mask = LabelVolume::filled(full.decimated(factors).unwrap(), 0);
+            mask[voxel] = 1;
+            let config = BoxConfig { box2_margin_voxels: 0, ..BoxConfig::default() };
+            let boxes = candidate_boxes(&mask, factors, &full, &config).unwrap().unwrap();
+            let upsampled = organseg_volume::upsample_nearest(&mask, factors, &full).unwrap();
+            assert_eq!(Some(boxes.box2), BoundingBox::of_mask(&upsampled));
+        }
     }
 
     #[test]

@@ -7,12 +7,15 @@ mod candidate;
 mod cross_validation;
 mod error;
 mod evaluation;
+mod looks;
 mod model;
 mod plan;
 mod predict;
 mod report;
+mod scores;
 mod segmenter;
 mod source;
+mod tiles;
 mod training;
 
 /// Where to compute; candle's own type.

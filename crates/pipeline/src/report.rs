@@ -6,7 +6,7 @@ use organseg_roi::BoundingBox;
 use organseg_volume::{Grid, Label, LabelVolume};
 use serde::{Deserialize, Serialize};
 
-use crate::segmenter::TwoStages;
+use crate::CandidateBoxes;
 
 /// Why the fine network was shown the whole scan instead of the candidate boxes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,16 +62,16 @@ impl SegmentationReport {
 
     pub(crate) fn of_two(
         mask: &LabelVolume,
-        stages: &TwoStages,
+        boxes: Option<CandidateBoxes>,
+        fallback: Option<Fallback>,
         prepared: &Grid,
-        scan: &Grid,
         names: &BTreeMap<Label, String>,
     ) -> Self {
-        let back = |b: BoundingBox| box_on_other_grid(&b, prepared, scan);
+        let back = |b: BoundingBox| box_on_other_grid(&b, prepared, mask.grid());
         Self {
-            box1: stages.boxes.and_then(|b| back(b.box1)),
-            box2: stages.boxes.and_then(|b| back(b.box2)),
-            fallback: stages.fallback,
+            box1: boxes.and_then(|b| back(b.box1)),
+            box2: boxes.and_then(|b| back(b.box2)),
+            fallback,
             labels: count(mask, names),
         }
     }

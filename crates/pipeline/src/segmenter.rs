@@ -4,12 +4,15 @@ use std::path::Path;
 
 use candle_core::{DType, Device};
 use candle_nn::{VarBuilder, VarMap};
-use organseg_roi::{BoundingBox, Connectivity, connected_components, crop, majority_vote, paste};
+use organseg_conv3d::blocked::release_memory;
+use organseg_roi::{BoundingBox, Connectivity, components_that_meet, crop, largest_component, paste};
 use organseg_unet::{Unet3d, UnetConfig, weights};
-use organseg_volume::{LabelVolume, Volume, decimate_mean, upsample_nearest};
+use organseg_volume::{Grid, LabelVolume, Volume, decimate_mean};
+use rayon::prelude::*;
 
+use crate::looks::{Found, Looks};
 use crate::model::{Method, ModelConfig, weights_path};
-use crate::predict::predict;
+use crate::predict::{LARGE_BYTES, predict};
 use crate::report::{Fallback, SegmentationReport};
 use crate::{CandidateBoxes, PipelineError, candidate_boxes};
 
@@ -82,30 +85,45 @@ impl Segmenter {
     /// [`PipelineError::NotFinite`] for a scan with voxels that are NaN or infinite,
     /// [`PipelineError::Train`] for one that cannot be resampled to the model's spacing.
     pub fn segment(&self, scan: &Volume<f32>) -> Result<Segmentation, PipelineError> {
-        let voxels = scan.voxels().iter().filter(|v| !v.is_finite()).count();
-        if voxels > 0 {
-            return Err(PipelineError::NotFinite { voxels });
-        }
-        let prepared = self.config.preprocessing.prepare(scan)?;
-        let back = |mask: &LabelVolume| self.config.preprocessing.restore_labels(mask, scan.grid());
+        check_finite(scan)?;
+        self.segment_prepared(self.config.preprocessing.prepare(scan)?, scan.grid())
+    }
+
+    /// [`Segmenter::segment`] for one who does not need the scan any more: the networks then run beside one
+    /// copy of it, the prepared one, instead of two.
+    ///
+    /// # Errors
+    /// As [`Segmenter::segment`].
+    pub fn segment_owned(&self, scan: Volume<f32>) -> Result<Segmentation, PipelineError> {
+        check_finite(&scan)?;
+        let grid = *scan.grid();
+        self.segment_prepared(self.config.preprocessing.prepare_owned(scan)?, &grid)
+    }
+
+    /// The masks on `grid`, of whose scan `prepared` was made. The prepared scan is gone before the first
+    /// mask of its size is made.
+    fn segment_prepared(&self, prepared: Volume<f32>, grid: &Grid) -> Result<Segmentation, PipelineError> {
+        let prepared_grid = *prepared.grid();
+        let back = |mask| self.config.preprocessing.restore_labels_owned(mask, grid);
         match &self.networks {
             Networks::Single(net) => {
                 let mask = predict(net, &prepared, self.config.single.patch_size, &self.device)?;
-                let mask = back(&mask)?;
+                release_if_large(&prepared);
+                drop(prepared);
+                let mask = back(mask)?;
                 let report = SegmentationReport::of_single(&mask, &self.config.labels);
                 Ok(Segmentation { mask, coarse: None, report })
             }
-            Networks::Two { .. } => {
-                let stages = self.two_stages(&prepared)?;
-                let mask = back(&stages.voted)?;
-                let report = SegmentationReport::of_two(
-                    &mask,
-                    &stages,
-                    prepared.grid(),
-                    scan.grid(),
-                    &self.config.labels,
-                );
-                Ok(Segmentation { mask, coarse: Some(back(&stages.coarse)?), report })
+            Networks::Two { coarse, fine } => {
+                let looks = self.look(coarse, fine, &prepared)?;
+                release_if_large(&prepared);
+                drop(prepared);
+                let coarse = back(looks.coarse(&prepared_grid)?)?;
+                let (boxes, fallback) = (looks.boxes, looks.fallback);
+                let mask = back(looks.vote(&prepared_grid)?)?;
+                let names = &self.config.labels;
+                let report = SegmentationReport::of_two(&mask, boxes, fallback, &prepared_grid, names);
+                Ok(Segmentation { mask, coarse: Some(coarse), report })
             }
         }
     }
@@ -115,42 +133,16 @@ impl Segmenter {
     /// # Errors
     /// [`PipelineError::Config`] for a model of one stage.
     pub fn two_stages(&self, prepared: &Volume<f32>) -> Result<TwoStages, PipelineError> {
-        let Networks::Two { coarse: net, .. } = &self.networks else {
-            return Err(PipelineError::Config {
-                field: "method".into(),
-                found: "single".into(),
-                expected: "two, for the two stages to be run",
-            });
-        };
-        let (grid, factors) = (prepared.grid(), self.config.decimation);
-        let low = decimate_mean(prepared, factors)?;
-        let low_mask = predict(net, &low, self.config.coarse.patch_size, &self.device)?;
-        let coarse = upsample_nearest(&low_mask, factors, grid)?;
-        let Some(boxes) = candidate_boxes(&low_mask, factors, grid, &self.config.boxes)? else {
-            let whole = self.fine(prepared, &BoundingBox::of_grid(grid))?;
-            return Ok(TwoStages {
-                coarse,
-                boxes: None,
-                voted: whole.clone(),
-                refined: [whole.clone(), whole],
-                fallback: Some(Fallback::CoarseMaskEmpty),
-            });
-        };
-        let refined = [self.fine(prepared, &boxes.box1)?, self.fine(prepared, &boxes.box2)?];
-        if touches_inner_face(&refined[1], &boxes.box2) {
-            let whole = self.fine(prepared, &BoundingBox::of_grid(grid))?;
-            let whole = pieces_that_meet(&whole, &refined[1]);
-            let voted = majority_vote(&[&whole, &whole, &coarse])?;
-            return Ok(TwoStages {
-                coarse,
-                boxes: Some(boxes),
-                refined: [whole.clone(), whole],
-                voted,
-                fallback: Some(Fallback::OrganCutByBox),
-            });
-        }
-        let voted = majority_vote(&[&refined[0], &refined[1], &coarse])?;
-        Ok(TwoStages { coarse, boxes: Some(boxes), refined, voted, fallback: None })
+        let (coarse, fine) = self.both("two, for the two stages to be run")?;
+        let looks = self.look(coarse, fine, prepared)?;
+        let grid = prepared.grid();
+        Ok(TwoStages {
+            coarse: looks.coarse(grid)?,
+            boxes: looks.boxes,
+            refined: looks.refined(grid)?,
+            fallback: looks.fallback,
+            voted: looks.vote(grid)?,
+        })
     }
 
     /// What the fine network finds in `place`, on the whole grid: the stage on its own, for boxes from
@@ -159,19 +151,73 @@ impl Segmenter {
     /// # Errors
     /// [`PipelineError::Config`] for a model of one stage.
     pub fn fine(&self, prepared: &Volume<f32>, place: &BoundingBox) -> Result<LabelVolume, PipelineError> {
-        let Networks::Two { fine, .. } = &self.networks else {
-            return Err(PipelineError::Config {
-                field: "method".into(),
-                found: "single".into(),
-                expected: "two, for the fine stage to be run",
-            });
-        };
-        let patch = self.config.fine.patch_size;
-        let found = predict(fine, &crop(prepared, place, 0.0), patch, &self.device)?;
+        let (_, fine) = self.both("two, for the fine stage to be run")?;
         let mut mask = LabelVolume::filled(*prepared.grid(), 0);
-        paste(&mut mask, &found, place)?;
+        paste(&mut mask, &self.fine_within(fine, prepared, place)?, place)?;
         Ok(mask)
     }
+
+    /// The two networks, for one who expects them.
+    fn both(&self, expected: &'static str) -> Result<(&Unet3d, &Unet3d), PipelineError> {
+        match &self.networks {
+            Networks::Two { coarse, fine } => Ok((coarse, fine)),
+            Networks::Single(_) => {
+                Err(PipelineError::Config { field: "method".into(), found: "single".into(), expected })
+            }
+        }
+    }
+
+    /// Both stages, each mask where its network looked.
+    fn look(&self, coarse: &Unet3d, fine: &Unet3d, prepared: &Volume<f32>) -> Result<Looks, PipelineError> {
+        let (grid, factors) = (prepared.grid(), self.config.decimation);
+        let whole = BoundingBox::of_grid(grid);
+        let low = decimate_mean(prepared, factors)?;
+        let low_mask = predict(coarse, &low, self.config.coarse.patch_size, &self.device)?;
+        let boxes = candidate_boxes(&low_mask, factors, grid, &self.config.boxes)?;
+        let looks = |found, fallback| Looks { low_mask, factors, boxes, found, fallback };
+        let Some(CandidateBoxes { box1, box2 }) = boxes else {
+            let found = self.fine_within(fine, prepared, &whole)?;
+            return Ok(looks(Found::InScan(found), Some(Fallback::CoarseMaskEmpty)));
+        };
+        let first = self.fine_within(fine, prepared, &box1)?;
+        let second = self.fine_within(fine, prepared, &box2)?;
+        if !touches_inner_face(&second, &box2, grid.size()) {
+            return Ok(looks(Found::InBoxes([(first, box1), (second, box2)]), None));
+        }
+        let found = self.fine_within(fine, prepared, &whole)?;
+        release_if_large(prepared);
+        let mut anchor = LabelVolume::filled(*grid, 0);
+        paste(&mut anchor, &second, &box2)?;
+        let found = components_that_meet(&found, &anchor, Connectivity::TwentySix)?;
+        Ok(looks(Found::InScan(found), Some(Fallback::OrganCutByBox)))
+    }
+
+    /// What the fine network finds in `place`, on the grid of that part of the scan.
+    fn fine_within(
+        &self,
+        fine: &Unet3d,
+        prepared: &Volume<f32>,
+        place: &BoundingBox,
+    ) -> Result<LabelVolume, PipelineError> {
+        let patch = self.config.fine.patch_size;
+        if *place == BoundingBox::of_grid(prepared.grid()) {
+            return predict(fine, prepared, patch, &self.device);
+        }
+        predict(fine, &crop(prepared, place, 0.0), patch, &self.device)
+    }
+}
+
+/// Gives back what the networks have left in their pool if `prepared` is a large scan, to make room for masks of
+/// its size.
+fn release_if_large(prepared: &Volume<f32>) {
+    if size_of_val(prepared.voxels()) > LARGE_BYTES {
+        release_memory();
+    }
+}
+
+fn check_finite(scan: &Volume<f32>) -> Result<(), PipelineError> {
+    let voxels = scan.voxels().par_iter().filter(|v| !v.is_finite()).count();
+    if voxels > 0 { Err(PipelineError::NotFinite { voxels }) } else { Ok(()) }
 }
 
 /// The network of shape `network` with the weights in the file at `path`, as plain tensors: prediction
@@ -184,33 +230,15 @@ fn load_network(path: &Path, network: &UnetConfig, device: &Device) -> Result<Un
     Ok(Unet3d::new(network, VarBuilder::from_tensors(tensors, DType::F32, device))?)
 }
 
-/// Whether the largest connected piece of `mask`, which lies within `place`, reaches a face of `place`
-/// that is not a face of the scan: the organ may go on beyond it.
-fn touches_inner_face(mask: &LabelVolume, place: &BoundingBox) -> bool {
-    let components = connected_components(mask, Connectivity::TwentySix);
-    let Some(id) = components.largest() else { return false };
-    let Some(organ) = BoundingBox::of_voxels(components.labels(), |label| label == id) else { return false };
-    let size = mask.size();
+/// Whether the largest connected piece of `mask`, which fills `place` in a scan of `size` voxels, reaches a
+/// face of `place` that is not a face of the scan: the organ may go on beyond it.
+fn touches_inner_face(mask: &LabelVolume, place: &BoundingBox, size: [usize; 3]) -> bool {
+    let largest = largest_component(mask, Connectivity::TwentySix);
+    let Some(organ) = BoundingBox::of_mask(&largest) else { return false };
     (0..3).any(|a| {
-        (organ.min()[a] == place.min()[a] && place.min()[a] > 0)
-            || (organ.max()[a] == place.max()[a] && place.max()[a] < size[a] as i64)
+        (organ.min()[a] == 0 && place.min()[a] > 0)
+            || (organ.max()[a] == mask.size()[a] as i64 && place.max()[a] < size[a] as i64)
     })
-}
-
-/// The connected pieces of `mask` that share a voxel with `anchor`.
-fn pieces_that_meet(mask: &LabelVolume, anchor: &LabelVolume) -> LabelVolume {
-    let components = connected_components(mask, Connectivity::TwentySix);
-    let ids = components.labels().voxels();
-    let mut meets = vec![false; components.sizes().len() + 1];
-    for (&id, &label) in ids.iter().zip(anchor.voxels()) {
-        meets[id as usize] |= label != 0;
-    }
-    let voxels = ids
-        .iter()
-        .zip(mask.voxels())
-        .map(|(&id, &label)| if meets[id as usize] { label } else { 0 })
-        .collect();
-    LabelVolume::from_vec(*mask.grid(), voxels).expect("one voxel for each of the mask's")
 }
 
 #[cfg(test)]
@@ -226,18 +254,15 @@ mod tests {
         LabelVolume::from_fn(grid(), |[x, y, z]| u8::from(x >= from && x < to && y == 10 && z == 10))
     }
 
-    #[test]
-    fn an_organ_that_reaches_the_box_is_cut_and_one_that_reaches_the_scan_is_not() {
-        let place = BoundingBox::new([0, 5, 5], [15, 15, 15]).unwrap();
-        assert!(touches_inner_face(&bar(10, 15), &place));
-        assert!(!touches_inner_face(&bar(0, 14), &place), "the scan ends there");
-        assert!(!touches_inner_face(&bar(3, 3), &place), "nothing there");
+    fn cut_by(mask: &LabelVolume, place: &BoundingBox) -> bool {
+        touches_inner_face(&crop(mask, place, 0), place, mask.size())
     }
 
     #[test]
-    fn only_pieces_of_the_organ_are_taken_from_the_whole_scan() {
-        let mut whole = bar(2, 18);
-        whole[[0, 0, 0]] = 1;
-        assert_eq!(pieces_that_meet(&whole, &bar(5, 6)), bar(2, 18));
+    fn an_organ_that_reaches_the_box_is_cut_and_one_that_reaches_the_scan_is_not() {
+        let place = BoundingBox::new([0, 5, 5], [15, 15, 15]).unwrap();
+        assert!(cut_by(&bar(10, 15), &place));
+        assert!(!cut_by(&bar(0, 14), &place), "the scan ends there");
+        assert!(!cut_by(&bar(3, 3), &place), "nothing there");
     }
 }

@@ -3,11 +3,13 @@
 //! A network's mask often has specks far from the organ; an organ is one piece. Each function returns a
 //! mask on the same grid in which the kept voxels have the labels they had and all others are background.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use organseg_volume::{Label, LabelVolume};
 
-use crate::Connectivity;
 use crate::pieces::Pieces;
 use crate::runs::Selection;
+use crate::{Connectivity, RoiError};
 
 /// `mask` with only the largest connected piece of its foreground, whatever the labels within it; the first
 /// in memory of those that are equally large. An empty mask stays empty.
@@ -78,6 +80,40 @@ pub fn remove_small_components(
     kept
 }
 
+/// `mask` with only the connected pieces of its foreground, whatever the labels within them, that share a
+/// voxel with the foreground of `anchor`.
+///
+/// ```
+/// use organseg_roi::{Connectivity, components_that_meet};
+/// use organseg_volume::{Grid, LabelVolume, Spacing};
+/// let grid = Grid::with_spacing([7, 1, 1], Spacing::isotropic(1.0)?)?;
+/// let mask = LabelVolume::from_vec(grid, vec![1, 1, 0, 2, 1, 0, 3])?;
+/// let anchor = LabelVolume::from_vec(grid, vec![0, 0, 1, 1, 0, 0, 0])?;
+/// let kept = components_that_meet(&mask, &anchor, Connectivity::Six)?;
+/// assert_eq!(kept.voxels(), [0, 0, 0, 2, 1, 0, 0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`RoiError::Volume`] if the two lie on different grids.
+pub fn components_that_meet(
+    mask: &LabelVolume,
+    anchor: &LabelVolume,
+    connectivity: Connectivity,
+) -> Result<LabelVolume, RoiError> {
+    mask.grid().check_same(anchor.grid())?;
+    let pieces = Pieces::of(mask, Selection::IsNot(0), connectivity);
+    let meets: Vec<AtomicBool> = (0..=pieces.sizes.len()).map(|_| AtomicBool::new(false)).collect();
+    let mut kept = LabelVolume::filled(*mask.grid(), 0);
+    pieces.paint(kept.voxels_mut(), |place, _, piece| {
+        if anchor.voxels()[place].iter().any(|&label| label != 0) {
+            meets[piece as usize].store(true, Ordering::Relaxed);
+        }
+    });
+    copy_pieces(&pieces, mask, &mut kept, |piece| meets[piece as usize].load(Ordering::Relaxed));
+    Ok(kept)
+}
+
 fn copy_pieces(
     pieces: &Pieces,
     mask: &LabelVolume,
@@ -144,6 +180,25 @@ mod tests {
                 let expected = kept(&|id| sizes[id as usize - 1] >= min_voxels);
                 let found = remove_small_components(&mask, min_voxels, connectivity);
                 prop_assert_eq!(found.voxels(), &expected[..]);
+            }
+        }
+
+        #[test]
+        fn what_meets_the_anchor_is_what_flooding_finds(
+            (mask, anchor) in (1usize..9, 1usize..9, 1usize..20).prop_flat_map(|(x, y, z)| {
+                let sizes = || [x..x + 1, y..y + 1, z..z + 1];
+                (masks(sizes()), masks(sizes()))
+            }),
+        ) {
+            let anchor = anchor.map(|label| u8::from(label == 3));
+            for connectivity in ALL_CONNECTIVITIES {
+                let (ids, _) = flood(&mask, connectivity);
+                let found = components_that_meet(&mask, &anchor, connectivity).unwrap();
+                for (v, &id) in ids.iter().enumerate() {
+                    let meets = ids.iter().zip(anchor.voxels()).any(|(&other, &a)| other == id && a != 0);
+                    let expected = if id > 0 && meets { mask.voxels()[v] } else { 0 };
+                    prop_assert_eq!(found.voxels()[v], expected);
+                }
             }
         }
 

@@ -47,5 +47,7 @@ pub use connectivity::Connectivity;
 pub use crop::{crop, paste};
 pub use error::RoiError;
 pub use holes::fill_holes;
-pub use keep::{largest_component, largest_component_of_each_label, remove_small_components};
+pub use keep::{
+    components_that_meet, largest_component, largest_component_of_each_label, remove_small_components,
+};
 pub use vote::majority_vote;

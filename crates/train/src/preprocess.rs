@@ -6,8 +6,9 @@
 
 use organseg_volume::{
     Grid, Interpolation, LabelVolume, Orientation, Spacing, Volume, grid_with_spacing, reorient,
-    reoriented_grid, resample, window_to_unit, z_score,
+    reorient_owned, reoriented_grid, resample, window_to_unit_in_place, z_score_in_place,
 };
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{Modality, TrainError};
@@ -51,10 +52,21 @@ impl Intensity {
     /// # Errors
     /// [`TrainError::Volume`] for a window whose `low` is not below its `high`.
     pub fn apply(&self, image: &Volume<f32>) -> Result<Volume<f32>, TrainError> {
+        let mut changed = image.clone();
+        self.apply_in_place(&mut changed)?;
+        Ok(changed)
+    }
+
+    /// [`Intensity::apply`] without a second image.
+    ///
+    /// # Errors
+    /// As [`Intensity::apply`].
+    pub fn apply_in_place(&self, image: &mut Volume<f32>) -> Result<(), TrainError> {
         match *self {
-            Self::Window { low, high } => Ok(window_to_unit(image, low, high)?),
-            Self::ZScore => Ok(z_score(image)),
+            Self::Window { low, high } => window_to_unit_in_place(image, low, high)?,
+            Self::ZScore => z_score_in_place(image),
         }
+        Ok(())
     }
 }
 
@@ -114,14 +126,24 @@ impl Preprocessing {
     /// # Errors
     /// [`TrainError::Volume`] for an impossible spacing or window.
     pub fn prepare(&self, image: &Volume<f32>) -> Result<Volume<f32>, TrainError> {
-        let turned = reorient(image, Orientation::RAS);
-        match self.resampled_grid(turned.grid())? {
-            None => self.intensity.apply(&turned),
-            Some(grid) => {
-                let fill = smallest(&turned);
-                self.intensity.apply(&resample(&turned, &grid, Interpolation::Linear, fill))
-            }
+        self.prepare_turned(reorient(image, Orientation::RAS))
+    }
+
+    /// [`Preprocessing::prepare`] for one who does not need the image any more: where neither axes change
+    /// places nor voxels are resampled, it needs no memory beside the image's own.
+    ///
+    /// # Errors
+    /// As [`Preprocessing::prepare`].
+    pub fn prepare_owned(&self, image: Volume<f32>) -> Result<Volume<f32>, TrainError> {
+        self.prepare_turned(reorient_owned(image, Orientation::RAS))
+    }
+
+    fn prepare_turned(&self, mut image: Volume<f32>) -> Result<Volume<f32>, TrainError> {
+        if let Some(grid) = self.resampled_grid(image.grid())? {
+            image = resample(&image, &grid, Interpolation::Linear, smallest(&image));
         }
+        self.intensity.apply_in_place(&mut image)?;
+        Ok(image)
     }
 
     /// Labels on the grid on which [`Preprocessing::prepare`] puts their image.
@@ -151,11 +173,37 @@ impl Preprocessing {
     /// # Errors
     /// [`TrainError::Volume`] if nothing was resampled and the two grids are of different scans.
     pub fn restore_labels(&self, labels: &LabelVolume, original: &Grid) -> Result<LabelVolume, TrainError> {
-        let turned = reorient(labels, Orientation::of(original.affine()));
-        match original.check_same(turned.grid()) {
+        if self.is_only_turned(labels.grid(), original)? {
             // The affine went there and back and may have picked up rounding: take the scan's own.
-            Ok(()) => Ok(turned.with_grid(*original)?),
-            Err(_) if self.spacing_mm.is_some() => Ok(resample(labels, original, Interpolation::Nearest, 0)),
+            Ok(reorient(labels, Orientation::of(original.affine())).with_grid(*original)?)
+        } else {
+            Ok(resample(labels, original, Interpolation::Nearest, 0))
+        }
+    }
+
+    /// [`Preprocessing::restore_labels`] for one who does not need `labels` any more; without a second
+    /// volume where neither axes change places nor voxels are resampled.
+    ///
+    /// # Errors
+    /// As [`Preprocessing::restore_labels`].
+    pub fn restore_labels_owned(
+        &self,
+        labels: LabelVolume,
+        original: &Grid,
+    ) -> Result<LabelVolume, TrainError> {
+        if self.is_only_turned(labels.grid(), original)? {
+            Ok(reorient_owned(labels, Orientation::of(original.affine())).with_grid(*original)?)
+        } else {
+            Ok(resample(&labels, original, Interpolation::Nearest, 0))
+        }
+    }
+
+    /// Whether `prepared` is `original` but for the order and direction of its axes.
+    fn is_only_turned(&self, prepared: &Grid, original: &Grid) -> Result<bool, TrainError> {
+        let turned = reoriented_grid(prepared, Orientation::of(original.affine()));
+        match original.check_same(&turned) {
+            Ok(()) => Ok(true),
+            Err(_) if self.spacing_mm.is_some() => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -169,7 +217,7 @@ impl Preprocessing {
 }
 
 fn smallest(image: &Volume<f32>) -> f32 {
-    image.voxels().iter().copied().fold(f32::INFINITY, f32::min)
+    image.voxels().par_iter().copied().reduce(|| f32::INFINITY, f32::min)
 }
 
 #[cfg(test)]
@@ -231,6 +279,18 @@ mod tests {
             let labels = preprocessing.prepare_labels(&labels(grid)).unwrap();
             assert_eq!(prepared.grid(), labels.grid());
             assert_eq!(prepared.grid(), &preprocessing.prepared_grid(&grid).unwrap());
+        }
+    }
+
+    #[test]
+    fn giving_the_volume_away_changes_no_bit() {
+        let image = Volume::from_fn(odd_grid(), |[x, y, z]| (x * y * z) as f32);
+        for preprocessing in [Preprocessing::default(), Preprocessing::default().with_spacing_mm([2.0; 3])] {
+            let prepared = preprocessing.prepare(&image).unwrap();
+            assert_eq!(preprocessing.prepare_owned(image.clone()).unwrap(), prepared);
+            let found = prepared.map(|v| u8::from(v > 0.5));
+            let restored = preprocessing.restore_labels(&found, image.grid()).unwrap();
+            assert_eq!(preprocessing.restore_labels_owned(found, image.grid()).unwrap(), restored);
         }
     }
 

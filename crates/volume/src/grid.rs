@@ -131,13 +131,29 @@ impl Grid {
     /// the same voxel index; in voxels of `self`.
     #[must_use]
     pub fn corner_distance_voxels(&self, other: &Self) -> f64 {
+        self.corner_distances_voxels(other).into_iter().fold(0.0, f64::max)
+    }
+
+    /// The same axis by axis: how far, at most over the eight corners, the two grids put a voxel index
+    /// apart along x, y and z of `self`. Times the spacing it is millimetres.
+    ///
+    /// ```
+    /// use organseg_volume::{Affine, Grid, Spacing};
+    /// let spacing = Spacing::new([1.0, 2.0, 5.0])?;
+    /// let grid = Grid::new([4, 3, 2], Affine::from_spacing(spacing, [0.0; 3]))?;
+    /// let moved = Grid::new([4, 3, 2], Affine::from_spacing(spacing, [0.0, 1.0, -1.25]))?;
+    /// assert_eq!(grid.corner_distances_voxels(&moved), [0.0, 0.5, 0.25]);
+    /// # Ok::<(), organseg_volume::VolumeError>(())
+    /// ```
+    #[must_use]
+    pub fn corner_distances_voxels(&self, other: &Self) -> [f64; 3] {
         let to_voxel = self.affine.inverse();
-        let mut worst: f64 = 0.0;
+        let mut worst = [0.0f64; 3];
         for corner in 0..8usize {
             let index = [0, 1, 2].map(|a| if corner >> a & 1 == 1 { (self.size[a] - 1) as f64 } else { 0.0 });
             let seen = to_voxel.apply(other.affine.apply(index));
             for a in 0..3 {
-                worst = worst.max((seen[a] - index[a]).abs());
+                worst[a] = worst[a].max((seen[a] - index[a]).abs());
             }
         }
         worst
@@ -181,6 +197,29 @@ impl Grid {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Two directions that people's files have, the second after a conversion through single precision:
+    /// 2e-8 apart, which tools that compare numbers take for another image.
+    #[test]
+    fn rounding_in_a_direction_cosine_is_the_same_grid_and_a_tenth_of_a_voxel_another() {
+        let turned = |sine: f64, origin_mm: f64| {
+            let cosine = (1.0 - sine * sine).sqrt();
+            let rows = [
+                [-0.8 * cosine, -0.8 * sine, 0.0, origin_mm],
+                [0.8 * sine, -0.8 * cosine, 0.0, 7.0],
+                [0.0, 0.0, 2.0, -30.0],
+                [0.0, 0.0, 0.0, 1.0],
+            ];
+            Grid::new([512, 512, 300], Affine::new(rows).unwrap()).unwrap()
+        };
+        let grid = turned(0.016_624_766, 12.0);
+        assert!(grid.check_same(&turned(0.016_624_766 + 1e-8, 12.0)).is_ok());
+        assert!(grid.check_same(&turned(0.016_624_788, 12.0)).is_ok());
+        // A thousandth of a voxel at the far corner: 512 voxels of 4e-6 are two.
+        assert!(grid.check_same(&turned(0.016_628_766, 12.0)).is_err());
+        let error = grid.check_same(&turned(0.016_624_766, 12.08)).unwrap_err();
+        assert!(matches!(error, VolumeError::GeometryMismatch { .. }), "{error}");
+    }
 
     #[test]
     fn a_grid_from_json_is_checked_as_any_other() {

@@ -4,6 +4,9 @@ use rayon::prelude::*;
 
 use crate::{Volume, VolumeError};
 
+/// Voxels that a thread takes at a time.
+const PIECE: usize = 1 << 16;
+
 /// Clips to `low`‥`high` and scales that to 0‥1: (min(max(v, low), high) − low) / (high − low).
 ///
 /// The window −100‥240 HU shows the abdomen's soft organs and is the one of Zhao et al. 2019.
@@ -19,18 +22,35 @@ use crate::{Volume, VolumeError};
 /// # Errors
 /// [`VolumeError::InvalidWindow`] unless low < high, both finite.
 pub fn window_to_unit(volume: &Volume<f32>, low: f32, high: f32) -> Result<Volume<f32>, VolumeError> {
+    let mut scaled = volume.clone();
+    window_to_unit_in_place(&mut scaled, low, high)?;
+    Ok(scaled)
+}
+
+/// [`window_to_unit`] for one who does not need the old intensities: no second image is made.
+///
+/// # Errors
+/// As [`window_to_unit`]; the volume is then as it was.
+pub fn window_to_unit_in_place(volume: &mut Volume<f32>, low: f32, high: f32) -> Result<(), VolumeError> {
     if !(low.is_finite() && high.is_finite() && low < high) {
         return Err(VolumeError::InvalidWindow { low, high });
     }
     let scale = 1.0 / (high - low);
-    Ok(volume.map(|v| (v.clamp(low, high) - low) * scale))
+    change_each(volume, |v| (v.clamp(low, high) - low) * scale);
+    Ok(())
 }
 
 /// Shifts and scales to mean 0 and standard deviation 1 over all voxels; an image of one value becomes 0.
 #[must_use]
 pub fn z_score(volume: &Volume<f32>) -> Volume<f32> {
+    let mut scored = volume.clone();
+    z_score_in_place(&mut scored);
+    scored
+}
+
+/// [`z_score`] for one who does not need the old intensities: no second image is made.
+pub fn z_score_in_place(volume: &mut Volume<f32>) {
     // Sums of fixed pieces in a fixed order: the same bits for any number of threads.
-    const PIECE: usize = 1 << 16;
     let sum = |of: &(dyn Fn(f32) -> f64 + Sync)| -> f64 {
         let pieces: Vec<f64> =
             volume.voxels().par_chunks(PIECE).map(|piece| piece.iter().map(|&v| of(v)).sum()).collect();
@@ -40,7 +60,15 @@ pub fn z_score(volume: &Volume<f32>) -> Volume<f32> {
     let mean = sum(&f64::from) / count;
     let deviation = (sum(&|v| (f64::from(v) - mean).powi(2)) / count).sqrt();
     let scale = if deviation > 0.0 { 1.0 / deviation } else { 0.0 };
-    volume.map(|v| ((f64::from(v) - mean) * scale) as f32)
+    change_each(volume, |v| ((f64::from(v) - mean) * scale) as f32);
+}
+
+fn change_each(volume: &mut Volume<f32>, change: impl Fn(f32) -> f32 + Sync) {
+    volume.voxels_mut().par_chunks_mut(PIECE).for_each(|piece| {
+        for value in piece {
+            *value = change(*value);
+        }
+    });
 }
 
 /// The values below which `percents` of the voxels lie, linear between neighbouring ones as numpy's

@@ -41,7 +41,7 @@ mod text_header;
 mod volume;
 mod voxel;
 
-pub use affine::Affine;
+pub use affine::{Affine, RIGHT_ANGLE_TOLERANCE};
 pub use atomic_file::write_atomically;
 pub use decimate::{LabelRule, decimate_labels, decimate_mean, upsample_linear, upsample_nearest};
 #[cfg(feature = "dicom")]
@@ -51,8 +51,8 @@ pub use file::{
     ImageFormat, ImageInfo, ReadLimits, probe, read, read_image, read_labels, read_with_limits, write,
 };
 pub use grid::{GEOMETRY_TOLERANCE_VOXELS, Grid};
-pub use intensity::{percentiles, window_to_unit, z_score};
-pub use orientation::{Orientation, reorient, reoriented_grid};
+pub use intensity::{percentiles, window_to_unit, window_to_unit_in_place, z_score, z_score_in_place};
+pub use orientation::{Orientation, reorient, reorient_owned, reoriented_grid};
 pub use resample::{
     AntiAliasing, Interpolation, ResampleConfig, grid_with_size, grid_with_spacing, resample, resample_with,
 };

@@ -192,6 +192,39 @@ pub fn reorient<T: Voxel>(volume: &Volume<T>, orientation: Orientation) -> Volum
     Volume::from_vec(grid, voxels).expect("a permutation keeps the number of voxels")
 }
 
+/// [`reorient`] for one who does not need the old volume: axes that only run the other way are turned in
+/// place, and a volume that lies as it should is handed back. Only where axes change places is a second
+/// volume made.
+#[must_use]
+pub fn reorient_owned<T: Voxel>(mut volume: Volume<T>, orientation: Orientation) -> Volume<T> {
+    let turn = Turn::new(Orientation::of(volume.grid().affine()), orientation);
+    if (0..3).any(|axis| turn.axes[axis].0 != axis) {
+        return reorient(&volume, orientation);
+    }
+    let grid = turn.grid(volume.grid());
+    let backwards = turn.axes.map(|(_, backwards)| backwards);
+    let [nx, ny, nz] = volume.size();
+    if backwards[2] {
+        let (front, back) = volume.voxels_mut().split_at_mut(nz / 2 * nx * ny);
+        let pairs = front.par_chunks_mut(nx * ny).zip(back.par_rchunks_mut(nx * ny));
+        pairs.for_each(|(plane, other)| plane.swap_with_slice(other));
+    }
+    if backwards[0] || backwards[1] {
+        volume.voxels_mut().par_chunks_mut(nx * ny).for_each(|plane| {
+            if backwards[0] && backwards[1] {
+                plane.reverse();
+            } else if backwards[0] {
+                plane.chunks_mut(nx).for_each(<[T]>::reverse);
+            } else {
+                let (front, back) = plane.split_at_mut(ny / 2 * nx);
+                let pairs = front.chunks_mut(nx).zip(back.rchunks_mut(nx));
+                pairs.for_each(|(row, other)| row.swap_with_slice(other));
+            }
+        });
+    }
+    volume.with_grid(grid).expect("axes that keep their places keep the size")
+}
+
 /// `grid` turned to `orientation`: the grid of what [`reorient`] gives.
 #[must_use]
 pub fn reoriented_grid(grid: &Grid, orientation: Orientation) -> Grid {
@@ -243,6 +276,7 @@ mod tests {
                 let old = to_old.apply(world).map(|v| v.round() as usize);
                 prop_assert_eq!(turned[[x, y, z]], volume[old]);
             }}}
+            prop_assert_eq!(&reorient_owned(volume.clone(), all[to]), &turned);
             let back = reorient(&turned, all[from]);
             prop_assert_eq!(back.voxels(), volume.voxels());
             prop_assert!(back.grid().corner_distance_voxels(volume.grid()) < 1e-12);

@@ -88,7 +88,7 @@ fn segment(
         Some(series) => (series.read_image(&choice.options())?, series.findings().to_vec()),
         None => (read_image(input)?, Vec::new()),
     };
-    let done = model.segment(&scan).with_context(|| format!("{}: cannot segment", input.display()))?;
+    let done = model.segment_owned(scan).with_context(|| format!("{}: cannot segment", input.display()))?;
     Ok((done, findings))
 }
 

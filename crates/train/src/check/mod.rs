@@ -2,7 +2,8 @@
 //!
 //! Every file is read. For each case: size, spacing, orientation; whether image and label agree in size
 //! and place, and if not, along which axis and by how much; which labels there are and whether the
-//! dataset declares them; NaN and infinite voxels.
+//! dataset declares them; NaN and infinite voxels. What a header says that other programs read otherwise is
+//! a warning: axes that are not at right angles, a sform and a qform that differ.
 
 mod fix;
 mod report;
@@ -10,7 +11,8 @@ mod report;
 use std::path::Path;
 
 use organseg_volume::{
-    GEOMETRY_TOLERANCE_VOXELS, Grid, Label, LabelVolume, Orientation, Volume, read_image, read_labels,
+    GEOMETRY_TOLERANCE_VOXELS, Grid, ImageInfo, Label, LabelVolume, Orientation, RIGHT_ANGLE_TOLERANCE,
+    Volume, probe, read_image, read_labels,
 };
 use rayon::prelude::*;
 
@@ -49,7 +51,27 @@ fn check_case(case: &Case, dataset: &Dataset) -> CaseCheck {
     if let (Some(image), Some(label)) = (&image, &label) {
         check.problems.extend(compare_grids(image.grid(), label.grid()));
     }
+    for file in [Some(&case.image), case.label.as_ref()].into_iter().flatten() {
+        // A file that cannot be read has been reported.
+        if let Ok(info) = probe(file) {
+            check.problems.extend(ambiguities(file, &info));
+        }
+    }
     check
+}
+
+/// What other programs may read differently in a file's header.
+fn ambiguities(file: &Path, info: &ImageInfo) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let (file, cosine) = (file.to_path_buf(), info.orthogonality_residual);
+    if cosine > RIGHT_ANGLE_TOLERANCE {
+        found.push(Problem::NotAtRightAngles { file: file.clone(), cosine });
+    }
+    let other = info.qform.and_then(|affine| Grid::new(info.grid.size(), affine).ok());
+    if let Some((_, distance_voxels, distance_mm)) = other.and_then(|other| apart(&info.grid, &other)) {
+        found.push(Problem::SformAndQformDiffer { file, distance_voxels, distance_mm });
+    }
+    found
 }
 
 /// The value, or a problem with `file` in its place.
@@ -108,21 +130,19 @@ fn compare_grids(image: &Grid, label: &Grid) -> Option<Problem> {
     if image.size() != label.size() {
         return Some(Problem::SizeMismatch { image: image.size(), label: label.size() });
     }
-    let mut distance_voxels = [0.0f64; 3];
-    for corner in 0..8usize {
-        let index = [0, 1, 2].map(|a| if corner >> a & 1 == 1 { (image.size()[a] - 1) as f64 } else { 0.0 });
-        let seen = image.world_to_voxel(label.voxel_to_world(index));
-        for axis in 0..3 {
-            distance_voxels[axis] = distance_voxels[axis].max((seen[axis] - index[axis]).abs());
-        }
-    }
+    let (axis, distance_voxels, distance_mm) = apart(image, label)?;
+    Some(Problem::GeometryMismatch { axis, distance_voxels, distance_mm })
+}
+
+/// How far `other`, of the same size, lies from `grid` along each axis of that, in voxels and in millimetres,
+/// and along which axis it is most voxels; nothing if it is within the tolerance.
+fn apart(grid: &Grid, other: &Grid) -> Option<(char, [f64; 3], [f64; 3])> {
+    let distance_voxels = grid.corner_distances_voxels(other);
     let axis = (0..3).max_by(|&a, &b| distance_voxels[a].total_cmp(&distance_voxels[b])).unwrap_or(0);
-    if distance_voxels[axis] <= GEOMETRY_TOLERANCE_VOXELS {
-        return None;
-    }
-    let spacing = image.spacing().to_array();
+    let spacing = grid.spacing().to_array();
     let distance_mm = [0, 1, 2].map(|a| distance_voxels[a] * spacing[a]);
-    Some(Problem::GeometryMismatch { axis: ['x', 'y', 'z'][axis], distance_voxels, distance_mm })
+    let same = distance_voxels[axis] <= GEOMETRY_TOLERANCE_VOXELS;
+    (!same).then_some((['x', 'y', 'z'][axis], distance_voxels, distance_mm))
 }
 
 #[cfg(test)]
@@ -193,6 +213,78 @@ pub(crate) mod tests {
         assert_eq!(short.problems, [unknown, sizes]);
         assert!(matches!(&torn.problems[..], [Problem::Unreadable { file, .. }] if *file == torn.image));
         assert!(!report.is_sound());
+    }
+
+    /// Overwrites numbers in the header of an uncompressed NIfTI-1 file.
+    fn change_header(path: &Path, changes: &[(usize, f32)]) {
+        let mut bytes = std::fs::read(path).unwrap();
+        for &(at, value) in changes {
+            bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    /// A case of 4×3×2 voxels, image and label uncompressed, as a CSV dataset.
+    fn one_case(root: &Path) -> Dataset {
+        let home = grid([4, 3, 2], [0.0; 3]);
+        write(root.join("image.nii"), &Volume::filled(home, 1.0f32)).unwrap();
+        write(root.join("label.nii"), &LabelVolume::filled(home, 1)).unwrap();
+        std::fs::write(root.join("cases.csv"), "image,label\nimage.nii,label.nii\n").unwrap();
+        Dataset::open(root.join("cases.csv")).unwrap()
+    }
+
+    /// Where a NIfTI-1 header has the qform's offset along y, and the sform's entry (0, 1).
+    const QOFFSET_Y: usize = 272;
+    const SROW_X_1: usize = 284;
+
+    #[test]
+    fn a_qform_elsewhere_is_a_warning_with_millimetres_per_axis() {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = one_case(folder.path());
+        assert_eq!(check_dataset(&dataset).cases[0].problems, []);
+        // A thousandth of a voxel of 2 mm is rounding; a millimetre is not.
+        let image = folder.path().join("image.nii");
+        change_header(&image, &[(QOFFSET_Y, 0.001)]);
+        assert_eq!(check_dataset(&dataset).cases[0].problems, []);
+        change_header(&image, &[(QOFFSET_Y, 1.0)]);
+        let report = check_dataset(&dataset);
+        let expected = Problem::SformAndQformDiffer {
+            file: image,
+            distance_voxels: [0.0, 0.5, 0.0],
+            distance_mm: [0.0, 1.0, 0.0],
+        };
+        assert_eq!(report.cases[0].problems, [expected]);
+        assert!(report.is_sound(), "a warning");
+        assert!(report.to_text().contains("(0.000, 1.000, 0.000) mm apart along (x, y, z)"));
+    }
+
+    #[test]
+    fn a_sheared_sform_is_accepted_with_its_residual_as_a_warning() {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = one_case(folder.path());
+        let (image, label) = (folder.path().join("image.nii"), folder.path().join("label.nii"));
+        // The second axis is 2 mm long and leans towards the first by 2e-4 of a millimetre: a cosine of 1e-4
+        // less a little, which passes; and by four times as much, which does not.
+        for file in [&image, &label] {
+            change_header(file, &[(SROW_X_1, 1.9e-4)]);
+        }
+        assert_eq!(check_dataset(&dataset).cases[0].problems, []);
+        for file in [&image, &label] {
+            // Without a qform: its code is the 16 bits at 252, before the sform's.
+            change_header(file, &[(SROW_X_1, 8e-4)]);
+            let mut bytes = std::fs::read(file).unwrap();
+            bytes[252..254].fill(0);
+            std::fs::write(file, bytes).unwrap();
+        }
+        let report = check_dataset(&dataset);
+        let problems = &report.cases[0].problems;
+        let [Problem::NotAtRightAngles { file, cosine }, Problem::NotAtRightAngles { .. }] = &problems[..]
+        else {
+            panic!("{problems:?}")
+        };
+        assert_eq!(file, &image);
+        assert!((cosine - 4e-4).abs() < 1e-8, "{cosine}");
+        assert!(report.is_sound() && report.to_text().contains("|cosine| up to 4.0e-4"));
     }
 
     #[test]

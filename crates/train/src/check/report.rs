@@ -82,6 +82,25 @@ pub enum Problem {
         /// How many.
         voxels: usize,
     },
+    /// The axes of a file are not at right angles, by more than
+    /// [`RIGHT_ANGLE_TOLERANCE`](organseg_volume::RIGHT_ANGLE_TOLERANCE): no harm here, where the affine is
+    /// taken as it is, but other programs refuse the file or read another affine.
+    NotAtRightAngles {
+        /// Which.
+        file: PathBuf,
+        /// Largest |cosine| between two axes.
+        cosine: f64,
+    },
+    /// A NIfTI file has a sform and a qform that lead to different places. Here the sform counts; other
+    /// programs may take the qform.
+    SformAndQformDiffer {
+        /// Which.
+        file: PathBuf,
+        /// Largest distance of a corner along each axis, in voxels.
+        distance_voxels: [f64; 3],
+        /// The same in millimetres.
+        distance_mm: [f64; 3],
+    },
     /// The label is background everywhere: no mistake for certain, but nothing to learn a shape from.
     NoForeground,
 }
@@ -90,7 +109,7 @@ impl Problem {
     /// Whether one can train on the case all the same.
     #[must_use]
     pub fn is_warning(&self) -> bool {
-        matches!(self, Self::NoForeground)
+        matches!(self, Self::NoForeground | Self::NotAtRightAngles { .. } | Self::SformAndQformDiffer { .. })
     }
 
     /// Whether [`crate::fix_to`] knows what to do about it.
@@ -124,6 +143,24 @@ impl fmt::Display for Problem {
                 write!(f, "{voxels} voxels have label {label}, which the dataset does not declare")
             }
             Self::NonFinite { voxels } => write!(f, "{voxels} voxels of the image are NaN or infinite"),
+            Self::NotAtRightAngles { file, cosine } => write!(
+                f,
+                "{}: its axes are not at right angles, |cosine| up to {cosine:.1e}; taken as they are here, \
+                 ITK may refuse the file",
+                file.display()
+            ),
+            Self::SformAndQformDiffer { file, distance_voxels: voxels, distance_mm: mm } => write!(
+                f,
+                "{}: its sform, which counts here, and its qform, which other programs may take, are up to \
+                 ({:.3}, {:.3}, {:.3}) mm apart along (x, y, z), ({:.3}, {:.3}, {:.3}) voxels",
+                file.display(),
+                mm[0],
+                mm[1],
+                mm[2],
+                voxels[0],
+                voxels[1],
+                voxels[2]
+            ),
             Self::NoForeground => f.write_str("the label is background everywhere"),
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::open::open;
-use crate::{DataType, Grid, Orientation, VolumeError};
+use crate::{Affine, DataType, Grid, Orientation, VolumeError};
 
 /// The kind of file that an image is stored in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -51,6 +51,9 @@ pub struct ImageInfo {
     /// `space directions` or `spacings` in NRRD files, `TransformMatrix` (or an older name of it) or
     /// `ElementSpacing` in MetaImage files.
     pub affine_source: &'static str,
+    /// The affine of a NIfTI file's qform where the sform counts and both are there. Programs that prefer the
+    /// qform see the image there.
+    pub qform: Option<Affine>,
 }
 
 impl ImageInfo {
@@ -70,6 +73,7 @@ impl ImageInfo {
             orientation: Orientation::of(grid.affine()),
             orthogonality_residual: grid.affine().orthogonality_residual(),
             affine_source,
+            qform: None,
         }
     }
 

@@ -14,19 +14,8 @@ const HALF_TURN: f64 = 1e-7;
 /// the world's axes with voxel (0, 0, 0) at the origin. Lengths in metres or micrometres become
 /// millimetres; without a unit they are taken to be millimetres.
 pub(super) fn affine_of(raw: &NiftiHeader) -> Result<(Affine, &'static str), VolumeError> {
-    let scale = match raw.xyzt_units & 0o7 {
-        1 => 1e3,
-        3 => 1e-3,
-        _ => 1.0,
-    };
-    let axes = usize::from(raw.dim[0]).min(3);
-    let pixdim = [0, 1, 2].map(|axis| {
-        let value = f64::from(raw.pixdim[axis + 1]);
-        // An axis that the image does not have needs no spacing.
-        let used = axis < axes || (value > 0.0 && value.is_finite());
-        if used { value } else { 1.0 }
-    });
-    let spacing = Spacing::new(pixdim.map(|v| v * scale))?;
+    let scale = millimetres_in_a_unit(raw);
+    let spacing = spacing_of(raw, scale)?;
     if raw.sform_code > 0 {
         let row = |r: [f32; 4]| r.map(|v| f64::from(v) * scale);
         let rows = [row(raw.srow_x), row(raw.srow_y), row(raw.srow_z), [0.0, 0.0, 0.0, 1.0]];
@@ -36,6 +25,33 @@ pub(super) fn affine_of(raw: &NiftiHeader) -> Result<(Affine, &'static str), Vol
         return Ok((qform(raw, spacing, scale)?, "qform"));
     }
     Ok((Affine::from_spacing(spacing, [0.0; 3]), "pixdim"))
+}
+
+/// The affine of the qform if there is one that does not count, since there is a sform too. One that makes no
+/// sense is as good as none.
+pub(super) fn qform_beside_sform(raw: &NiftiHeader) -> Option<Affine> {
+    let scale = millimetres_in_a_unit(raw);
+    let both = raw.sform_code > 0 && raw.qform_code > 0;
+    both.then(|| qform(raw, spacing_of(raw, scale)?, scale)).and_then(Result::ok)
+}
+
+fn millimetres_in_a_unit(raw: &NiftiHeader) -> f64 {
+    match raw.xyzt_units & 0o7 {
+        1 => 1e3,
+        3 => 1e-3,
+        _ => 1.0,
+    }
+}
+
+fn spacing_of(raw: &NiftiHeader, scale: f64) -> Result<Spacing, VolumeError> {
+    let axes = usize::from(raw.dim[0]).min(3);
+    let pixdim = [0, 1, 2].map(|axis| {
+        let value = f64::from(raw.pixdim[axis + 1]);
+        // An axis that the image does not have needs no spacing.
+        let used = axis < axes || (value > 0.0 && value.is_finite());
+        if used { value } else { 1.0 }
+    });
+    Spacing::new(pixdim.map(|v| v * scale))
 }
 
 /// Rotation by the quaternion (a, b, c, d), spacing, and the sign qfac = pixdim[0] along the third axis;

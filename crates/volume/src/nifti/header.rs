@@ -5,7 +5,7 @@ use std::path::Path;
 use ::nifti::NiftiHeader;
 use ::nifti::header::{MAGIC_CODE_NI1, MAGIC_CODE_NIP1};
 
-use super::geometry::affine_of;
+use super::geometry::{affine_of, qform_beside_sform};
 use super::names::voxel_path;
 use crate::file::{Part, Start, StoredImage};
 use crate::{DataType, Grid, ImageFormat, ImageInfo, VolumeError};
@@ -96,7 +96,12 @@ impl Header {
         let scaled = slope != 0.0 && slope.is_finite() && intercept.is_finite();
         let (slope, intercept) = if scaled { (slope, intercept) } else { (1.0, 0.0) };
         let format = if separate { ImageFormat::Nifti1Pair } else { ImageFormat::Nifti1 };
-        let info = ImageInfo { slope, intercept, ..ImageInfo::new(format, grid, data_type, affine_source) };
+        let info = ImageInfo {
+            slope,
+            intercept,
+            qform: qform_beside_sform(&raw),
+            ..ImageInfo::new(format, grid, data_type, affine_source)
+        };
         Ok(Self { info, big_endian, offset, separate })
     }
 }

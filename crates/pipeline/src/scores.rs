@@ -1,0 +1,102 @@
+//! What a network says of each voxel, and the class that follows.
+
+use candle_core::{DType, Device, Storage, Tensor};
+use organseg_unet::Unet3d;
+use organseg_volume::Label;
+use rayon::prelude::*;
+
+use crate::PipelineError;
+
+/// Class scores (1, K, D, H, W) of a box of voxels, on the CPU, rows contiguous: read where the network left
+/// them, without a copy.
+pub(crate) struct Scores(Tensor);
+
+/// The rows of [`Scores`].
+pub(crate) struct Rows<'a> {
+    values: &'a [f32],
+    /// Steps in memory along K, D and H.
+    steps: [usize; 3],
+    /// K, D, H, W.
+    shape: [usize; 4],
+}
+
+impl Scores {
+    /// The scores that `net` gives an image (1, C, D, H, W).
+    pub(crate) fn of(net: &Unet3d, image: &Tensor) -> Result<Self, PipelineError> {
+        let mut scores = net.predict(image)?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
+        if scores.stride()[4] != 1 {
+            scores = scores.contiguous()?;
+        }
+        Ok(Self(scores))
+    }
+
+    /// What `read` makes of the rows.
+    pub(crate) fn read<R>(&self, read: impl FnOnce(&Rows<'_>) -> R) -> Result<R, PipelineError> {
+        let (_, classes, d, h, w) = self.0.dims5()?;
+        let (storage, layout) = self.0.storage_and_layout();
+        let Storage::Cpu(storage) = &*storage else { unreachable!("the scores were brought to the CPU") };
+        let values = &storage.as_slice::<f32>()?[layout.start_offset()..];
+        let stride = layout.stride();
+        let rows = Rows { values, steps: [stride[1], stride[2], stride[3]], shape: [classes, d, h, w] };
+        Ok(read(&rows))
+    }
+
+    /// The class with the highest score of each voxel; the lowest such class where several have it.
+    pub(crate) fn most_probable(&self) -> Result<Vec<Label>, PipelineError> {
+        self.read(|rows| {
+            let [classes, d, h, w] = rows.shape;
+            let mut labels = vec![0; d * h * w];
+            labels.par_chunks_mut(w).enumerate().for_each_init(Vec::new, |best, (row, labels)| {
+                most_probable((0..classes).map(|class| rows.row(class, row / h, row % h)), best, labels);
+            });
+            labels
+        })
+    }
+}
+
+impl Rows<'_> {
+    /// The scores of `class` along x.
+    pub(crate) fn row(&self, class: usize, z: usize, y: usize) -> &[f32] {
+        let start = class * self.steps[0] + z * self.steps[1] + y * self.steps[2];
+        &self.values[start..start + self.shape[3]]
+    }
+}
+
+/// For each place in the rows of the classes the class with the highest value, the lowest of several.
+/// `best` is room to work in.
+pub(crate) fn most_probable<'a>(
+    mut rows: impl Iterator<Item = &'a [f32]>,
+    best: &mut Vec<f32>,
+    labels: &mut [Label],
+) {
+    best.clear();
+    best.extend_from_slice(rows.next().expect("a network has two classes at least"));
+    labels.fill(0);
+    for (class, row) in rows.enumerate() {
+        for ((label, best), &score) in labels.iter_mut().zip(&mut *best).zip(row) {
+            if score > *best {
+                (*label, *best) = (class as Label + 1, score);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_the_largest_is_taken_also_in_a_part_of_a_tensor() {
+        // Three classes of 1×2×3 voxels, padded to 2×2×4.
+        let all: Vec<f32> = (0..3 * 2 * 2 * 4).map(|i| ((i * 7) % 5) as f32).collect();
+        let padded = Tensor::from_vec(all.clone(), (1, 3, 2, 2, 4), &Device::Cpu).unwrap();
+        let cut = padded.narrow(2, 1, 1).unwrap().narrow(4, 0, 3).unwrap();
+        let at = |class: usize, y: usize, x: usize| all[class * 16 + 8 + y * 4 + x];
+        let mut expected = Vec::new();
+        for (y, x) in (0..2).flat_map(|y| (0..3).map(move |x| (y, x))) {
+            let largest = (0..3).map(|class| at(class, y, x)).fold(f32::MIN, f32::max);
+            expected.push((0..3u8).find(|&class| at(usize::from(class), y, x) == largest).unwrap());
+        }
+        assert_eq!(Scores(cut).most_probable().unwrap(), expected);
+    }
+}

@@ -1,0 +1,263 @@
+//! A volume seen in overlapping tiles.
+//!
+//! Tiles overlap by half along each axis. Where they do, the class probabilities are averaged with a
+//! Gaussian weight that trusts a tile's middle more than its border (σ = an eighth of the tile, as in
+//! nnU-Net). The weights need not be divided out: every class of a voxel has the same.
+//!
+//! ```text
+//! for z in starts along z:
+//!     for y, x in starts along y, x:
+//!         planes z .. z + tile of the sums += weight · softmax(scores of the tile)
+//!     planes before the next z are done: their labels are the classes with the largest sums
+//! ```
+//!
+//! So the sums of no more planes than a tile has are held at a time, in a ring of planes.
+
+use std::ops::Range;
+
+use candle_core::{Device, Tensor};
+use organseg_roi::{BoundingBox, crop};
+use organseg_unet::Unet3d;
+use organseg_volume::{Label, Volume};
+use rayon::prelude::*;
+
+use crate::PipelineError;
+use crate::scores::{Rows, Scores, most_probable};
+
+/// The Gaussian's standard deviation as a share of the tile's side.
+const GAUSSIAN_SHARE: f64 = 0.125;
+
+/// Label of the most probable class of each voxel of `image`, seen in tiles of size `tile` (x, y, z), padded
+/// with the image's smallest value where they reach beyond it.
+pub(crate) fn most_probable_in_tiles(
+    net: &Unet3d,
+    image: &Volume<f32>,
+    tile: [usize; 3],
+    device: &Device,
+) -> Result<Vec<Label>, PipelineError> {
+    let size = image.size();
+    let fill = image.voxels().par_iter().copied().reduce(|| f32::INFINITY, f32::min);
+    let weights = tile.map(gaussian);
+    let starts = [0, 1, 2].map(|a| tile_starts(size[a], tile[a]));
+    let mut sums = Sums::new(size, tile[2], net.config().classes);
+    let mut labels = vec![0; image.grid().voxel_count()];
+    for (i, &z) in starts[2].iter().enumerate() {
+        for &y in &starts[1] {
+            for &x in &starts[0] {
+                let start = [x, y, z];
+                let end = [0, 1, 2].map(|a| start[a] + tile[a] as i64);
+                let part = crop(image, &BoundingBox::new(start, end)?, fill);
+                let input = Tensor::from_vec(part.into_vec(), (1, 1, tile[2], tile[1], tile[0]), device)?;
+                let scores = Scores::of(net, &input)?;
+                scores.read(|rows| sums.add(rows, start, tile, &weights))?;
+            }
+        }
+        // No later tile touches the planes before the next one's first.
+        let next = starts[2].get(i + 1).map_or(size[2], |&next| next as usize);
+        sums.finish(z.max(0) as usize..next, &mut labels);
+    }
+    Ok(labels)
+}
+
+/// First voxels of the tiles along an axis: half a tile apart or less, the first at the near end and the
+/// last at the far end. An axis shorter than the tile gets one, centred.
+fn tile_starts(size: usize, tile: usize) -> Vec<i64> {
+    if size <= tile {
+        return vec![-(((tile - size) / 2) as i64)];
+    }
+    let last = size - tile;
+    let steps = last.div_ceil((tile / 2).max(1));
+    (0..=steps).map(|i| (i * last / steps) as i64).collect()
+}
+
+/// Weight of each voxel along an axis of a tile; positive everywhere.
+fn gaussian(tile: usize) -> Vec<f32> {
+    let (middle, sigma) = ((tile as f64 - 1.0) / 2.0, tile as f64 * GAUSSIAN_SHARE);
+    (0..tile).map(|i| (-0.5 * ((i as f64 - middle) / sigma).powi(2)).exp() as f32).collect()
+}
+
+/// Weighted sums of class probabilities in some planes of a volume.
+struct Sums {
+    /// Plane z is at place z modulo their number; in each class by class, x fastest.
+    values: Vec<f32>,
+    planes: usize,
+    classes: usize,
+    size: [usize; 3],
+}
+
+impl Sums {
+    fn new(size: [usize; 3], planes: usize, classes: usize) -> Self {
+        let planes = planes.min(size[2]);
+        Self { values: vec![0.0; planes * classes * size[1] * size[0]], planes, classes, size }
+    }
+
+    /// Adds the probabilities that follow from the scores of the tile that begins at `start`.
+    fn add(&mut self, scores: &Rows<'_>, start: [i64; 3], tile: [usize; 3], weights: &[Vec<f32>; 3]) {
+        let (planes, classes, [nx, ny, _]) = (self.planes, self.classes, self.size);
+        // Tile indices along each axis that lie in the volume, and where the first of them does.
+        let inside: [Range<usize>; 3] = [0, 1, 2].map(|a| {
+            let from = (-start[a]).max(0) as usize;
+            let to = (self.size[a] as i64 - start[a]).clamp(0, tile[a] as i64) as usize;
+            from..to
+        });
+        let first = start.map(|s| s.max(0) as usize);
+        let columns = inside[0].clone();
+        self.values.par_chunks_mut(classes * ny * nx).enumerate().for_each_init(
+            || vec![0.0; (classes + 2) * columns.len()],
+            |room, (place, plane)| {
+                // The tile's plane that goes to this place, if one does.
+                let z = inside[2].start + (place + planes - first[2] % planes) % planes;
+                if z >= inside[2].end {
+                    return;
+                }
+                for (y, tile_y) in inside[1].clone().enumerate() {
+                    let probabilities = softmax(scores, z, tile_y, columns.clone(), classes, room);
+                    let weight = weights[2][z] * weights[1][tile_y];
+                    for (class, row) in probabilities.chunks(columns.len()).enumerate() {
+                        let sums = &mut plane[(class * ny + first[1] + y) * nx + first[0]..];
+                        for ((sum, &along), &p) in sums.iter_mut().zip(&weights[0][columns.clone()]).zip(row)
+                        {
+                            *sum += weight * along * p;
+                        }
+                    }
+                }
+            },
+        );
+    }
+
+    /// Writes the labels of the planes `done` and makes room for as many others.
+    fn finish(&mut self, done: Range<usize>, labels: &mut [Label]) {
+        let (classes, [nx, ny, _]) = (self.classes, self.size);
+        let mut at_place: Vec<Option<&mut [Label]>> = (0..self.planes).map(|_| None).collect();
+        for (z, plane) in labels.chunks_mut(nx * ny).enumerate().take(done.end).skip(done.start) {
+            at_place[z % self.planes] = Some(plane);
+        }
+        let planes = self.values.par_chunks_mut(classes * ny * nx).zip(at_place);
+        planes.for_each_init(Vec::new, |best, (sums, labels)| {
+            if let Some(labels) = labels {
+                most_probable(sums.chunks(ny * nx), best, labels);
+                sums.fill(0.0);
+            }
+        });
+    }
+}
+
+/// Probabilities of the classes, one after the other, in `columns` of a row of scores: exp(s) over their
+/// sum, with the largest score subtracted first. `room` holds them and two rows to work in.
+fn softmax<'a>(
+    scores: &Rows<'_>,
+    z: usize,
+    y: usize,
+    columns: Range<usize>,
+    classes: usize,
+    room: &'a mut [f32],
+) -> &'a [f32] {
+    let (work, probabilities) = room.split_at_mut(2 * columns.len());
+    let (largest, sums) = work.split_at_mut(columns.len());
+    largest.fill(f32::NEG_INFINITY);
+    sums.fill(0.0);
+    for class in 0..classes {
+        for (largest, &score) in largest.iter_mut().zip(&scores.row(class, z, y)[columns.clone()]) {
+            *largest = largest.max(score);
+        }
+    }
+    for (class, row) in probabilities.chunks_mut(columns.len()).enumerate() {
+        let scores = &scores.row(class, z, y)[columns.clone()];
+        for (((p, sum), &largest), &score) in row.iter_mut().zip(&mut *sums).zip(&*largest).zip(scores) {
+            *p = (score - largest).exp();
+            *sum += *p;
+        }
+    }
+    for row in probabilities.chunks_mut(columns.len()) {
+        row.iter_mut().zip(&*sums).for_each(|(p, &sum)| *p /= sum);
+    }
+    probabilities
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::DType;
+    use candle_nn::{VarBuilder, VarMap};
+    use organseg_unet::{UnetConfig, initialize};
+    use organseg_volume::{Grid, Spacing};
+
+    /// Every voxel is covered, tiles start in order, neighbours overlap by at least half.
+    #[test]
+    fn tiles_cover_the_axis_and_overlap_by_half() {
+        for (size, tile) in [(100, 32), (33, 32), (64, 32), (7, 8), (8, 8), (512, 160)] {
+            let starts = tile_starts(size, tile);
+            if size > tile {
+                assert_eq!(starts[0], 0);
+                assert_eq!(*starts.last().unwrap() as usize, size - tile);
+                assert!(starts.windows(2).all(|p| p[1] - p[0] <= (tile / 2) as i64), "{starts:?}");
+            } else {
+                assert_eq!(starts.len(), 1);
+            }
+        }
+    }
+
+    /// The plain way: sums of the whole volume, tile after tile, voxel by voxel.
+    fn by_whole_sums(net: &Unet3d, image: &Volume<f32>, tile: [usize; 3]) -> Vec<Label> {
+        let (size, classes) = (image.size(), net.config().classes);
+        let fill = image.voxels().iter().copied().fold(f32::INFINITY, f32::min);
+        let weights = tile.map(gaussian);
+        let starts = [0, 1, 2].map(|a| tile_starts(size[a], tile[a]));
+        let mut sums = vec![vec![0.0f32; classes]; image.grid().voxel_count()];
+        for &z in &starts[2] {
+            for (&y, &x) in starts[1].iter().flat_map(|y| starts[0].iter().map(move |x| (y, x))) {
+                let start = [x, y, z];
+                let end = [0, 1, 2].map(|a| start[a] + tile[a] as i64);
+                let part = crop(image, &BoundingBox::new(start, end).unwrap(), fill);
+                let input =
+                    Tensor::from_slice(part.voxels(), (1, 1, tile[2], tile[1], tile[0]), &Device::Cpu);
+                let scores = net.predict(&input.unwrap()).unwrap();
+                let scores = scores.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                let voxels = scores.len() / classes;
+                for v in 0..voxels {
+                    let t = [v % tile[0], v / tile[0] % tile[1], v / (tile[0] * tile[1])];
+                    let at = [0, 1, 2].map(|a| start[a] + t[a] as i64);
+                    if !BoundingBox::of_grid(image.grid()).contains(at) {
+                        continue;
+                    }
+                    let of = |class: usize| scores[class * voxels + v];
+                    let largest = (0..classes).map(of).fold(f32::NEG_INFINITY, f32::max);
+                    let total = (0..classes).map(|class| (of(class) - largest).exp()).fold(0.0, |a, b| a + b);
+                    let weight = weights[2][t[2]] * weights[1][t[1]] * weights[0][t[0]];
+                    let sums = &mut sums[image.grid().offset(at.map(|i| i as usize))];
+                    for (class, sum) in sums.iter_mut().enumerate() {
+                        *sum += weight * ((of(class) - largest).exp() / total);
+                    }
+                }
+            }
+        }
+        let first_largest = |sums: &Vec<f32>| {
+            let most = sums.iter().copied().fold(f32::MIN, f32::max);
+            sums.iter().position(|&sum| sum == most).unwrap() as Label
+        };
+        sums.iter().map(first_largest).collect()
+    }
+
+    #[test]
+    fn labels_plane_by_plane_are_those_of_sums_over_the_whole_volume_bit_for_bit() {
+        let config = UnetConfig::new(1, 3).with_channels(vec![4, 5]);
+        let variables = VarMap::new();
+        let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+        let net = Unet3d::new(&config, vb).unwrap();
+        initialize(&variables, 3).unwrap();
+        for (size, tile) in [
+            ([20, 13, 31], [8, 6, 10]),
+            ([20, 13, 31], [8, 16, 7]),
+            ([5, 9, 6], [8, 8, 8]),
+            ([9, 9, 40], [8, 8, 9]),
+            ([9, 4, 12], [4, 4, 1]),
+        ] {
+            let grid = Grid::with_spacing(size, Spacing::isotropic(1.0).unwrap()).unwrap();
+            let image =
+                Volume::from_fn(grid, |[x, y, z]| ((x * 7 + y * 13 + z * 29) % 17) as f32 / 17.0 - 0.4);
+            let found = most_probable_in_tiles(&net, &image, tile, &Device::Cpu).unwrap();
+            assert!(found.contains(&0) && found.iter().any(|&label| label > 0), "something to compare");
+            assert_eq!(found, by_whole_sums(&net, &image, tile), "{size:?} in tiles of {tile:?}");
+        }
+    }
+}

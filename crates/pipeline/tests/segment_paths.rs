@@ -1,0 +1,202 @@
+//! Each way through `Segmenter::segment`, beside the same way written down plainly: whole masks at each step,
+//! as the method says it.
+//!
+//! The networks are made, not trained: one channel hands the image through and the head compares it with a
+//! threshold, so that the coarse stage finds what is bright and thick, and the fine one what is bright.
+
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test may panic")]
+
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{VarBuilder, VarMap};
+use organseg_pipeline::{Fallback, Method, ModelConfig, Segmenter, candidate_boxes, predict, weights_path};
+use organseg_roi::{BoundingBox, Connectivity, connected_components, majority_vote};
+use organseg_train::Preprocessing;
+use organseg_unet::{Unet3d, UnetConfig, initialize, weights};
+use organseg_volume::{
+    Grid, LabelVolume, Orientation, Spacing, Volume, decimate_mean, reoriented_grid, upsample_nearest,
+};
+
+/// Class 1 where the image is brighter than its mean by `threshold` standard deviations; other weights random.
+fn save_network(config: &UnetConfig, threshold: f32, path: &Path) -> Unet3d {
+    let variables = VarMap::new();
+    Unet3d::new(config, VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu)).unwrap();
+    initialize(&variables, 2).unwrap();
+    let mut tensors = weights::tensors_of(&variables).unwrap();
+    let mut change = |name: &str, change: &dyn Fn(&mut [f32])| {
+        let tensor = tensors.get_mut(name).unwrap();
+        let mut values = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        change(&mut values);
+        *tensor = Tensor::from_vec(values, tensor.shape(), &Device::Cpu).unwrap();
+    };
+    for layer in ["down0.conv0", "down0.conv1", "up0.conv0", "up0.conv1"] {
+        change(&format!("{layer}.weight"), &|values| {
+            let inputs = values.len() / config.channels[0];
+            values[..inputs].fill(0.0);
+            values[13] = 1.0;
+        });
+    }
+    change("head.weight", &|values| {
+        values.fill(0.0);
+        values[config.channels[0]] = 1.0;
+    });
+    change("head.bias", &|values| (values[0], values[1]) = (0.0, -threshold));
+    weights::save(&tensors, None, path).unwrap();
+    Unet3d::new(config, VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu)).unwrap()
+}
+
+/// A model in `folder` and its networks.
+fn save_model(config: &ModelConfig, coarse_threshold: f32, folder: &Path) -> [Unet3d; 2] {
+    config.save(folder).unwrap();
+    let network = config.network_of(&config.fine);
+    let fine = if config.method == Method::Single { "single" } else { "fine" };
+    [
+        save_network(&network, coarse_threshold, &weights_path(folder, "coarse")),
+        save_network(&network, 0.0, &weights_path(folder, fine)),
+    ]
+}
+
+fn config() -> ModelConfig {
+    let mut config = ModelConfig { decimation: [3, 2, 2], ..ModelConfig::default() };
+    for stage in [&mut config.coarse, &mut config.fine, &mut config.single] {
+        stage.network.channels = vec![4, 6];
+    }
+    config.boxes.box2_margin_voxels = 4;
+    config
+}
+
+/// A bright block in something dark and uneven; with a `bar`, a line of bright voxels runs on from it.
+fn scan(orientation: &str, bar: bool) -> Volume<f32> {
+    let straight = Grid::with_spacing([44, 38, 31], Spacing::new([1.0, 1.0, 2.0]).unwrap()).unwrap();
+    let grid = reoriented_grid(&straight, orientation.parse().unwrap());
+    let size = grid.size();
+    Volume::from_fn(grid, |at| {
+        let in_block = (0..3).all(|a| at[a].abs_diff(size[a] / 2) < 4);
+        let on_bar = bar && at[1] == size[1] / 2 && at[2] == size[2] / 2 && at[0] < size[0] / 2;
+        if in_block || on_bar { 240.0 } else { ((at[0] * 7 + at[1] * 13 + at[2] * 29) % 17) as f32 - 100.0 }
+    })
+}
+
+/// The two stages as the method says them: every mask as large as the scan.
+fn two_stages_plainly(
+    config: &ModelConfig,
+    [coarse, fine]: &[Unet3d; 2],
+    scan: &Volume<f32>,
+) -> (LabelVolume, LabelVolume) {
+    let prepared = config.preprocessing.prepare(scan).unwrap();
+    let grid = prepared.grid();
+    let low = decimate_mean(&prepared, config.decimation).unwrap();
+    let low_mask = predict(coarse, &low, config.coarse.patch_size, &Device::Cpu).unwrap();
+    let upsampled = upsample_nearest(&low_mask, config.decimation, grid).unwrap();
+    let refine = |place: &BoundingBox| {
+        let part = organseg_roi::crop(&prepared, place, 0.0);
+        let found = predict(fine, &part, config.fine.patch_size, &Device::Cpu).unwrap();
+        let mut mask = LabelVolume::filled(*grid, 0);
+        organseg_roi::paste(&mut mask, &found, place).unwrap();
+        mask
+    };
+    let whole = || refine(&BoundingBox::of_grid(grid));
+    let voted = match candidate_boxes(&low_mask, config.decimation, grid, &config.boxes).unwrap() {
+        None => whole(),
+        Some(boxes) => {
+            let refined = [refine(&boxes.box1), refine(&boxes.box2)];
+            let pieces = connected_components(&refined[1], Connectivity::TwentySix);
+            let organ = BoundingBox::of_voxels(pieces.labels(), |id| Some(id) == pieces.largest()).unwrap();
+            let cut = (0..3).any(|a| {
+                let (place, size) = (boxes.box2, grid.size()[a] as i64);
+                (organ.min()[a] == place.min()[a] && place.min()[a] > 0)
+                    || (organ.max()[a] == place.max()[a] && place.max()[a] < size)
+            });
+            if cut {
+                let whole = whole();
+                let pieces = connected_components(&whole, Connectivity::TwentySix);
+                let ids = pieces.labels().voxels();
+                let mut meets = vec![false; pieces.sizes().len() + 1];
+                for (&id, &anchor) in ids.iter().zip(refined[1].voxels()) {
+                    meets[id as usize] |= anchor != 0;
+                }
+                let kept = ids.iter().zip(whole.voxels());
+                let kept = kept.map(|(&id, &label)| if meets[id as usize] { label } else { 0 }).collect();
+                let whole = LabelVolume::from_vec(*grid, kept).unwrap();
+                majority_vote(&[&whole, &whole, &upsampled]).unwrap()
+            } else {
+                majority_vote(&[&refined[0], &refined[1], &upsampled]).unwrap()
+            }
+        }
+    };
+    let back = |mask: &LabelVolume| config.preprocessing.restore_labels(mask, scan.grid()).unwrap();
+    (back(&voted), back(&upsampled))
+}
+
+/// Both ways of handing over the scan against the plain way.
+fn check(config: &ModelConfig, coarse_threshold: f32, scan: &Volume<f32>, fallback: Option<Fallback>) {
+    let folder = tempfile::tempdir().unwrap();
+    let networks = save_model(config, coarse_threshold, folder.path());
+    let model = Segmenter::load(folder.path(), &Device::Cpu).unwrap();
+    let (mask, coarse) = two_stages_plainly(config, &networks, scan);
+    assert!(mask.voxels().iter().any(|&label| label == 1), "something to compare");
+    for found in [model.segment(scan).unwrap(), model.segment_owned(scan.clone()).unwrap()] {
+        assert_eq!(found.report.fallback, fallback);
+        assert!(found.mask == mask, "masks differ");
+        assert!(found.coarse == Some(coarse.clone()), "coarse masks differ");
+    }
+    let prepared = config.preprocessing.prepare(scan).unwrap();
+    let stages = model.two_stages(&prepared).unwrap();
+    assert!(config.preprocessing.restore_labels(&stages.voted, scan.grid()).unwrap() == mask);
+}
+
+/// Orientations that need nothing, flips alone, and axes that change places.
+const ORIENTATIONS: [&str; 3] = ["RAS", "LPS", "SPL"];
+
+#[test]
+fn two_boxes_and_a_vote() {
+    for orientation in ORIENTATIONS {
+        check(&config(), 2.0, &scan(orientation, false), None);
+    }
+}
+
+#[test]
+fn an_empty_coarse_mask() {
+    for orientation in ORIENTATIONS {
+        check(&config(), 1e6, &scan(orientation, false), Some(Fallback::CoarseMaskEmpty));
+    }
+}
+
+#[test]
+fn an_organ_cut_by_the_box() {
+    check(&config(), 6.0, &scan("RAS", true), Some(Fallback::OrganCutByBox));
+    check(&config(), 6.0, &scan("LPS", true), Some(Fallback::OrganCutByBox));
+}
+
+#[test]
+fn tiles_and_a_spacing() {
+    let mut tiled = config();
+    tiled.preprocessing = Preprocessing::default().with_spacing_mm([1.5, 1.5, 1.5]);
+    tiled.fine.patch_size = Some([16, 16, 16]);
+    tiled.coarse.patch_size = Some([8, 8, 16]);
+    let folder = tempfile::tempdir().unwrap();
+    let networks = save_model(&tiled, 1.0, folder.path());
+    let scan = scan("LPS", false);
+    let found = Segmenter::load(folder.path(), &Device::Cpu).unwrap().segment_owned(scan.clone()).unwrap();
+    let (mask, coarse) = two_stages_plainly(&tiled, &networks, &scan);
+    assert!(found.mask == mask && found.coarse == Some(coarse));
+    assert_eq!(found.mask.grid(), scan.grid());
+}
+
+#[test]
+fn one_stage() {
+    let config = ModelConfig { method: Method::Single, ..config() };
+    for orientation in ORIENTATIONS {
+        let folder = tempfile::tempdir().unwrap();
+        let [_, network] = save_model(&config, 0.0, folder.path());
+        let scan = scan(orientation, false);
+        let prepared = config.preprocessing.prepare(&scan).unwrap();
+        assert_eq!(Orientation::of(prepared.grid().affine()), Orientation::RAS);
+        let mask = predict(&network, &prepared, None, &Device::Cpu).unwrap();
+        let mask = config.preprocessing.restore_labels(&mask, scan.grid()).unwrap();
+        let model = Segmenter::load(folder.path(), &Device::Cpu).unwrap();
+        assert!(model.segment(&scan).unwrap().mask == mask);
+        assert!(model.segment_owned(scan).unwrap().mask == mask);
+    }
+}
