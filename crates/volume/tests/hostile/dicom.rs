@@ -115,7 +115,7 @@ pub(crate) fn inputs() -> Vec<Input> {
         slice.syntax(uids::JPEG_BASELINE8_BIT);
     }));
     inputs.push(folder("DICOM: a transfer syntax that is none".to_string(), |_, slice| {
-        slice.syntax("1.2.3.4")
+        slice.syntax("1.2.3.4");
     }));
     inputs
 }
