@@ -54,6 +54,9 @@ pub(super) fn literal_entry(symbol: usize) -> u32 {
 
 /// The entry of a distance, without its code's length.
 pub(super) fn distance_entry(symbol: usize) -> u32 {
+    if symbol >= 30 {
+        return 0;
+    }
     let symbol = symbol as u32;
     let extra = if symbol < 4 { 0 } else { symbol / 2 - 1 };
     let base = if symbol < 4 { symbol + 1 } else { ((2 + (symbol & 1)) << extra) + 1 };
