@@ -76,11 +76,6 @@ impl ImageInfo {
             qform: None,
         }
     }
-
-    /// Whether a stored value stands for another one.
-    pub(crate) fn is_scaled(&self) -> bool {
-        (self.slope, self.intercept) != (1.0, 0.0)
-    }
 }
 
 /// Reads the header of the image at `path`, without its voxels.

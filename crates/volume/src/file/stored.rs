@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::ImageInfo;
-use crate::DataType;
+use super::decode::Encoding;
 
 /// An image whose header has been understood and whose voxels have not been looked at.
 #[derive(Clone, Debug)]
@@ -12,8 +12,18 @@ pub(crate) struct StoredImage {
     /// Whether the values are stored most significant byte first.
     pub(crate) big_endian: bool,
     pub(crate) compression: Compression,
+    /// Whether the values are numbers in digits, with blanks between them. They are not compressed then.
+    pub(crate) is_text: bool,
     /// Where the voxels lie, x fastest: one file, or several with equal shares, in order.
     pub(crate) parts: Vec<Part>,
+}
+
+impl StoredImage {
+    /// What a stored value is and stands for.
+    pub(super) fn encoding(&self) -> Encoding {
+        let ImageInfo { data_type, slope, intercept, .. } = self.info;
+        Encoding { data_type, big_endian: self.big_endian, slope, intercept }
+    }
 }
 
 /// Voxels in one file: a stream of bytes that begins at byte `begins` of the file and goes to its end.
@@ -34,6 +44,4 @@ pub(crate) enum Compression {
     Gzip,
     /// A zlib stream (RFC 1950).
     Zlib,
-    /// Not at all, but written as text: numbers of this type between blanks.
-    Text(DataType),
 }

@@ -7,7 +7,6 @@ use std::path::Path;
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 
 use super::stored::Compression;
-use super::text_voxels::{NotANumber, TextVoxels};
 use crate::VolumeError;
 
 /// First bytes of a gzip stream.
@@ -51,7 +50,6 @@ impl Stream {
             Compression::None => Box::new(file),
             Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
             Compression::Zlib => Box::new(ZlibDecoder::new(file)),
-            Compression::Text(data_type) => Box::new(TextVoxels::new(file, data_type)),
         };
         Ok(Self { reader })
     }
@@ -75,9 +73,6 @@ impl Stream {
 /// `decoded` is how many bytes had come out of it.
 pub(super) fn read_error(path: &Path, decoded: u64, source: io::Error) -> VolumeError {
     let path = path.to_path_buf();
-    if source.get_ref().is_some_and(|cause| cause.is::<NotANumber>()) {
-        return VolumeError::Format { path, reason: source.to_string() };
-    }
     match source.kind() {
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
             VolumeError::DamagedGzip { path, decoded, source }

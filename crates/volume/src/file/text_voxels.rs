@@ -1,23 +1,85 @@
 //! Voxels written as text, turned into the bytes that a raw file would hold.
 
-use std::io::{self, BufRead, Read};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use thiserror::Error;
 
-use crate::{DataType, Voxel};
+use super::decode::{Encoding, Fit, Misfit};
+use super::load::Filler;
+use super::stored::Part;
+use crate::{DataType, VolumeError, Voxel};
+
+/// Bytes handed over at a time.
+const PIECE: usize = 1 << 16;
 
 /// No number is longer: a double in full takes 24 characters, and some writers pad.
 const LONGEST: usize = 400;
 
+/// Refuses `count` voxels that a file of `length` bytes has no room for: each takes a digit, and all but the
+/// last a blank.
+pub(super) fn check_text(part: &Part, length: u64, count: u64) -> Result<(), VolumeError> {
+    let found = length.saturating_sub(part.begins).div_ceil(2);
+    if count <= found {
+        return Ok(());
+    }
+    Err(too_few(part, count, "at most", found))
+}
+
+/// The voxels in the file of `part`, which skips no bytes; what follows them there is not looked at.
+pub(super) fn load_text<T: Voxel>(
+    part: &Part,
+    encoding: Encoding,
+    fit: Fit,
+    voxels: &mut [T],
+    misfit: &dyn Fn(Misfit) -> VolumeError,
+) -> Result<(), VolumeError> {
+    let count = voxels.len() as u64;
+    let open = || {
+        let mut file = File::open(&part.path)?;
+        file.seek(SeekFrom::Start(part.begins))?;
+        Ok(BufReader::new(file))
+    };
+    let failed = |source: io::Error| match source.get_ref() {
+        Some(cause) if cause.is::<NotANumber>() => {
+            VolumeError::Format { path: part.path.clone(), reason: cause.to_string() }
+        }
+        _ => VolumeError::Io { path: part.path.clone(), source },
+    };
+    let width = encoding.data_type.bytes() as u64;
+    let text = TextVoxels::new(open().map_err(failed)?, encoding.data_type);
+    let mut text = text.take(count.saturating_mul(width));
+    let mut filler = Filler::new(encoding, fit, 0, voxels);
+    let mut piece = Vec::with_capacity(PIECE);
+    let mut bytes = 0;
+    while !filler.is_full() {
+        piece.clear();
+        (&mut text).take(PIECE as u64).read_to_end(&mut piece).map_err(failed)?;
+        if piece.is_empty() {
+            return Err(too_few(part, count, "", bytes / width));
+        }
+        bytes += piece.len() as u64;
+        filler.take(&piece);
+    }
+    filler.misfit.map_or(Ok(()), |m| Err(misfit(m)))
+}
+
+fn too_few(part: &Part, promised: u64, at_most: &str, found: u64) -> VolumeError {
+    let blank = if at_most.is_empty() { "" } else { " " };
+    let reason =
+        format!("its header promises {promised} voxels as text, the file holds {at_most}{blank}{found}");
+    VolumeError::Format { path: part.path.clone(), reason }
+}
+
 /// Something among the voxels that should be a number and is not.
 #[derive(Debug, Error)]
 #[error("{0}")]
-pub(crate) struct NotANumber(String);
+struct NotANumber(String);
 
 /// Numbers between blanks and commas in `text`, as bytes of type `data_type`, least significant first.
 ///
 /// What is no number of that type is [`NotANumber`], within an [`io::Error`].
-pub(crate) struct TextVoxels<R> {
+struct TextVoxels<R> {
     text: R,
     data_type: DataType,
     word: Vec<u8>,
@@ -26,7 +88,7 @@ pub(crate) struct TextVoxels<R> {
 }
 
 impl<R: BufRead> TextVoxels<R> {
-    pub(crate) fn new(text: R, data_type: DataType) -> Self {
+    fn new(text: R, data_type: DataType) -> Self {
         Self { text, data_type, word: Vec::new(), bytes: Vec::new(), given: 0 }
     }
 
@@ -125,7 +187,7 @@ mod tests {
 
     fn bytes_of(text: &str, data_type: DataType, buffer: usize) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        let text = io::BufReader::with_capacity(buffer, text.as_bytes());
+        let text = BufReader::with_capacity(buffer, text.as_bytes());
         TextVoxels::new(text, data_type).read_to_end(&mut bytes)?;
         Ok(bytes)
     }

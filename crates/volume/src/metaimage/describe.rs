@@ -33,11 +33,11 @@ pub(crate) fn describe(start: &Start) -> Result<StoredImage, VolumeError> {
     let bytes_per_file = (header.voxels_per_file as u64).saturating_mul(header.info.data_type.bytes() as u64);
     let parts = parts_of(&header.files, header.skip, &start.path, header_bytes, bytes_per_file)?;
     let compression = match header.encoding {
-        Encoding::Raw => Compression::None,
+        Encoding::Raw | Encoding::Text => Compression::None,
         Encoding::Compressed => compression_of(&parts[0])?,
-        Encoding::Text => Compression::Text(header.info.data_type),
     };
-    Ok(StoredImage { info: header.info, big_endian: header.big_endian, compression, parts })
+    let is_text = header.encoding == Encoding::Text;
+    Ok(StoredImage { info: header.info, big_endian: header.big_endian, compression, is_text, parts })
 }
 
 /// Both kinds are in circulation: ITK writes zlib and reads either.

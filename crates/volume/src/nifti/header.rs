@@ -35,7 +35,8 @@ pub(crate) fn describe(start: &Start) -> Result<StoredImage, VolumeError> {
     } else {
         (path.clone(), start.compression)
     };
-    Ok(StoredImage { info, big_endian, compression, parts: vec![Part { path, begins: 0, skip: offset }] })
+    let parts = vec![Part { path, begins: 0, skip: offset }];
+    Ok(StoredImage { info, big_endian, compression, is_text: false, parts })
 }
 
 /// A header whose claims are consistent with each other.

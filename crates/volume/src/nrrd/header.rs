@@ -12,7 +12,7 @@ use crate::{DataType, VolumeError};
 const MAX_AXES: usize = 16;
 
 /// Most bytes that are decompressed to be skipped: a header of a gigabyte is a broken one.
-const MAX_COMPRESSED_SKIP: i64 = 1_000_000_000;
+const MAX_COMPRESSED_SKIP: u64 = 1_000_000_000;
 
 /// How the voxels are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,15 +135,18 @@ fn skip_of(fields: &Fields, encoding: Encoding) -> Result<Skip, String> {
     let lines = fields.number::<u64>("line skip", "a whole number")?.unwrap_or(0);
     let expected = "a whole number, or -1 for raw voxels at the end of their file";
     let bytes = fields.number::<i64>("byte skip", expected)?.unwrap_or(0);
-    match u64::try_from(bytes) {
-        Ok(_) if encoding != Encoding::Raw && bytes > MAX_COMPRESSED_SKIP => {
-            Err(fields
-                .unexpected("byte skip", &format!("at most {MAX_COMPRESSED_SKIP} in a compressed file")))
+    let Ok(bytes) = u64::try_from(bytes) else {
+        if bytes == -1 && encoding == Encoding::Raw {
+            return Ok(Skip { all_but_voxels: true, ..Skip::default() });
         }
-        Ok(bytes) => Ok(Skip { lines, stream_bytes: bytes, ..Skip::default() }),
-        Err(_) if bytes == -1 && encoding == Encoding::Raw => {
-            Ok(Skip { all_but_voxels: true, ..Skip::default() })
-        }
-        Err(_) => Err(fields.unexpected("byte skip", expected)),
+        return Err(fields.unexpected("byte skip", expected));
+    };
+    if encoding != Encoding::Gzip {
+        return Ok(Skip { lines, file_bytes: bytes, ..Skip::default() });
     }
+    if bytes > MAX_COMPRESSED_SKIP {
+        let expected = format!("at most {MAX_COMPRESSED_SKIP} in a compressed file");
+        return Err(fields.unexpected("byte skip", &expected));
+    }
+    Ok(Skip { lines, stream_bytes: bytes, ..Skip::default() })
 }

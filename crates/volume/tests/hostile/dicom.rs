@@ -111,11 +111,11 @@ pub(crate) fn inputs() -> Vec<Input> {
             slice.text(tags::SERIES_INSTANCE_UID, VR::UI, "1.2.3.2");
         }
     }));
-    inputs.push(folder("DICOM: compressed pixels that are not".to_string(), |_, slice| {
-        slice.syntax(uids::JPEG_BASELINE8_BIT);
-    }));
-    inputs.push(folder("DICOM: a transfer syntax that is none".to_string(), |_, slice| {
-        slice.syntax("1.2.3.4")
-    }));
+    // A transfer syntax of the same length, so that no other length changes.
+    let mut unknown = bytes_of(&Slice::new(0));
+    let syntax = uids::EXPLICIT_VR_LITTLE_ENDIAN.as_bytes();
+    let at = unknown.windows(syntax.len()).position(|window| window == syntax).expect("it is in the header");
+    unknown[at + 16] = b'9';
+    inputs.push(Input::new("DICOM: a transfer syntax that is none", "slice", unknown));
     inputs
 }
