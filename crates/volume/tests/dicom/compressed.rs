@@ -21,7 +21,7 @@ fn expected(x: usize, y: usize) -> u16 {
 /// Reads the golden file `name`, and it damaged in many ways: an error or an image, and no panic.
 #[cfg_attr(not(feature = "jpeg"), allow(dead_code, reason = "nothing but RLE is read"))]
 fn lossless_file_is_read(name: &str) {
-    let volume = read::<u16>(golden(name)).unwrap();
+    let volume = read::<u16>(golden(name)).expect("it is sound");
     assert_eq!(volume.size(), [16, 8, 1], "{name}");
     for y in 0..8 {
         for x in 0..16 {
@@ -29,17 +29,17 @@ fn lossless_file_is_read(name: &str) {
         }
     }
     assert_eq!(volume.grid().spacing().to_array(), [0.5, 0.75, 2.5]);
-    let whole = std::fs::read(golden(name)).unwrap();
-    let folder = tempfile::tempdir().unwrap();
+    let whole = std::fs::read(golden(name)).expect("it is sound");
+    let folder = tempfile::tempdir().expect("it is sound");
     let path = folder.path().join(name);
-    let pixels = whole.windows(4).rposition(|tag| tag == [0xE0, 0x7F, 0x10, 0x00]).unwrap();
+    let pixels = whole.windows(4).rposition(|tag| tag == [0xE0, 0x7F, 0x10, 0x00]).expect("it is sound");
     for at in pixels..whole.len() {
-        std::fs::write(&path, &whole[..at]).unwrap();
+        std::fs::write(&path, &whole[..at]).expect("it is sound");
         assert!(read::<u16>(&path).is_err(), "{name} cut at {at}");
         for bit in [0, 3, 7] {
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << bit;
-            std::fs::write(&path, bytes).unwrap();
+            std::fs::write(&path, bytes).expect("it is sound");
             let _ = read::<u16>(&path);
         }
     }

@@ -1,5 +1,6 @@
 //! What may be believed of a compressed image before it is decoded.
 
+#[cfg(any(feature = "jpeg", feature = "jpeg2000", feature = "jpeg-ls"))]
 use super::bytes::Plane;
 
 /// Images up to this many bytes are decoded whatever is claimed.
@@ -15,6 +16,7 @@ pub(super) fn check_ratio(compressed: u64, expected: u64, ratio: u64) -> Result<
 }
 
 /// Refuses an image of another size than the header says.
+#[cfg(any(feature = "jpeg", feature = "jpeg2000", feature = "jpeg-ls"))]
 pub(super) fn check_size(found: [usize; 2], plane: Plane) -> Result<(), String> {
     let expected = [plane.columns, plane.rows];
     if found == expected {
