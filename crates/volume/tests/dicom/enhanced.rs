@@ -6,7 +6,7 @@ use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 use organseg_volume::{DicomOptions, find_dicom_series, read};
 
-use super::writer::{SIZE, STEP, Slice};
+use super::writer::{EXPLICIT_VR_BIG_ENDIAN, SIZE, STEP, Slice};
 
 fn group(inner: Vec<DataElement<InMemDicomObject>>) -> InMemDicomObject {
     InMemDicomObject::from_element_iter(inner)
@@ -71,9 +71,7 @@ fn enhanced(places: &[usize], echoes: &[f64]) -> Slice {
 
 #[test]
 fn frames_are_sorted_by_their_own_positions_and_rescaled_each() {
-    for syntax in
-        [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_BIG_ENDIAN]
-    {
+    for syntax in [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN] {
         let folder = tempfile::tempdir().unwrap();
         enhanced(&[2, 0, 1], &[5.0; 3]).syntax(syntax).write(folder.path(), "all");
         let volume = read::<i32>(folder.path()).unwrap();

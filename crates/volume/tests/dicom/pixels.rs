@@ -6,20 +6,20 @@ use organseg_volume::{
     DataType, DicomFinding, DicomOptions, VolumeError, find_dicom_series, probe, read, read_image,
 };
 
-use super::writer::series;
+use super::writer::{EXPLICIT_VR_BIG_ENDIAN, Slice, series};
 
 fn values(folder: &tempfile::TempDir) -> Vec<i32> {
-    read::<i32>(folder.path()).unwrap().into_vec()
+    read::<i32>(folder.path()).expect("it is sound").into_vec()
 }
 
 fn data_type(folder: &tempfile::TempDir) -> DataType {
-    probe(folder.path()).unwrap().data_type
+    probe(folder.path()).expect("it is sound").data_type
 }
 
 #[test]
 fn every_encoding_of_elements_gives_the_same_volume() {
     let expected = read::<i16>(series(3, |_, _| {}).path()).unwrap();
-    for syntax in [uids::IMPLICIT_VR_LITTLE_ENDIAN, uids::EXPLICIT_VR_BIG_ENDIAN] {
+    for syntax in [uids::IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN] {
         let folder = series(3, |_, slice| {
             slice.syntax(syntax);
         });
@@ -38,7 +38,7 @@ fn a_deflated_data_set_gives_the_same_volume() {
         // The file header, whose length stands at byte 140, stays as it is but for the syntax.
         let length = u32::from_le_bytes(bytes[140..144].try_into().unwrap()) as usize;
         let (head, data_set) = bytes.split_at(144 + length);
-        let uid = [&uids::EXPLICIT_VR_LITTLE_ENDIAN.as_bytes()[..], &[0]].concat();
+        let uid = [uids::EXPLICIT_VR_LITTLE_ENDIAN.as_bytes(), &[0]].concat();
         let at = head.windows(uid.len()).position(|window| window == uid).unwrap();
         let deflated = b"1.2.840.10008.1.2.1.99";
         let mut out =
@@ -202,28 +202,24 @@ fn every_attribute_that_a_volume_needs_is_named_if_it_is_not_there() {
 
 #[test]
 fn attributes_that_make_no_sense_are_named() {
-    let refused = |change: &dyn Fn(&mut super::writer::Slice), words: &str| {
-        let folder = series(2, |_, slice| change(slice));
+    let refused = |change: &dyn Fn(&mut Slice) -> &mut Slice, words: &str| {
+        let folder = series(2, |_, slice| {
+            change(slice);
+        });
         let error = read::<i16>(folder.path()).unwrap_err().to_string();
         assert!(error.contains(words), "{words}: {error}");
     };
+    refused(&|s| s.text(tags::PIXEL_SPACING, VR::DS, "1"), "PixelSpacing (0028,0030) is `1`, expected 2");
+    refused(&|s| s.text(tags::PIXEL_SPACING, VR::DS, r"0\1"), "0 by 1 mm apart");
+    refused(&|s| s.text(tags::IMAGE_POSITION_PATIENT, VR::DS, r"1\nan\2"), "is `1\\nan\\2`, expected 3");
     refused(
-        &|s| drop(s.text(tags::PIXEL_SPACING, VR::DS, "1")),
-        "PixelSpacing (0028,0030) is `1`, expected 2",
-    );
-    refused(&|s| drop(s.text(tags::PIXEL_SPACING, VR::DS, r"0\1")), "0 by 1 mm apart");
-    refused(
-        &|s| drop(s.text(tags::IMAGE_POSITION_PATIENT, VR::DS, r"1\nan\2")),
-        "is `1\\nan\\2`, expected 3",
-    );
-    refused(
-        &|s| drop(s.text(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, r"1\0\0\1\0\0")),
+        &|s| s.text(tags::IMAGE_ORIENTATION_PATIENT, VR::DS, r"1\0\0\1\0\0"),
         "not two unit vectors at right angles",
     );
-    refused(&|s| drop(s.unsigned(tags::BITS_STORED, 17)), "17 bits stored");
-    refused(&|s| drop(s.unsigned(tags::BITS_ALLOCATED, 12)), "12 bits, expected 8, 16 or 32");
-    refused(&|s| drop(s.unsigned(tags::SAMPLES_PER_PIXEL, 3)), "3 values (MONOCHROME2), expected one grey");
-    refused(&|s| drop(s.unsigned(tags::ROWS, 0)), "4 columns and 0 rows");
-    refused(&|s| drop(s.text(tags::NUMBER_OF_FRAMES, VR::IS, "5")), "5 frames, and no functional groups");
-    refused(&|s| drop(s.text(tags::RESCALE_SLOPE, VR::DS, "x")), "RescaleSlope (0028,1053) is `x`");
+    refused(&|s| s.unsigned(tags::BITS_STORED, 17), "17 bits stored");
+    refused(&|s| s.unsigned(tags::BITS_ALLOCATED, 12), "12 bits, expected 8, 16 or 32");
+    refused(&|s| s.unsigned(tags::SAMPLES_PER_PIXEL, 3), "3 values (MONOCHROME2), expected one grey");
+    refused(&|s| s.unsigned(tags::ROWS, 0), "4 columns and 0 rows");
+    refused(&|s| s.text(tags::NUMBER_OF_FRAMES, VR::IS, "5"), "5 frames, and no functional groups");
+    refused(&|s| s.text(tags::RESCALE_SLOPE, VR::DS, "x"), "RescaleSlope (0028,1053) is `x`");
 }

@@ -143,7 +143,7 @@ fn a_folder_without_images_is_an_error_that_counts_its_files() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a"), "x").unwrap();
     let error = find_dicom_series(folder.path()).unwrap_err().to_string();
-    assert!(error.contains("there is no DICOM image among its 1 files"), "{error}");
+    assert!(error.contains("it is a folder with no DICOM image among its 1 files"), "{error}");
     assert!(find_dicom_series(folder.path().join("nowhere")).is_err());
 }
 

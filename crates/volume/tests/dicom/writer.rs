@@ -15,6 +15,9 @@ pub(crate) const PIXEL_SPACING: [f64; 2] = [0.5, 0.75];
 /// Distance between slices.
 pub(crate) const STEP: f64 = 2.5;
 
+/// Retired from the standard, and found in archives.
+pub(crate) const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
+
 /// One slice in the making.
 #[derive(Clone)]
 pub(crate) struct Slice {
