@@ -69,7 +69,7 @@ pub fn import_nih(
     let (output, earlier) = Output::open(out.as_ref())?;
     let mut import = Import::new(output, rule, earlier)?;
     import.judge_all(&sources)?;
-    import.decide_tied(&sources)?;
+    import.decide_open(&sources)?;
     import.finish()
 }
 
@@ -220,7 +220,7 @@ impl<'a> Import<'a> {
                         self.write(&case.name, &scan, label, *orientation)?;
                         written(&proof, *orientation, Evidence::Voxels)
                     }
-                    Verdict::Tied { .. } => NihOutcome::Undecided { reason: tie(&proof) },
+                    Verdict::Open { .. } => NihOutcome::Undecided { reason: open_reason(&proof, self.rule) },
                     Verdict::NoFit => NihOutcome::Undecided { reason: no_fit(&proof, self.rule) },
                 };
                 case.proof = Some(proof);
@@ -293,13 +293,13 @@ impl<'a> Import<'a> {
     }
 
     /// Lets the proved cases decide those whose voxels leave several orientations.
-    fn decide_tied(&mut self, sources: &Sources) -> Result<(), TrainError> {
+    fn decide_open(&mut self, sources: &Sources) -> Result<(), TrainError> {
         let (consensus, headers_are_right) = (self.consensus(), self.headers_are_right());
-        let tied: Vec<u32> =
-            self.cases.values().filter(|case| is_tied(case)).map(|case| case.number).collect();
-        for number in tied {
+        let open: Vec<u32> =
+            self.cases.values().filter(|case| is_open(case)).map(|case| case.number).collect();
+        for number in open {
             let case = &self.cases[&number];
-            let proof = case.proof.clone().expect("a tied case has been judged");
+            let proof = case.proof.clone().expect("an open case has been judged");
             let decided = decide(&proof, consensus, headers_are_right);
             if decided.map(|(orientation, _)| orientation) == case.outcome.orientation() {
                 continue; // still undecided, or in the dataset as it should be
@@ -316,7 +316,7 @@ impl<'a> Import<'a> {
                         Err(outcome) => outcome,
                     }
                 }
-                _ => NihOutcome::Undecided { reason: tie(&proof) },
+                _ => NihOutcome::Undecided { reason: open_reason(&proof, self.rule) },
             };
             if !case.outcome.is_written() {
                 self.output.remove_case(&case.name)?;
@@ -373,18 +373,18 @@ fn proved(case: &NihCase) -> Option<Orientation> {
     }
 }
 
-fn is_tied(case: &NihCase) -> bool {
+fn is_open(case: &NihCase) -> bool {
     let judged = matches!(case.outcome, NihOutcome::Written { .. } | NihOutcome::Undecided { .. });
-    judged && case.proof.as_ref().is_some_and(|proof| matches!(proof.verdict, Verdict::Tied { .. }))
+    judged && case.proof.as_ref().is_some_and(|proof| matches!(proof.verdict, Verdict::Open { .. }))
 }
 
-/// The orientation of a tied case, and what decides it.
+/// The orientation of an open case, and what decides it.
 fn decide(
     proof: &OrientationProof,
     consensus: Option<Orientation>,
     headers_are_right: bool,
 ) -> Option<(Orientation, Evidence)> {
-    let Verdict::Tied { orientations } = &proof.verdict else { return None };
+    let Verdict::Open { orientations } = &proof.verdict else { return None };
     if let Some(orientation) = consensus {
         return orientations.contains(&orientation).then_some((orientation, Evidence::Consensus));
     }
@@ -453,10 +453,16 @@ fn voxel_mm3(grid: &Grid) -> f64 {
     grid.affine().determinant().abs()
 }
 
-fn tie(proof: &OrientationProof) -> String {
-    let Verdict::Tied { orientations } = &proof.verdict else { return String::new() };
+fn open_reason(proof: &OrientationProof, rule: &OrientationRule) -> String {
+    let Verdict::Open { orientations } = &proof.verdict else { return String::new() };
     let names: Vec<_> = orientations.iter().map(ToString::to_string).collect();
-    format!("{} fit, none better than the others by the margin", names.join(", "))
+    match (&names[..], proof.scores.first()) {
+        ([one], Some(best)) => {
+            let (found, expected) = (best.contrast, rule.proof_contrast);
+            format!("only {one} fits, with a contrast of {found:.2}, expected at least {expected}")
+        }
+        _ => format!("{} fit, none better than the others by {}", names.join(", "), rule.margin),
+    }
 }
 
 fn no_fit(proof: &OrientationProof, rule: &OrientationRule) -> String {

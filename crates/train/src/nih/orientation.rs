@@ -4,12 +4,12 @@
 //! axes swapped where the sizes permit), by its *contrast* and its share of *soft tissue*: see
 //! [`OrientationScore`]. The best is taken as proved only if
 //!
-//! 1. it is an organ's outline: its contrast and its share of soft tissue reach the least that
-//!    [`OrientationRule`] asks for, and
+//! 1. it is an organ's outline: its contrast and its share of soft tissue reach what [`OrientationRule`]
+//!    asks for, and
 //! 2. it is the only one: its contrast beats every other orientation's by the margin.
 //!
-//! If several are within the margin of the best, the verdict names them as tied; if the best is no organ's
-//! outline, nothing fits: another patient's mask, for instance.
+//! If several are within the margin of the best, or the best is a faint outline, the verdict names them as
+//! open; if it is none, nothing fits: another organ's or patient's mask, for instance.
 //!
 //! Contrast decides and not the share of soft tissue, because the abdomen is full of soft tissue: on a CT
 //! without contrast agent, a fatty pancreas had 42 % of its voxels in 0…200 HU where it belongs and 86 %
@@ -42,8 +42,10 @@ pub struct OrientationRule {
     pub pair_distance_mm: f64,
     /// Least share of soft tissue in the mask.
     pub min_soft_tissue: f64,
-    /// Least contrast.
+    /// Least contrast of an orientation that is considered at all.
     pub min_contrast: f64,
+    /// Least contrast of one that is proved.
+    pub proof_contrast: f64,
     /// How much more contrast than any other orientation the proved one must have.
     pub margin: f64,
     /// How many cases of a set must be proved, all to the same answer, before that answer decides a case
@@ -53,7 +55,11 @@ pub struct OrientationRule {
 
 impl Default for OrientationRule {
     /// On a real CT of 3 mm voxels, spleen, kidneys, liver, stomach and pancreas have contrasts of 0.61 to
-    /// 0.86 where they belong, and of 0.15 at most in the seven other orientations.
+    /// 0.86 where they belong, and of 0.15 at most in the seven other orientations. On 80 phantoms of 6 mm
+    /// voxels, masks of some 230 voxels have 0.60 to 0.81 where they belong and 0.28 at most elsewhere, 0.36 less
+    /// at least; laid on the scan of another phantom, 0.35 at most in any wrong orientation. (2.5 mm voxels: 0.65
+    /// to 0.82, 0.23, 0.51, 0.24.) The organ's shape, not the number of voxels, decides how much
+    /// comes about by chance.
     fn default() -> Self {
         Self {
             soft_tissue_hu: [-50, 200],
@@ -61,7 +67,8 @@ impl Default for OrientationRule {
             pair_distance_mm: 5.0,
             min_soft_tissue: 0.5,
             min_contrast: 0.2,
-            margin: 0.15,
+            proof_contrast: 0.35,
+            margin: 0.25,
             witnesses: 3,
         }
     }
@@ -89,8 +96,8 @@ pub enum Verdict {
         /// In which the label's array is stored.
         orientation: Orientation,
     },
-    /// Several fit, and the best of them is not the best by the margin.
-    Tied {
+    /// Several fit, and the best of them is not the best by the margin; or one, too faint to be proved.
+    Open {
         /// Those within the margin of the best, the best first.
         orientations: Vec<Orientation>,
     },
@@ -142,6 +149,7 @@ impl OrientationRule {
         for (field, value) in [
             ("min_soft_tissue", self.min_soft_tissue),
             ("min_contrast", self.min_contrast),
+            ("proof_contrast", self.proof_contrast),
             ("margin", self.margin),
         ] {
             if !(0.0..=1.0).contains(&value) {
@@ -166,8 +174,8 @@ impl OrientationRule {
         let close = scores.iter().filter(|score| best.contrast - score.contrast < self.margin);
         let close: Vec<_> = close.map(|score| score.orientation).collect();
         match close[..] {
-            [orientation] => Verdict::Proved { orientation },
-            _ => Verdict::Tied { orientations: close },
+            [orientation] if best.contrast >= self.proof_contrast => Verdict::Proved { orientation },
+            _ => Verdict::Open { orientations: close },
         }
     }
 }
@@ -313,7 +321,7 @@ mod tests {
         #[test]
         fn any_planted_flip_of_a_phantoms_mask_is_found(seed in 0u64..1000, which in 0usize..16) {
             // Square slices: rows and columns may be swapped as well.
-            let (scan, truth) = phantom([48, 48, 36], seed);
+            let (scan, truth) = phantom([72, 72, 54], seed);
             let candidates = fitting_orientations(scan.size(), "LPS".parse().unwrap(), truth.size());
             prop_assert_eq!(candidates.len(), 16);
             let label = stored(&truth, candidates[which]);
@@ -325,8 +333,8 @@ mod tests {
         #[test]
         fn the_mask_of_another_patient_is_never_proved_in_the_wrong_orientation(seed in 0u64..1000) {
             // Organs lie about where they lie in anybody: the right orientation may win, no other.
-            let (scan, _) = phantom([48, 44, 36], seed);
-            let (_, other) = phantom([48, 44, 36], seed + 1);
+            let (scan, _) = phantom([72, 66, 54], seed);
+            let (_, other) = phantom([72, 66, 54], seed + 1);
             let proof = prove_orientation(&scan, &other, &OrientationRule::default()).unwrap();
             if let Verdict::Proved { orientation } = proof.verdict {
                 prop_assert_eq!(orientation.to_string(), "LPS");
@@ -344,17 +352,37 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_its_own_mirror_image_leaves_two_tied() {
+    fn a_body_that_is_its_own_mirror_image_leaves_left_and_right_open() {
         let (scan, truth) = phantom([48, 44, 36], 5);
         let mirrored = |[x, y, z]: [usize; 3]| [x.min(47 - x), y, z];
         let scan = Volume::from_fn(*scan.grid(), |at| scan[mirrored(at)]);
         // One side only: the mask can be told from its mirror image, its place cannot.
         let label = LabelVolume::from_fn(*truth.grid(), |at| if at[0] < 24 { truth[at] } else { 0 });
         let proof = prove_orientation(&scan, &label, &OrientationRule::default()).unwrap();
-        let Verdict::Tied { orientations } = &proof.verdict else { panic!("{proof:?}") };
+        let Verdict::Open { orientations } = &proof.verdict else { panic!("{proof:?}") };
         let names: Vec<_> = orientations.iter().map(ToString::to_string).collect();
-        assert_eq!(names.len(), 2, "{names:?}");
         assert!(names.contains(&"LPS".into()) && names.contains(&"RPS".into()), "{names:?}");
+    }
+
+    #[test]
+    fn a_faint_outline_is_open_even_if_it_is_the_only_one() {
+        let score = |name: &str, contrast| OrientationScore {
+            orientation: name.parse().unwrap(),
+            contrast,
+            soft_tissue: 0.9,
+        };
+        let rule = OrientationRule::default();
+        let orientation = "LPS".parse().unwrap();
+        let verdict = |contrast| rule.verdict(&[score("LPS", contrast), score("LAS", 0.05)]);
+        assert_eq!(verdict(0.36), Verdict::Proved { orientation });
+        assert_eq!(verdict(0.34), Verdict::Open { orientations: vec![orientation] });
+        assert_eq!(verdict(0.19), Verdict::NoFit);
+        let gas = OrientationScore { soft_tissue: 0.4, ..score("LPS", 0.9) };
+        assert_eq!(rule.verdict(&[gas, score("LAS", 0.05)]), Verdict::NoFit);
+        assert_eq!(rule.verdict(&[score("LPS", 0.8), score("LAS", 0.5)]), Verdict::Proved { orientation });
+        let close = rule.verdict(&[score("LPS", 0.8), score("LAS", 0.6), score("RAS", 0.3)]);
+        let orientations = vec![orientation, "LAS".parse().unwrap()];
+        assert_eq!(close, Verdict::Open { orientations });
     }
 
     #[test]

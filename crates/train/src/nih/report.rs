@@ -99,10 +99,10 @@ pub enum NihOutcome {
 pub enum Evidence {
     /// The case's own voxels.
     Voxels,
-    /// Several orientations fit; one of them is that of all proved cases.
+    /// Not proved; among the orientations that fit is that of all proved cases.
     Consensus,
-    /// Several orientations fit; one of them is what the header says, and the headers of proved cases
-    /// were right.
+    /// Not proved; among the orientations that fit is what the header says, and the headers of proved
+    /// cases were right.
     Header,
 }
 
@@ -212,7 +212,7 @@ fn figures(proof: &OrientationProof) -> String {
     let next = score(1).map_or(String::new(), |next| format!(", next {next}"));
     let verdict = match &proof.verdict {
         Verdict::Proved { .. } => "",
-        Verdict::Tied { .. } => "; tied",
+        Verdict::Open { .. } => "; not proved",
         Verdict::NoFit => "; no organ's outline",
     };
     format!("scan stored {}; contrast: best {best}{next}{verdict}", proof.scan)
