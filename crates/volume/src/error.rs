@@ -78,7 +78,7 @@ pub enum VolumeError {
     #[expect(missing_docs, reason = "the message names the fields")]
     Value { path: PathBuf, voxel: [usize; 3], found: String, expected: String },
     /// A name that is no way to interpolate.
-    #[error("interpolation `{found}` is not known, expected nearest, linear or cubic")]
+    #[error("interpolation `{found}` is not known, expected nearest, linear, cubic or area")]
     #[expect(missing_docs, reason = "the message names the fields")]
     InvalidInterpolation { found: String },
     /// An intensity window that is empty or not finite.

@@ -50,7 +50,9 @@ pub use file::{
 pub use grid::{GEOMETRY_TOLERANCE_VOXELS, Grid};
 pub use intensity::{percentiles, window_to_unit, z_score};
 pub use orientation::{Orientation, reorient, reoriented_grid};
-pub use resample::{Interpolation, grid_with_size, grid_with_spacing, resample};
+pub use resample::{
+    AntiAliasing, Interpolation, ResampleConfig, grid_with_size, grid_with_spacing, resample, resample_with,
+};
 pub use score_labels::labels_from_scores;
 pub use spacing::Spacing;
 pub use volume::{Label, LabelVolume, Volume};

@@ -55,6 +55,18 @@ impl Orientation {
         }
         Self { axes: axes.map(|axis| axis.expect("nine pairs give every axis one")) }
     }
+
+    /// `values` of this orientation's axes in the order of those of `other`.
+    pub(crate) fn permute<V: Copy>(self, other: Self, values: [V; 3]) -> [V; 3] {
+        let place = |world| self.axes.iter().position(|&(w, _)| w == world);
+        other.axes.map(|(world, _)| values[place(world).expect("every world axis is there")])
+    }
+
+    /// This orientation with its axes in the order of those of `other`, each in its own direction.
+    pub(crate) fn in_order_of(self, other: Self) -> Self {
+        let own = |world| self.axes.into_iter().find(|&(w, _)| w == world);
+        Self { axes: other.axes.map(|(world, _)| own(world).expect("every world axis is there")) }
+    }
 }
 
 impl fmt::Display for Orientation {

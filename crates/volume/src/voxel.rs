@@ -43,6 +43,12 @@ pub trait Voxel: Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 's
     /// The nearest value of this type: integers round half away from zero and saturate, NaN becomes 0.
     fn from_f64(value: f64) -> Self;
 
+    /// The value as a single; exact for integers of up to 24 bits.
+    fn to_f32(self) -> f32;
+
+    /// As [`Voxel::from_f64`], from a single.
+    fn from_f32(value: f32) -> Self;
+
     /// The value, if this type holds it exactly.
     fn from_integer(value: i128) -> Option<Self>;
 
@@ -59,11 +65,23 @@ macro_rules! voxel {
         impl Voxel for $type {
             const DATA_TYPE: DataType = DataType::$variant;
 
+            #[inline(always)]
             fn to_f64(self) -> f64 {
                 self as f64
             }
 
+            #[inline(always)]
             fn from_f64($value: f64) -> Self {
+                $from
+            }
+
+            #[inline(always)]
+            fn to_f32(self) -> f32 {
+                self as f32
+            }
+
+            #[inline(always)]
+            fn from_f32($value: f32) -> Self {
                 $from
             }
 
@@ -92,5 +110,5 @@ voxel! {
     u64 => U64, v => v.round() as u64, Self::try_from(v).ok();
     i64 => I64, v => v.round() as i64, Self::try_from(v).ok();
     f32 => F32, v => v as f32, Some(v as f32).filter(|&f| f as i128 == v);
-    f64 => F64, v => v, Some(v as f64).filter(|&f| f as i128 == v);
+    f64 => F64, v => f64::from(v), Some(v as f64).filter(|&f| f as i128 == v);
 }

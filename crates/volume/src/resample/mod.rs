@@ -8,57 +8,28 @@
 //! A target voxel that lies outside the source, more than half a voxel beyond its outermost centres,
 //! gets the fill value; within that half voxel the border value goes on.
 
+mod axis;
+mod config;
 mod general;
 mod kernel;
+mod nearest;
+mod planes;
 mod prefilter;
+mod rows;
 mod separable;
-
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
+#[cfg(test)]
+mod tests;
 
 use crate::{Affine, DataType, Grid, Orientation, Spacing, Volume, VolumeError, Voxel, reorient};
+
+pub use config::{AntiAliasing, Interpolation, ResampleConfig};
+
+use axis::Axis;
+use kernel::Real;
 
 /// Off-diagonal entries of the voxel-to-voxel map below this count as zero: over 1000 voxels they move a
 /// point by a thousandth of a voxel.
 const ALIGNED_TOLERANCE: f64 = 1e-6;
-
-/// How values between voxel centres are made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Interpolation {
-    /// The value of the nearest voxel; the one with the higher index halfway between two. For labels.
-    Nearest,
-    /// Linear along each axis.
-    #[default]
-    Linear,
-    /// Cubic B-spline that passes through the voxels (Unser 1999), mirrored at the border.
-    Cubic,
-}
-
-impl fmt::Display for Interpolation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Nearest => "nearest",
-            Self::Linear => "linear",
-            Self::Cubic => "cubic",
-        })
-    }
-}
-
-impl FromStr for Interpolation {
-    type Err = VolumeError;
-
-    fn from_str(text: &str) -> Result<Self, VolumeError> {
-        match text {
-            "nearest" => Ok(Self::Nearest),
-            "linear" => Ok(Self::Linear),
-            "cubic" => Ok(Self::Cubic),
-            _ => Err(VolumeError::InvalidInterpolation { found: text.to_string() }),
-        }
-    }
-}
 
 /// `volume` on the grid `target`; `fill` where `target` reaches beyond it. Integers are rounded and kept
 /// within their type's range.
@@ -79,23 +50,87 @@ pub fn resample<T: Voxel>(
     interpolation: Interpolation,
     fill: T,
 ) -> Volume<T> {
-    let orientation = Orientation::of(target.affine());
-    if Orientation::of(volume.grid().affine()) != orientation {
-        return resample(&reorient(volume, orientation), target, interpolation, fill);
-    }
-    let map = volume.grid().affine().inverse().after(target.affine());
+    resample_with(volume, target, &ResampleConfig::new(interpolation), fill)
+}
+
+/// [`resample`] with more options.
+///
+/// On oblique targets means and blurring are along the source's axes: the source is put on the grid that
+/// has its directions and the target's spacing first, and what comes out is interpolated linearly.
+///
+/// ```
+/// use organseg_volume::{
+///     AntiAliasing, Grid, Interpolation, ResampleConfig, Spacing, Volume, grid_with_size, resample_with,
+/// };
+/// let grid = Grid::with_spacing([6, 1, 1], Spacing::isotropic(1.0)?)?;
+/// let stripes = Volume::from_vec(grid, vec![0.0f32, 9.0, 0.0, 9.0, 0.0, 9.0])?;
+/// let half = grid_with_size(&grid, [2, 1, 1])?; // its voxels lie on the second and the fifth of six
+/// let found = |config: &ResampleConfig| resample_with(&stripes, &half, config, 0.0).into_vec();
+/// let linear = ResampleConfig::new(Interpolation::Linear);
+/// assert_eq!(found(&linear), [9.0, 0.0]); // stripes of a spacing that is not there
+/// assert_eq!(found(&ResampleConfig::new(Interpolation::Area)), [3.0, 6.0]);
+/// let blurred = found(&linear.with_anti_aliasing(AntiAliasing::Gaussian));
+/// assert!((blurred[0] - 4.5).abs() < 0.2 && (blurred[1] - 4.5).abs() < 0.2);
+/// # Ok::<(), organseg_volume::VolumeError>(())
+/// ```
+#[must_use]
+pub fn resample_with<T: Voxel>(
+    volume: &Volume<T>,
+    target: &Grid,
+    config: &ResampleConfig,
+    fill: T,
+) -> Volume<T> {
     // Single precision holds these types exactly.
     let single =
         matches!(T::DATA_TYPE, DataType::U8 | DataType::I8 | DataType::U16 | DataType::I16 | DataType::F32);
-    let voxels = match (aligned(&map), single) {
-        (Some(axes), true) => separable::resample::<f32, T>(volume, target.size(), axes, interpolation, fill),
-        (Some(axes), false) => {
-            separable::resample::<f64, T>(volume, target.size(), axes, interpolation, fill)
-        }
-        (None, true) => general::resample::<f32, T>(volume, target.size(), &map, interpolation, fill),
-        (None, false) => general::resample::<f64, T>(volume, target.size(), &map, interpolation, fill),
+    let ways = config.ways(volume.grid());
+    let voxels = if single {
+        resample_in::<f32, T>(volume, target, ways, config.anti_aliasing, fill)
+    } else {
+        resample_in::<f64, T>(volume, target, ways, config.anti_aliasing, fill)
     };
     Volume::from_vec(*target, voxels).expect("one voxel for each of the target's")
+}
+
+/// Voxels of `target`, computed with the numbers `R`; `ways` are those of the volume's axes.
+fn resample_in<R: Real, T: Voxel>(
+    volume: &Volume<T>,
+    target: &Grid,
+    ways: [Interpolation; 3],
+    anti_aliasing: AntiAliasing,
+    fill: T,
+) -> Vec<T> {
+    let own = Orientation::of(volume.grid().affine());
+    let order = own.in_order_of(Orientation::of(target.affine()));
+    if own != order {
+        let turned = reorient(volume, order);
+        return resample_in::<R, T>(&turned, target, own.permute(order, ways), anti_aliasing, fill);
+    }
+    let map = volume.grid().affine().inverse().after(target.affine());
+    let (old, size) = (volume.size(), target.size());
+    if let Some(maps) = aligned(&map) {
+        if ways == [Interpolation::Nearest; 3] && anti_aliasing == AntiAliasing::None {
+            return nearest::resample(volume, size, maps, fill);
+        }
+        let axes = [0, 1, 2].map(|a| Axis::<R>::new(maps[a], old[a], size[a], ways[a], anti_aliasing));
+        return separable::resample(volume, size, &axes, fill);
+    }
+    if anti_aliasing == AntiAliasing::None && !ways.contains(&Interpolation::Area) {
+        return general::resample::<R, T>(volume, size, &map, ways, fill);
+    }
+    let coarse = grid_with_spacing(volume.grid(), spacing_along(volume.grid(), target))
+        .expect("a grid of the target's spacing has as few voxels as the target");
+    let voxels = resample_in::<R, T>(volume, &coarse, ways, anti_aliasing, fill);
+    let coarse = Volume::from_vec(coarse, voxels).expect("one voxel for each of the grid's");
+    let linear = [Interpolation::Linear; 3];
+    resample_in::<R, T>(&coarse, target, linear, AntiAliasing::None, fill)
+}
+
+/// Along each axis of `grid` the spacing of the axis of `target` that is closest to it, which has its
+/// number; its own if that is larger.
+fn spacing_along(grid: &Grid, target: &Grid) -> Spacing {
+    let (own, wanted) = (grid.spacing().to_array(), target.spacing().to_array());
+    Spacing::new([0, 1, 2].map(|a| wanted[a].max(own[a]))).expect("spacings of grids are valid")
 }
 
 /// Scale and offset of each axis, if `map` mixes none with another.
@@ -145,104 +180,4 @@ fn rescaled(grid: &Grid, size: [usize; 3], scale: [f64; 3]) -> Result<Grid, Volu
         [0.0, 0.0, 0.0, 1.0],
     ])?;
     Grid::new(size, grid.affine().after(&map))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn grid(size: [usize; 3], spacing: [f64; 3], origin: [f64; 3]) -> Grid {
-        Grid::new(size, Affine::from_spacing(Spacing::new(spacing).unwrap(), origin)).unwrap()
-    }
-
-    fn noise(grid: Grid, seed: usize) -> Volume<f64> {
-        Volume::from_fn(grid, |[x, y, z]| {
-            (((x * 73 + y * 151 + z * 283 + seed * 97) * 2_654_435_761) % 1009) as f64
-        })
-    }
-
-    const ALL: [Interpolation; 3] = [Interpolation::Nearest, Interpolation::Linear, Interpolation::Cubic];
-
-    #[test]
-    fn the_same_grid_gives_the_same_image() {
-        let volume = noise(grid([7, 5, 6], [0.8, 1.0, 2.5], [-4.0, 2.0, 8.0]), 1);
-        for interpolation in ALL {
-            let same = resample(&volume, volume.grid(), interpolation, -1.0);
-            for (a, b) in same.voxels().iter().zip(volume.voxels()) {
-                assert!((a - b).abs() < 1e-9, "{interpolation}: {a}, expected {b}");
-            }
-        }
-    }
-
-    #[test]
-    fn another_orientation_moves_no_value() {
-        let volume = noise(grid([4, 5, 6], [0.8, 1.0, 2.5], [-4.0, 2.0, 8.0]), 2).map(|v| v as i16);
-        let turned = reorient(&volume, "PSL".parse().unwrap());
-        for interpolation in ALL {
-            assert_eq!(resample(&volume, turned.grid(), interpolation, -1).voxels(), turned.voxels());
-        }
-    }
-
-    /// Both paths against sums over all neighbours written down directly.
-    #[test]
-    fn both_paths_agree_with_each_other_on_aligned_axes() {
-        let volume = noise(grid([6, 7, 5], [1.0, 1.0, 2.0], [0.0; 3]), 3);
-        let target = grid([9, 4, 11], [0.7, 1.6, 0.9], [-0.4, 0.3, -0.2]);
-        let map = volume.grid().affine().inverse().after(target.affine());
-        for interpolation in ALL {
-            let one = resample(&volume, &target, interpolation, -5.0);
-            let other = general::resample::<f64, f64>(&volume, target.size(), &map, interpolation, -5.0);
-            for (a, b) in one.voxels().iter().zip(&other) {
-                assert!((a - b).abs() < 1e-9, "{interpolation}: {a}, expected {b}");
-            }
-        }
-    }
-
-    #[test]
-    fn beyond_the_image_is_fill_and_its_outer_half_voxel_is_not() {
-        let volume = Volume::filled(grid([4, 4, 4], [1.0; 3], [0.0; 3]), 7u8);
-        let target = grid([12, 1, 1], [0.5, 1.0, 1.0], [-1.0, 0.0, 0.0]);
-        for interpolation in ALL {
-            let found = resample(&volume, &target, interpolation, 0);
-            // Coordinates −1, −0.5, 0, … 3.5, 4, 4.5: the image reaches from −0.5 to 3.5.
-            assert_eq!(found.voxels(), [0, 7, 7, 7, 7, 7, 7, 7, 7, 7, 0, 0], "{interpolation}");
-        }
-    }
-
-    /// A cubic B-spline reproduces polynomials up to the third degree where the mirrored border is far.
-    #[test]
-    fn cubic_reproduces_a_cubic() {
-        let value = |x: f64, y: f64| 0.01 * x * x * x - 0.2 * x * y + 0.05 * y * y * y - x;
-        let source = grid([40, 40, 1], [1.0; 3], [0.0; 3]);
-        let volume = Volume::from_fn(source, |[x, y, _]| value(x as f64, y as f64));
-        let target = grid([20, 20, 1], [0.31, 0.37, 1.0], [16.1, 16.2, 0.0]);
-        let found = resample(&volume, &target, Interpolation::Cubic, 0.0);
-        for y in 0..20 {
-            for x in 0..20 {
-                let [wx, wy, _] = target.voxel_to_world([x as f64, y as f64, 0.0]);
-                // The border's influence falls by 0.27 a voxel: 1e-9 of it is left after 16.
-                assert!((found[[x, y, 0]] - value(wx, wy)).abs() < 1e-5);
-            }
-        }
-    }
-
-    proptest! {
-        /// Linear interpolation reproduces an affine function exactly, on any rotated grid inside.
-        #[test]
-        fn linear_reproduces_a_ramp(angle in 0.0f64..1.5, g in prop::array::uniform3(-2.0f64..2.0)) {
-            let source = grid([20, 20, 20], [1.0, 1.0, 1.0], [0.0; 3]);
-            let volume = Volume::from_fn(source, |v| (0..3).map(|a| g[a] * v[a] as f64).sum::<f64>());
-            let (s, c) = angle.sin_cos();
-            let target = Grid::new([5, 5, 5], Affine::new([
-                [c, -s, 0.0, 9.0], [s, c, 0.0, 8.0], [0.0, 0.0, 1.2, 7.0], [0.0, 0.0, 0.0, 1.0],
-            ]).unwrap()).unwrap();
-            let found = resample(&volume, &target, Interpolation::Linear, -99.0);
-            for z in 0..5 { for y in 0..5 { for x in 0..5 {
-                let world = target.voxel_to_world([x, y, z].map(|i| i as f64));
-                let expected: f64 = (0..3).map(|a| g[a] * world[a]).sum();
-                prop_assert!((found[[x, y, z]] - expected).abs() < 1e-9);
-            }}}
-        }
-    }
 }

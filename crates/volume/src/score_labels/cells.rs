@@ -12,7 +12,7 @@ pub(super) struct Cell {
 
 /// An axis of the target cut into the cells of the scores.
 pub(super) struct AxisCells {
-    /// Those that hold voxels, in order.
+    /// Those that hold voxels, in the order of the voxels.
     pub(super) cells: Vec<Cell>,
     /// For each voxel, the share of the score `low + 1`: 0 on `low`, 1 on `low + 1`.
     pub(super) shares: Vec<f32>,
@@ -20,7 +20,7 @@ pub(super) struct AxisCells {
     pub(super) next: usize,
 }
 
-/// The cells of an axis of `scores` for `voxels` voxels at the coordinates scale · i + offset, scale > 0.
+/// The cells of an axis of `scores` for `voxels` voxels at the coordinates scale · i + offset.
 pub(super) fn axis_cells((scale, offset): (f64, f64), scores: usize, voxels: usize) -> AxisCells {
     let mut cells: Vec<Cell> = Vec::new();
     let mut shares = Vec::with_capacity(voxels);
@@ -55,5 +55,7 @@ mod tests {
         let axis = axis_cells((2.5, 0.0), 8, 3);
         let lows: Vec<_> = axis.cells.iter().map(|cell| cell.low).collect();
         assert_eq!(lows, [0, 2, 5]);
+        let lows: Vec<_> = axis_cells((-2.5, 5.0), 8, 3).cells.iter().map(|cell| cell.low).collect();
+        assert_eq!(lows, [5, 2, 0]);
     }
 }

@@ -35,9 +35,8 @@ const MAX_CLASSES: usize = 256;
 /// probabilities, which gives different labels between the centres.
 ///
 /// The cost is that of writing the labels plus interpolation near the borders between classes. If the axes
-/// of both grids run in the same directions, nothing but labels and a few rows is allocated; if they are
-/// permuted or flipped, the scores are copied once; on oblique grids all classes are interpolated at every
-/// voxel.
+/// of both grids run along the same lines, nothing but labels and a few rows is allocated; if they are
+/// permuted, the scores are copied once; on oblique grids all classes are interpolated at every voxel.
 ///
 /// ```
 /// use organseg_volume::{Grid, Spacing, labels_from_scores};
@@ -59,8 +58,9 @@ pub fn labels_from_scores(
     target: &Grid,
 ) -> Result<LabelVolume, VolumeError> {
     check(scores, classes, score_grid)?;
-    let orientation = Orientation::of(target.affine());
-    if Orientation::of(score_grid.affine()) == orientation {
+    let own = Orientation::of(score_grid.affine());
+    let orientation = own.in_order_of(Orientation::of(target.affine()));
+    if own == orientation {
         return Ok(labels_of(scores, score_grid, target));
     }
     let mut turned = Vec::with_capacity(scores.len());
@@ -71,7 +71,7 @@ pub fn labels_from_scores(
     Ok(labels_of(&turned, &reoriented_grid(score_grid, orientation), target))
 }
 
-/// [`labels_from_scores`] for sound scores whose axes run as the target's do.
+/// [`labels_from_scores`] for sound scores whose axes run along the target's.
 fn labels_of(scores: &[f32], score_grid: &Grid, target: &Grid) -> LabelVolume {
     let map = score_grid.affine().inverse().after(target.affine());
     let (coarse, size) = (score_grid.size(), target.size());
