@@ -171,11 +171,12 @@ impl Parts {
         let near: Vec<_> = unknown.iter().filter(|(file, _)| here(file)).cloned().collect();
         self.damaged.extend(near);
         if self.frames.is_empty() {
-            return vec![DicomSeries::new(self.description, None, Vec::new(), self.damaged)];
+            return vec![DicomSeries::new(self.description, None, &[], self.damaged)];
         }
         let stacks = split(self.frames);
-        let series =
-            |(name, frames)| DicomSeries::new(self.description.clone(), name, frames, self.damaged.clone());
+        let series = |(name, frames): (Option<String>, Vec<Frame>)| {
+            DicomSeries::new(self.description.clone(), name, &frames, self.damaged.clone())
+        };
         stacks.into_iter().map(series).collect()
     }
 }
