@@ -52,6 +52,12 @@ pub trait Voxel: Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 's
 
     /// Appends the value's bytes, least significant first.
     fn push_le_bytes(self, bytes: &mut Vec<u8>);
+
+    /// The memory that the values take, in the machine's own byte order.
+    fn bytes(values: &[Self]) -> &[u8];
+
+    /// The memory that the values take, in the machine's own byte order.
+    fn bytes_mut(values: &mut [Self]) -> &mut [u8];
 }
 
 macro_rules! voxel {
@@ -77,6 +83,14 @@ macro_rules! voxel {
 
             fn push_le_bytes(self, bytes: &mut Vec<u8>) {
                 bytes.extend_from_slice(&self.to_le_bytes());
+            }
+
+            fn bytes(values: &[Self]) -> &[u8] {
+                bytemuck::cast_slice(values)
+            }
+
+            fn bytes_mut(values: &mut [Self]) -> &mut [u8] {
+                bytemuck::cast_slice_mut(values)
             }
         }
     )*};

@@ -1,17 +1,32 @@
-//! Stored bytes into voxels of the type that was asked for, in parallel.
+//! Stored bytes into voxels of the type that was asked for.
 
-use std::any::Any;
-
-use rayon::prelude::*;
-
-use super::stored::StoredImage;
 use crate::{DataType, Voxel};
-
-/// Voxels converted by one task.
-const CHUNK: usize = 1 << 16;
 
 /// From here on, doubles do not fit an `i64`, and all of them are whole numbers.
 const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
+
+/// How numbers are stored and what they stand for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Encoding {
+    pub(crate) data_type: DataType,
+    /// Whether they are stored most significant byte first.
+    pub(crate) big_endian: bool,
+    /// A stored value v stands for slope · v + intercept.
+    pub(crate) slope: f64,
+    pub(crate) intercept: f64,
+}
+
+impl Encoding {
+    /// Whether the stored bytes are those of a `T` in this machine's memory.
+    pub(super) fn is_memory_of<T: Voxel>(self) -> bool {
+        let order = self.data_type.bytes() == 1 || self.big_endian == cfg!(target_endian = "big");
+        self.data_type == T::DATA_TYPE && order && !self.is_scaled()
+    }
+
+    fn is_scaled(self) -> bool {
+        (self.slope, self.intercept) != (1.0, 0.0)
+    }
+}
 
 /// What may happen to a value that the type asked for does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,77 +39,70 @@ pub(crate) enum Fit {
 
 /// A value that does not fit.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Misfit {
+pub(crate) struct Misfit {
     /// Its place among the voxels.
-    pub(super) at: usize,
+    pub(crate) at: usize,
     /// The value in digits.
-    pub(super) found: String,
+    pub(crate) found: String,
 }
 
-/// The voxels stored in `bytes`, scaled as `image` says; or the first that does not fit.
-pub(super) fn decode<T: Voxel>(image: &StoredImage, bytes: Vec<u8>, fit: Fit) -> Result<Vec<T>, Misfit> {
-    let scaled = image.info.is_scaled();
-    if (T::DATA_TYPE, image.info.data_type, scaled) == (DataType::U8, DataType::U8, false) {
-        let voxels: Box<dyn Any> = Box::new(bytes);
-        return Ok(*voxels.downcast::<Vec<T>>().expect("T is u8"));
+/// The numbers stored in `bytes` into as many `voxels`, or the first that does not fit.
+pub(crate) fn decode<T: Voxel>(
+    encoding: Encoding,
+    fit: Fit,
+    bytes: &[u8],
+    voxels: &mut [T],
+) -> Result<(), Misfit> {
+    if encoding.is_memory_of::<T>() {
+        T::bytes_mut(voxels).copy_from_slice(bytes);
+        return Ok(());
     }
-    match image.info.data_type {
-        DataType::U8 => decode_from::<u8, T>(image, &bytes, scaled, fit),
-        DataType::I8 => decode_from::<i8, T>(image, &bytes, scaled, fit),
-        DataType::U16 => decode_from::<u16, T>(image, &bytes, scaled, fit),
-        DataType::I16 => decode_from::<i16, T>(image, &bytes, scaled, fit),
-        DataType::U32 => decode_from::<u32, T>(image, &bytes, scaled, fit),
-        DataType::I32 => decode_from::<i32, T>(image, &bytes, scaled, fit),
-        DataType::U64 => decode_from::<u64, T>(image, &bytes, scaled, fit),
-        DataType::I64 => decode_from::<i64, T>(image, &bytes, scaled, fit),
-        DataType::F32 => decode_from::<f32, T>(image, &bytes, scaled, fit),
-        DataType::F64 => decode_from::<f64, T>(image, &bytes, scaled, fit),
+    match encoding.data_type {
+        DataType::U8 => decode_from::<u8, T>(encoding, fit, bytes, voxels),
+        DataType::I8 => decode_from::<i8, T>(encoding, fit, bytes, voxels),
+        DataType::U16 => decode_from::<u16, T>(encoding, fit, bytes, voxels),
+        DataType::I16 => decode_from::<i16, T>(encoding, fit, bytes, voxels),
+        DataType::U32 => decode_from::<u32, T>(encoding, fit, bytes, voxels),
+        DataType::I32 => decode_from::<i32, T>(encoding, fit, bytes, voxels),
+        DataType::U64 => decode_from::<u64, T>(encoding, fit, bytes, voxels),
+        DataType::I64 => decode_from::<i64, T>(encoding, fit, bytes, voxels),
+        DataType::F32 => decode_from::<f32, T>(encoding, fit, bytes, voxels),
+        DataType::F64 => decode_from::<f64, T>(encoding, fit, bytes, voxels),
     }
 }
 
 fn decode_from<S: Stored, T: Voxel>(
-    image: &StoredImage,
-    bytes: &[u8],
-    scaled: bool,
+    encoding: Encoding,
     fit: Fit,
-) -> Result<Vec<T>, Misfit> {
-    let (slope, intercept) = (image.info.slope, image.info.intercept);
+    bytes: &[u8],
+    voxels: &mut [T],
+) -> Result<(), Misfit> {
+    let Encoding { big_endian, slope, intercept, .. } = encoding;
     let value = |stored: S| slope * stored.to_f64() + intercept;
-    let voxels = match (fit, scaled) {
-        (Fit::Nearest, false) => convert(image, bytes, |v: S| Some(T::from_f64(v.to_f64()))),
-        (Fit::Nearest, true) => convert(image, bytes, |v: S| Some(T::from_f64(value(v)))),
-        (Fit::Exact, false) => convert(image, bytes, S::exactly::<T>),
-        (Fit::Exact, true) => convert(image, bytes, |v: S| value(v).exactly()),
+    let converted = match (fit, encoding.is_scaled()) {
+        (Fit::Nearest, false) => convert(big_endian, bytes, voxels, |v: S| Some(T::from_f64(v.to_f64()))),
+        (Fit::Nearest, true) => convert(big_endian, bytes, voxels, |v: S| Some(T::from_f64(value(v)))),
+        (Fit::Exact, false) => convert(big_endian, bytes, voxels, S::exactly::<T>),
+        (Fit::Exact, true) => convert(big_endian, bytes, voxels, |v: S| value(v).exactly()),
     };
-    voxels.map_err(|at| {
-        let stored = S::from_bytes(&bytes[at * size_of::<S>()..][..size_of::<S>()], image.big_endian);
-        Misfit { at, found: if scaled { format!("{:?}", value(stored)) } else { format!("{stored:?}") } }
+    converted.map_err(|at| {
+        let stored = S::from_bytes(&bytes[at * size_of::<S>()..][..size_of::<S>()], big_endian);
+        let found = if encoding.is_scaled() { format!("{:?}", value(stored)) } else { format!("{stored:?}") };
+        Misfit { at, found }
     })
 }
 
 /// Every stored value through `to`, or where it gives nothing for the first time.
 fn convert<S: Stored, T: Voxel>(
-    image: &StoredImage,
+    big_endian: bool,
     bytes: &[u8],
-    to: impl Fn(S) -> Option<T> + Sync,
-) -> Result<Vec<T>, usize> {
-    let (width, big_endian) = (size_of::<S>(), image.big_endian);
-    let mut voxels = vec![T::default(); bytes.len() / width];
-    let misfit = voxels
-        .par_chunks_mut(CHUNK)
-        .zip(bytes.par_chunks(CHUNK * width))
-        .enumerate()
-        .filter_map(|(chunk, (voxels, bytes))| {
-            for (i, (voxel, raw)) in voxels.iter_mut().zip(bytes.chunks_exact(width)).enumerate() {
-                match to(S::from_bytes(raw, big_endian)) {
-                    Some(value) => *voxel = value,
-                    None => return Some(chunk * CHUNK + i),
-                }
-            }
-            None
-        })
-        .min();
-    misfit.map_or(Ok(voxels), Err)
+    voxels: &mut [T],
+    to: impl Fn(S) -> Option<T>,
+) -> Result<(), usize> {
+    for (i, (voxel, raw)) in voxels.iter_mut().zip(bytes.chunks_exact(size_of::<S>())).enumerate() {
+        *voxel = to(S::from_bytes(raw, big_endian)).ok_or(i)?;
+    }
+    Ok(())
 }
 
 /// A number as it lies in a file.

@@ -17,14 +17,18 @@
 //! stored as one block of numbers (DICOM: a file for each slice, with its own scaling) is taken out before
 //! [`open`], in [`probe`] and in `read_as`.
 
+mod checksum;
 mod decode;
 mod ending;
+mod inflate;
 mod info;
 mod limits;
+mod load;
 mod open;
 mod read;
 mod stored;
 mod stream;
+mod unpack;
 mod voxels;
 mod write;
 

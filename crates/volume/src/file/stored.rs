@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::ImageInfo;
+use super::decode::Encoding;
 
 /// An image whose header has been understood and whose voxels have not been looked at.
 #[derive(Clone, Debug)]
@@ -13,6 +14,14 @@ pub(crate) struct StoredImage {
     pub(crate) compression: Compression,
     /// Where the voxels lie, x fastest: one file, or several with equal shares, in order.
     pub(crate) parts: Vec<Part>,
+}
+
+impl StoredImage {
+    /// What a stored value is and stands for.
+    pub(super) fn encoding(&self) -> Encoding {
+        let ImageInfo { data_type, slope, intercept, .. } = self.info;
+        Encoding { data_type, big_endian: self.big_endian, slope, intercept }
+    }
 }
 
 /// Voxels in one file: a stream of bytes that begins at byte `begins` of the file and goes to its end.
@@ -32,6 +41,5 @@ pub(crate) enum Compression {
     /// One gzip stream or several in a row (RFC 1952).
     Gzip,
     /// A zlib stream (RFC 1950).
-    #[allow(dead_code, reason = "for MetaImage")]
     Zlib,
 }
