@@ -1,32 +1,23 @@
 //! From the archive's folders to a dataset.
 //!
 //! One case at a time: its scan and its label are read, the label's orientation is judged
-//! ([`prove_orientation`]), and if it is proved the pair is written at once. Cases whose voxels leave
-//! several orientations wait until all others are judged; then the proved ones may decide them:
-//!
-//! 1. If at least [`OrientationRule::witnesses`] cases are proved and all are stored in one orientation,
-//!    which is among those that the case's voxels leave, it is that one: all labels of the set come from
-//!    one conversion.
-//! 2. Else, if the headers of as many proved cases put them on their scan's grid in the orientation that was
-//!    proved, and no header of a proved case is wrong, and the case's header names one of the orientations
-//!    that its voxels leave, it is that one.
-//! 3. Else the case is left out.
+//! ([`prove_orientation`]), and if it is proved the pair is written at once. Cases whose voxels leave it open
+//! wait until all others are judged; then the proved ones may decide them ([`Witnesses`]).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use organseg_volume::{
-    DicomOptions, DicomSeries, Grid, LabelVolume, Orientation, Volume, VolumeError, find_dicom_series,
-    read_labels,
-};
+use organseg_volume::{DicomOptions, Grid, LabelVolume, Orientation, Volume, read_labels};
 
-use super::orientation::{fitting_orientations, lay_on_scan, rounded};
+use super::consensus::{Witnesses, is_open};
+use super::orientation::{lay_on_scan, rounded};
 use super::output::{Output, binary};
-use super::pairing::{label_files, patient_folders, patient_number};
+use super::pairing::patient_number;
+use super::reasons::{header_note, no_fit, open_reason};
+use super::source::{Refused, Source, Sources, choose};
 use super::{
-    Evidence, HeaderClaim, NihCase, NihOutcome, NihReport, OrientationProof, OrientationRule, Verdict,
-    prove_orientation,
+    Evidence, NihCase, NihOutcome, NihReport, OrientationProof, OrientationRule, Verdict, prove_orientation,
 };
 use crate::TrainError;
 
@@ -73,58 +64,12 @@ pub fn import_nih(
     import.finish()
 }
 
-/// What there is of one case.
-#[derive(Default)]
-struct Source {
-    scan: Vec<PathBuf>,
-    /// The series, if they were found by their PatientID already.
-    series: Vec<DicomSeries>,
-    label: Vec<PathBuf>,
-}
-
-/// What there is of every case, by number.
-struct Sources(BTreeMap<u32, Source>);
-
-impl Sources {
-    fn find(scans: &Path, labels: &Path) -> Result<Self, TrainError> {
-        let mut found: BTreeMap<u32, Source> = BTreeMap::new();
-        for (number, folders) in patient_folders(scans)? {
-            found.entry(number).or_default().scan = folders;
-        }
-        if found.is_empty() {
-            let series = match find_dicom_series(scans) {
-                // Not one DICOM image: said below, with what was expected.
-                Err(VolumeError::Format { .. }) => Vec::new(),
-                found => found?,
-            };
-            for series in series {
-                let Some(number) = patient_number(&series.patient_id) else { continue };
-                let source = found.entry(number).or_default();
-                source.scan.extend(folder_of(&series));
-                source.scan.dedup();
-                source.series.push(series);
-            }
-        }
-        if found.is_empty() {
-            let expected = "folders PANCREAS_0001 and so on, or DICOM slices of patients of that name";
-            return Err(TrainError::EmptyDataset { path: scans.to_path_buf(), expected: expected.into() });
-        }
-        for (number, files) in label_files(labels)? {
-            found.entry(number).or_default().label = files;
-        }
-        Ok(Self(found))
-    }
-}
-
 /// A case that has been judged: its scan, its label, and how they fit.
 struct Judged {
     scan: Volume<i16>,
     label: LabelVolume,
     proof: OrientationProof,
 }
-
-/// Why a pair came to nothing.
-type Refused = NihOutcome;
 
 /// An import under way.
 struct Import<'a> {
@@ -232,18 +177,7 @@ impl<'a> Import<'a> {
     /// Reads scan and label and judges the orientation; notes in `case` what is seen on the way.
     fn load(&self, source: &Source, case: &mut NihCase) -> Result<Judged, Refused> {
         let unusable = |reason: String| NihOutcome::Unusable { reason };
-        let label_path = match &source.label[..] {
-            [] => return Err(NihOutcome::MissingLabel),
-            [one] => one,
-            several => {
-                let found = several.iter().map(|path| path.display().to_string()).collect();
-                return Err(NihOutcome::Ambiguous { found });
-            }
-        };
-        if source.scan.is_empty() {
-            return Err(NihOutcome::MissingScan);
-        }
-        let series = Self::series(source)?;
+        let (label_path, series) = source.label_and_series()?;
         let label = read_labels(label_path).map_err(|error| unusable(error.to_string()))?;
         let series = choose(&series, label.size(), &mut case.notes)?;
         if patient_number(&series.patient_id).is_some_and(|number| number != case.number) {
@@ -268,19 +202,6 @@ impl<'a> Import<'a> {
         Ok(Judged { scan, label, proof })
     }
 
-    /// The series of a patient; those of the folders if they have not been looked into yet.
-    fn series(source: &Source) -> Result<Vec<DicomSeries>, Refused> {
-        let mut series = source.series.clone();
-        if series.is_empty() {
-            for folder in &source.scan {
-                let found = find_dicom_series(folder)
-                    .map_err(|error| NihOutcome::Unusable { reason: error.to_string() })?;
-                series.extend(found);
-            }
-        }
-        Ok(series)
-    }
-
     fn write(
         &self,
         name: &str,
@@ -292,15 +213,15 @@ impl<'a> Import<'a> {
         self.output.write_case(name, scan, &label)
     }
 
-    /// Lets the proved cases decide those whose voxels leave several orientations.
+    /// Lets the proved cases decide those that their voxels leave open.
     fn decide_open(&mut self, sources: &Sources) -> Result<(), TrainError> {
-        let (consensus, headers_are_right) = (self.consensus(), self.headers_are_right());
+        let witnesses = self.witnesses();
         let open: Vec<u32> =
             self.cases.values().filter(|case| is_open(case)).map(|case| case.number).collect();
         for number in open {
             let case = &self.cases[&number];
             let proof = case.proof.clone().expect("an open case has been judged");
-            let decided = decide(&proof, consensus, headers_are_right);
+            let decided = witnesses.decide(&proof);
             if decided.map(|(orientation, _)| orientation) == case.outcome.orientation() {
                 continue; // still undecided, or in the dataset as it should be
             }
@@ -327,33 +248,16 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// The orientation that all proved cases are stored in, if there are enough.
-    fn consensus(&self) -> Option<Orientation> {
-        let mut proved = self.cases.values().filter_map(proved);
-        let first = proved.next()?;
-        let others: Vec<_> = proved.collect();
-        let enough = others.len() + 1 >= self.rule.witnesses;
-        (enough && others.iter().all(|&other| other == first)).then_some(first)
-    }
-
-    /// Whether the headers of enough proved cases were right and none was wrong.
-    fn headers_are_right(&self) -> bool {
-        let mut right = 0;
-        for case in self.cases.values() {
-            let (Some(orientation), Some(proof)) = (proved(case), &case.proof) else { continue };
-            if proof.header != (HeaderClaim::OnGrid { orientation }) {
-                return false;
-            }
-            right += 1;
-        }
-        right >= self.rule.witnesses
+    fn witnesses(&self) -> Witnesses {
+        Witnesses::among(self.cases.values(), self.rule)
     }
 
     fn report(&self) -> NihReport {
+        let Witnesses { consensus, headers_are_right } = self.witnesses();
         NihReport {
             rule: *self.rule,
-            consensus: self.consensus(),
-            headers_are_right: self.headers_are_right(),
+            consensus,
+            headers_are_right,
             cases: self.cases.values().cloned().collect(),
         }
     }
@@ -365,134 +269,12 @@ impl<'a> Import<'a> {
     }
 }
 
-/// The orientation of a case that its voxels proved and that is in the dataset.
-fn proved(case: &NihCase) -> Option<Orientation> {
-    match case.outcome {
-        NihOutcome::Written { orientation, by: Evidence::Voxels, .. } => Some(orientation),
-        _ => None,
-    }
-}
-
-fn is_open(case: &NihCase) -> bool {
-    let judged = matches!(case.outcome, NihOutcome::Written { .. } | NihOutcome::Undecided { .. });
-    judged && case.proof.as_ref().is_some_and(|proof| matches!(proof.verdict, Verdict::Open { .. }))
-}
-
-/// The orientation of an open case, and what decides it.
-fn decide(
-    proof: &OrientationProof,
-    consensus: Option<Orientation>,
-    headers_are_right: bool,
-) -> Option<(Orientation, Evidence)> {
-    let Verdict::Open { orientations } = &proof.verdict else { return None };
-    if let Some(orientation) = consensus {
-        return orientations.contains(&orientation).then_some((orientation, Evidence::Consensus));
-    }
-    match proof.header {
-        HeaderClaim::OnGrid { orientation } if headers_are_right && orientations.contains(&orientation) => {
-            Some((orientation, Evidence::Header))
-        }
-        _ => None,
-    }
-}
-
 fn written(proof: &OrientationProof, orientation: Orientation, by: Evidence) -> NihOutcome {
     NihOutcome::Written { orientation, flips: proof.flips(orientation), by }
 }
 
-/// The one series that a label of `size` voxels can lie on.
-fn choose<'a>(
-    series: &'a [DicomSeries],
-    size: [usize; 3],
-    notes: &mut Vec<String>,
-) -> Result<&'a DicomSeries, Refused> {
-    let grids: Vec<_> = series.iter().map(|series| series.grid(&DicomOptions::default())).collect();
-    let fits =
-        |grid: &Grid| !fitting_orientations(grid.size(), Orientation::of(grid.affine()), size).is_empty();
-    let fitting: Vec<usize> = (0..series.len()).filter(|&i| grids[i].as_ref().is_ok_and(fits)).collect();
-    match (&fitting[..], &grids[..]) {
-        ([one], _) => {
-            let chosen = &series[*one];
-            if series.len() > 1 {
-                notes.push(format!(
-                    "{} series; taken: {}, the only one that the label covers",
-                    series.len(),
-                    chosen.uid
-                ));
-            }
-            Ok(chosen)
-        }
-        ([], [Ok(grid)]) => Err(NihOutcome::SizeMismatch { scan: grid.size(), label: size }),
-        ([], [Err(error)]) => Err(NihOutcome::Unusable { reason: error.to_string() }),
-        ([], _) => {
-            let list: Vec<_> =
-                series.iter().zip(&grids).map(|(series, grid)| describe(series, grid)).collect();
-            let reason =
-                format!("the label has {size:?} voxels and covers none of the series {}", list.join(", "));
-            Err(NihOutcome::Unusable { reason })
-        }
-        _ => {
-            let found = fitting.iter().map(|&i| describe(&series[i], &grids[i])).collect();
-            Err(NihOutcome::Ambiguous { found })
-        }
-    }
-}
-
-fn describe(series: &DicomSeries, grid: &Result<Grid, VolumeError>) -> String {
-    match grid {
-        Ok(grid) => format!("series {} of {:?} voxels", series.summary(), grid.size()),
-        Err(error) => format!("series {} ({error})", series.summary()),
-    }
-}
-
-fn folder_of(series: &DicomSeries) -> Option<PathBuf> {
-    series.files.first().and_then(|file| file.parent()).map(Path::to_path_buf)
-}
-
 fn voxel_mm3(grid: &Grid) -> f64 {
     grid.affine().determinant().abs()
-}
-
-fn open_reason(proof: &OrientationProof, rule: &OrientationRule) -> String {
-    let Verdict::Open { orientations } = &proof.verdict else { return String::new() };
-    let names: Vec<_> = orientations.iter().map(ToString::to_string).collect();
-    match (&names[..], proof.scores.first()) {
-        ([one], Some(best)) => {
-            let (found, expected) = (best.contrast, rule.proof_contrast);
-            format!("only {one} fits, with a contrast of {found:.2}, expected at least {expected}")
-        }
-        _ => format!("{} fit, none better than the others by {}", names.join(", "), rule.margin),
-    }
-}
-
-fn no_fit(proof: &OrientationProof, rule: &OrientationRule) -> String {
-    let best = proof.scores.first().map_or(String::new(), |best| {
-        format!(
-            "{} has a contrast of {:.2} and {:.2} soft tissue",
-            best.orientation, best.contrast, best.soft_tissue
-        )
-    });
-    format!(
-        "the mask is no organ's outline in any; the best, {best}, expected at least {} and {}",
-        rule.min_contrast, rule.min_soft_tissue
-    )
-}
-
-fn header_note(proof: &OrientationProof) -> String {
-    match (&proof.header, &proof.verdict) {
-        (HeaderClaim::OnGrid { orientation }, Verdict::Proved { orientation: true_one })
-            if orientation == true_one =>
-        {
-            format!("label's header: stored {orientation}, which is right")
-        }
-        (HeaderClaim::OnGrid { orientation }, Verdict::Proved { .. }) => {
-            format!("label's header: stored {orientation}, which is wrong")
-        }
-        (HeaderClaim::OnGrid { orientation }, _) => format!("label's header: stored {orientation}"),
-        (HeaderClaim::OffGrid { distance_voxels }, _) => {
-            format!("label's header: {distance_voxels:.1} voxels off the scan, which is wrong")
-        }
-    }
 }
 
 /// A bar on a terminal, nothing elsewhere.
@@ -512,7 +294,8 @@ impl Progress {
     }
 
     fn done(&self, case: &NihCase) {
-        if case.outcome.is_failure() {
+        // What is open may still be decided.
+        if case.outcome.is_failure() && !is_open(case) {
             self.0.println(format!("{}: {}", case.name, case.outcome));
         }
         self.0.inc(1);

@@ -6,12 +6,15 @@
 //! its scan; [`import_nih`] does it for the whole set and writes what is proved.
 
 mod axis_map;
+mod consensus;
 mod import;
 mod orientation;
 mod output;
 mod pairing;
+mod reasons;
 mod report;
 mod score;
+mod source;
 
 pub use import::{WITHDRAWN, import_nih};
 pub use orientation::{
