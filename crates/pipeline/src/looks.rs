@@ -19,6 +19,7 @@ pub(crate) struct Looks {
 }
 
 /// What the fine network found.
+#[expect(clippy::large_enum_variant, reason = "one is made for a scan, and moved once")]
 pub(crate) enum Found {
     /// In the two candidate boxes; background elsewhere.
     InBoxes([(LabelVolume, BoundingBox); 2]),
