@@ -237,6 +237,7 @@ fn wrong_usage_has_a_code_of_its_own() {
         &["segment"][..],
         &["resample", "a.nii", "b.nii"],
         &["resample", "a.nii", "b.nii", "--size", "1,2"],
+        &["resample", "a.nii", "b.nii", "--size", "1,2,3", "--interpolation", "quintic"],
         &["train", "--data", "x", "--model", "y", "--stages", "third"],
         &["nonsense"],
     ] {

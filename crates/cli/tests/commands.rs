@@ -2,7 +2,9 @@
 
 mod support;
 
-use organseg::volume::{Spacing, read};
+use organseg::volume::{
+    AntiAliasing, Interpolation, ResampleConfig, Spacing, grid_with_size, read, resample_with,
+};
 use serde_json::Value;
 use support::{names_in, organseg, plain_nifti, scan, succeed, text, world};
 
@@ -58,6 +60,27 @@ fn resampling_to_a_spacing_a_size_and_another_image() {
     assert_eq!(read::<i16>(&small).unwrap().size(), [9, 8, 7]);
     succeed(&["resample", text(&small), text(&like), "--like", text(&scan), "--interpolation", "nearest"]);
     assert_eq!(read::<i16>(&like).unwrap().grid(), read::<i16>(&scan).unwrap().grid());
+}
+
+#[test]
+fn resampling_with_means_blurring_and_another_order_across_slices() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = read::<i16>(scan()).unwrap();
+    let target = grid_with_size(image.grid(), [12, 8, 6]).unwrap();
+    let linear = ResampleConfig::new(Interpolation::Linear);
+    let cases = [
+        (&["--interpolation", "area"][..], ResampleConfig::new(Interpolation::Area)),
+        (&["--anti-alias"][..], linear.with_anti_aliasing(AntiAliasing::Gaussian)),
+        (&["--across-slices", "nearest"][..], linear.with_across_slices(Interpolation::Nearest)),
+    ];
+    let fill = image.voxels().iter().copied().min().unwrap();
+    for (arguments, config) in cases {
+        let small = folder.path().join("small.nii");
+        let resample = ["resample", text(&scan()), text(&small), "--size", "12,8,6"];
+        succeed(&[&resample[..], arguments].concat());
+        let found = read::<i16>(&small).unwrap();
+        assert_eq!(found.voxels(), resample_with(&image, &target, &config, fill).voxels(), "{arguments:?}");
+    }
 }
 
 #[test]

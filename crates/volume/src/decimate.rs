@@ -5,6 +5,7 @@
 
 use rayon::prelude::*;
 
+use crate::resample::means_of_blocks;
 use crate::{Grid, LabelVolume, Volume, VolumeError, Voxel};
 
 /// Which label a block of voxels gets.
@@ -18,7 +19,9 @@ pub enum LabelRule {
     Any,
 }
 
-/// Each voxel the mean of the block of `factors` voxels that it stands for, as many as there are.
+/// Each voxel the mean of the block of `factors` voxels that it stands for, as many as there are: what
+/// [`resample`](crate::resample) with [`Interpolation::Area`](crate::Interpolation::Area) gives on the
+/// decimated grid. Sums are in single precision, in a fixed order.
 ///
 /// ```
 /// use organseg_volume::{Grid, Spacing, Volume, decimate_mean};
@@ -31,10 +34,8 @@ pub enum LabelRule {
 /// # Errors
 /// [`VolumeError::InvalidFactors`] if a factor is zero.
 pub fn decimate_mean(volume: &Volume<f32>, factors: [usize; 3]) -> Result<Volume<f32>, VolumeError> {
-    decimate(volume, factors, |block: &mut [f32]| {
-        let sum: f64 = block.iter().map(|&v| f64::from(v)).sum();
-        (sum / block.len() as f64) as f32
-    })
+    let grid = volume.grid().decimated(factors)?;
+    Volume::from_vec(grid, means_of_blocks(volume, factors))
 }
 
 /// Each voxel the label that `rule` picks from the block of `factors` voxels that it stands for.
@@ -178,6 +179,25 @@ mod tests {
         assert_eq!(picked(&[0, 0, 0, 1], LabelRule::Any), 1);
         assert_eq!(picked(&[0, 3, 3, 1], LabelRule::Any), 3);
         assert_eq!(picked(&[0, 0, 0, 0], LabelRule::Any), 0);
+    }
+
+    #[test]
+    fn means_are_those_of_what_the_blocks_hold() {
+        let full = grid([11, 7, 9]);
+        let image = Volume::from_fn(full, |[x, y, z]| ((x * 37 + y * 101 + z * 53) % 211) as f32 - 100.3);
+        let factors = [4, 3, 2];
+        let mean = decimate_mean(&image, factors).unwrap();
+        let expected = Volume::from_fn(full.decimated(factors).unwrap(), |block| {
+            let range = |a: usize| block[a] * factors[a]..((block[a] + 1) * factors[a]).min(full.size()[a]);
+            let block: Vec<f64> = range(2)
+                .flat_map(|z| range(1).flat_map(move |y| range(0).map(move |x| [x, y, z])))
+                .map(|voxel| f64::from(image[voxel]))
+                .collect();
+            (block.iter().sum::<f64>() / block.len() as f64) as f32
+        });
+        for (found, expected) in mean.voxels().iter().zip(expected.voxels()) {
+            assert!((found - expected).abs() < 1e-4, "{found}, expected {expected}");
+        }
     }
 
     #[test]

@@ -174,22 +174,78 @@ pub fn reorient<T: Voxel>(volume: &Volume<T>, orientation: Orientation) -> Volum
             *step = -*step;
         }
     }
-    let [nx, ny, _] = grid.size();
-    let old = volume.voxels();
-    let mut voxels = vec![T::default(); old.len()];
-    voxels.par_chunks_mut(nx * ny).enumerate().for_each(|(z, slice)| {
-        for (y, row) in slice.chunks_mut(nx).enumerate() {
-            let start = first + z as isize * steps[2] + y as isize * steps[1];
-            if steps[0] == 1 {
-                row.copy_from_slice(&old[start as usize..start as usize + nx]);
-            } else {
-                for (x, voxel) in row.iter_mut().enumerate() {
-                    *voxel = old[(start + x as isize * steps[0]) as usize];
+    let mut voxels = vec![T::default(); volume.voxels().len()];
+    Gather { old: volume.voxels(), first, steps }.fill(&mut voxels, grid.size());
+    Volume::from_vec(grid, voxels).expect("a permutation keeps the number of voxels")
+}
+
+/// Side of the squares in which voxels are transposed. Lines of memory that far apart fall into the same
+/// few places of the cache; a square is read and written by whole lines of it, each once.
+const TILE: usize = 32;
+
+/// Voxels of an old memory in a new order: (x, y, z) lies at first + x · steps[0] + y · steps[1] + z · steps[2].
+struct Gather<'a, T> {
+    old: &'a [T],
+    first: isize,
+    steps: [isize; 3],
+}
+
+impl<T: Voxel> Gather<'_, T> {
+    fn at(&self, [x, y, z]: [usize; 3]) -> usize {
+        let step = |a: usize, i: usize| self.steps[a] * i as isize;
+        (self.first + step(0, x) + step(1, y) + step(2, z)) as usize
+    }
+
+    /// Writes all voxels of a volume of `size`.
+    fn fill(&self, voxels: &mut [T], [nx, ny, _]: [usize; 3]) {
+        let plane = nx * ny;
+        if self.steps[0].abs() == 1 {
+            voxels.par_chunks_mut(nx).enumerate().for_each(|(row, line)| {
+                let start = self.at([0, row % ny, row / ny]);
+                if self.steps[0] == 1 {
+                    line.copy_from_slice(&self.old[start..start + nx]);
+                } else {
+                    let backwards = self.old[start + 1 - nx..=start].iter().rev();
+                    line.iter_mut().zip(backwards).for_each(|(voxel, &old)| *voxel = old);
+                }
+            });
+        } else if self.steps[1].abs() == 1 {
+            voxels.par_chunks_mut(plane).enumerate().for_each(|(z, out)| {
+                for (block, rows) in out.chunks_mut(TILE * nx).enumerate() {
+                    self.transpose(1, [0, block * TILE, z], rows, nx, nx);
+                }
+            });
+        } else {
+            voxels.par_chunks_mut(TILE * plane).enumerate().for_each(|(block, planes)| {
+                for y in 0..ny {
+                    self.transpose(2, [0, y, block * TILE], &mut planes[y * nx..], nx, plane);
+                }
+            });
+        }
+    }
+
+    /// Writes up to [`TILE`] rows of `nx` voxels, `stride` apart in `out`, which follow one another along
+    /// `axis` of the new volume and lie side by side in the old memory; the first begins at `start`.
+    fn transpose(&self, axis: usize, start: [usize; 3], out: &mut [T], nx: usize, stride: usize) {
+        let rows = (out.len() - nx) / stride + 1;
+        let mut tile = [[T::default(); TILE]; TILE];
+        for from in (0..nx).step_by(TILE) {
+            let width = TILE.min(nx - from);
+            for x in 0..width {
+                let start = self.at([from + x, start[1], start[2]]);
+                if self.steps[axis] == 1 {
+                    let voxels = self.old[start..start + rows].iter();
+                    voxels.zip(&mut tile).for_each(|(&voxel, row)| row[x] = voxel);
+                } else {
+                    let voxels = self.old[start + 1 - rows..=start].iter().rev();
+                    voxels.zip(&mut tile).for_each(|(&voxel, row)| row[x] = voxel);
                 }
             }
+            for (out, tile) in out.chunks_mut(stride).zip(&tile[..rows]) {
+                out[from..from + width].copy_from_slice(&tile[..width]);
+            }
         }
-    });
-    Volume::from_vec(grid, voxels).expect("a permutation keeps the number of voxels")
+    }
 }
 
 /// [`reorient`] for one who does not need the old volume: axes that only run the other way are turned in
@@ -253,6 +309,21 @@ mod tests {
         }
         assert!("RAR".parse::<Orientation>().is_err());
         assert!("RA".parse::<Orientation>().is_err());
+    }
+
+    /// Sizes beyond a tile, which the sizes below are not.
+    #[test]
+    fn large_images_turn_as_small_ones_do() {
+        let grid = Grid::with_spacing([37, 70, 33], Spacing::isotropic(1.0).unwrap()).unwrap();
+        let volume = Volume::from_fn(grid, |[x, y, z]| (x + 100 * y + 10_000 * z) as i32);
+        for orientation in all_orientations() {
+            let turned = reorient(&volume, orientation);
+            let to_old = grid.affine().inverse().after(turned.grid().affine());
+            let expected = Volume::from_fn(*turned.grid(), |voxel| {
+                volume[to_old.apply(voxel.map(|i| i as f64)).map(|v| v.round() as usize)]
+            });
+            assert!(turned == expected, "{orientation}");
+        }
     }
 
     proptest! {

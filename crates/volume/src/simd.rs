@@ -1,7 +1,7 @@
 //! The widest vectors that the processor has, chosen at run time.
 
-/// Runs `work` compiled for the widest vectors at hand. What `work` calls is compiled with it only if it is
-/// inlined: mark it `#[inline(always)]`.
+/// Runs `work` compiled for the widest vectors at hand. Only what is inlined is compiled for them: mark the
+/// closure and what it calls `#[inline(always)]`.
 ///
 /// Nothing here asks for fused multiply-add and rustc makes none on its own, so all processors give the
 /// same bits.

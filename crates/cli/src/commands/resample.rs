@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use organseg::volume::{
-    Grid, Interpolation, Spacing, Volume, Voxel, grid_with_size, grid_with_spacing, probe, resample, write,
+    AntiAliasing, Grid, Interpolation, ResampleConfig, Spacing, Volume, Voxel, grid_with_size,
+    grid_with_spacing, probe, resample_with, write,
 };
 
 use super::dicom::SeriesChoice;
@@ -29,9 +30,15 @@ pub(crate) struct Options {
     /// Size, spacing and place of another image; the input's smallest value where it does not reach.
     #[arg(long, value_name = "IMAGE", group = "target")]
     like: Option<PathBuf>,
-    /// nearest (for labels), linear or cubic.
-    #[arg(long, default_value_t = Interpolation::Linear)]
+    /// nearest (for labels), linear, cubic, or area: the mean over each new voxel, for shrinking.
+    #[arg(long, value_name = "HOW", default_value_t = Interpolation::Linear)]
     interpolation: Interpolation,
+    /// Another interpolation along the axis of the input's largest spacing, for scans of thick slices.
+    #[arg(long, value_name = "HOW")]
+    across_slices: Option<Interpolation>,
+    /// Blur before shrinking, so that detail that the new grid cannot hold does not come back as a pattern.
+    #[arg(long)]
+    anti_alias: bool,
     #[command(flatten)]
     series: SeriesChoice,
 }
@@ -56,6 +63,11 @@ impl ForAnyType for Resampler<'_> {
         let smallest =
             image.voxels().iter().copied().reduce(|a, b| if b.to_f64() < a.to_f64() { b } else { a });
         let fill = smallest.expect("an image has voxels");
-        Ok(write(&options.output, &resample(image, &grid, options.interpolation, fill))?)
+        let mut config = ResampleConfig::new(options.interpolation);
+        config.across_slices = options.across_slices;
+        if options.anti_alias {
+            config.anti_aliasing = AntiAliasing::Gaussian;
+        }
+        Ok(write(&options.output, &resample_with(image, &grid, &config, fill))?)
     }
 }

@@ -133,6 +133,18 @@ fn spacing_along(grid: &Grid, target: &Grid) -> Spacing {
     Spacing::new([0, 1, 2].map(|a| wanted[a].max(own[a]))).expect("spacings of grids are valid")
 }
 
+/// The mean of each block of `factors` voxels, as many as there are.
+pub(crate) fn means_of_blocks(volume: &Volume<f32>, factors: [usize; 3]) -> Vec<f32> {
+    let old = volume.size();
+    let size = [0, 1, 2].map(|a| old[a].div_ceil(factors[a]));
+    let axes = [0, 1, 2].map(|a| {
+        let width = factors[a] as f64;
+        let map = (width, (width - 1.0) / 2.0);
+        Axis::<f32>::new(map, old[a], size[a], Interpolation::Area, AntiAliasing::None)
+    });
+    separable::resample(volume, size, &axes, 0.0)
+}
+
 /// Scale and offset of each axis, if `map` mixes none with another.
 pub(crate) fn aligned(map: &Affine) -> Option<[(f64, f64); 3]> {
     let rows = map.to_rows();

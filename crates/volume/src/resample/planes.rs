@@ -76,13 +76,9 @@ impl<R: Real> PlaneMap<'_, R> {
         let width = self.old[0];
         scratch.line.resize(width, R::default());
         let line = &mut scratch.line[..];
-        let sum = |line: &mut [R], y: usize| {
-            let first = self.y.first[y];
-            sum_rows(line, self.y.weights(y), |k| &plane[width * (first + k)..][..width]);
-        };
         if !self.x.spline {
             for (y, out) in rows.zip(out.chunks_exact_mut(self.x.inside.len())) {
-                sum(line, y);
+                self.sum_along_y(line, plane, y);
                 sum_along(out, line, self.x);
             }
             return;
@@ -92,7 +88,7 @@ impl<R: Real> PlaneMap<'_, R> {
         let (lanes, lanes_out) = (&mut scratch.lanes[..], &mut scratch.lanes_out[..]);
         for (block, out) in rows.clone().step_by(LANES).zip(out.chunks_mut(LANES * self.x.inside.len())) {
             for (lane, y) in (block..rows.end.min(block + LANES)).enumerate() {
-                sum(line, y);
+                self.sum_along_y(line, plane, y);
                 for (lanes, &value) in lanes.iter_mut().zip(line.iter()) {
                     lanes[lane] = value;
                 }
@@ -105,5 +101,12 @@ impl<R: Real> PlaneMap<'_, R> {
                 }
             }
         }
+    }
+
+    /// Sets `line` to the sum of rows of `plane` that makes the row `y` of those inside.
+    #[inline(always)]
+    fn sum_along_y<V: Voxel>(&self, line: &mut [R], plane: &[V], y: usize) {
+        let (width, first) = (self.old[0], self.y.first[y]);
+        sum_rows(line, self.y.weights(y), |k| &plane[width * (first + k)..][..width]);
     }
 }

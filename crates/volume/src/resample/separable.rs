@@ -57,30 +57,33 @@ pub(super) fn resample<R: Real, T: Voxel>(
             plane.chunks_mut(ROWS * size[0]).enumerate().map(move |(block, rows)| (i, block * ROWS, rows))
         });
         rows.collect::<Vec<_>>().into_par_iter().for_each_init(Vec::new, |line, (i, first_row, rows)| {
-            vectorized(|| {
-                line.resize(x.inside.len(), R::default());
-                for (row, at) in rows.chunks_mut(size[0]).zip(first_row..) {
-                    if !y.inside.contains(&at) {
-                        row.fill(fill);
-                        continue;
-                    }
-                    let at = at - y.inside.start;
-                    window.sum(line, i, at, z);
-                    row[..x.inside.start].fill(fill);
-                    row[x.inside.end..].fill(fill);
-                    let row = row[x.inside.clone()].iter_mut().zip(line.iter());
-                    if mean {
-                        let total = y.totals[at] * z.totals[i];
-                        for ((voxel, &sum), &along_x) in row.zip(&x.totals) {
-                            *voxel = (sum / (along_x * total)).to();
+            vectorized(
+                #[inline(always)]
+                || {
+                    line.resize(x.inside.len(), R::default());
+                    for (row, at) in rows.chunks_mut(size[0]).zip(first_row..) {
+                        if !y.inside.contains(&at) {
+                            row.fill(fill);
+                            continue;
                         }
-                    } else {
-                        for (voxel, &sum) in row {
-                            *voxel = sum.to();
+                        let at = at - y.inside.start;
+                        window.sum(line, i, at, z);
+                        row[..x.inside.start].fill(fill);
+                        row[x.inside.end..].fill(fill);
+                        let row = row[x.inside.clone()].iter_mut().zip(line.iter());
+                        if mean {
+                            let total = y.totals[at] * z.totals[i];
+                            for ((voxel, &sum), &along_x) in row.zip(&x.totals) {
+                                *voxel = (sum / (along_x * total)).to();
+                            }
+                        } else {
+                            for (voxel, &sum) in row {
+                                *voxel = sum.to();
+                            }
                         }
                     }
-                }
-            });
+                },
+            );
         });
     }
     planes.into_par_iter().flatten().for_each(|plane| plane.fill(fill));
@@ -154,7 +157,10 @@ impl<'a, R: Real, T: Voxel> Window<'a, R, T> {
             Scratch::default,
             |scratch, (source, first, out)| {
                 let rows = first..(first + rows).min(map.y.inside.len());
-                vectorized(|| map.resample(source, rows, out, scratch));
+                vectorized(
+                    #[inline(always)]
+                    || map.resample(source, rows, out, scratch),
+                );
             },
         );
         for (k, plane) in new {
@@ -180,28 +186,31 @@ impl<'a, R: Real, T: Voxel> Window<'a, R, T> {
             }
         }
         columns.par_iter_mut().for_each_init(Vec::new, |copies: &mut Vec<R>, column| {
-            vectorized(|| {
-                if from == 0 {
-                    start(column, n);
-                }
-                for k in from.max(1)..ahead {
-                    forward(column, k - first);
-                }
-                let column = &mut column[done - first..];
-                let (finish, look_ahead) = column.split_at_mut(finished - done);
-                // The planes ahead are only looked at: copies of them go through the recursion.
-                copies.clear();
-                look_ahead.iter().for_each(|row| copies.extend_from_slice(row));
-                let width = finish.first().map_or(1, |row| row.len());
-                let mut rows: Vec<&mut [R]> = finish.iter_mut().map(|row| &mut **row).collect();
-                rows.extend(copies.chunks_mut(width));
-                if let Some(last) = rows.len().checked_sub(1) {
-                    backward_end(&mut rows, last);
-                    for k in (0..last).rev() {
-                        backward(&mut rows, k);
+            vectorized(
+                #[inline(always)]
+                || {
+                    if from == 0 {
+                        start(column, n);
                     }
-                }
-            });
+                    for k in from.max(1)..ahead {
+                        forward(column, k - first);
+                    }
+                    let column = &mut column[done - first..];
+                    let (finish, look_ahead) = column.split_at_mut(finished - done);
+                    // The planes ahead are only looked at: copies of them go through the recursion.
+                    copies.clear();
+                    look_ahead.iter().for_each(|row| copies.extend_from_slice(row));
+                    let width = finish.first().map_or(1, |row| row.len());
+                    let mut rows: Vec<&mut [R]> = finish.iter_mut().map(|row| &mut **row).collect();
+                    rows.extend(copies.chunks_mut(width));
+                    if let Some(last) = rows.len().checked_sub(1) {
+                        backward_end(&mut rows, last);
+                        for k in (0..last).rev() {
+                            backward(&mut rows, k);
+                        }
+                    }
+                },
+            );
         });
         (self.forward, self.backward) = (ahead, finished);
     }

@@ -142,10 +142,9 @@ fn area_is_the_mean_over_the_new_voxel() {
     let source = grid([7, 5, 6], [1.0; 3], [0.0; 3]);
     let volume = noise(source, 4);
     // Faces of new voxels and parts coincide with old faces: the sums below are exact.
-    for (size, spacing, origin) in [
-        ([3, 4, 3], [2.5, 1.25, 2.0], [0.75, -0.125, 0.5]),
-        ([15, 3, 8], [0.5, 2.0, 1.0], [-0.25, 0.5, 0.0]),
-    ] {
+    for (size, spacing, origin) in
+        [([3, 4, 3], [2.5, 1.25, 2.0], [0.75, -0.125, 0.5]), ([15, 3, 8], [0.5, 2.0, 1.0], [-0.25, 0.5, 0.0])]
+    {
         let target = grid(size, spacing, origin);
         let found = resample(&volume, &target, Interpolation::Area, -1.0);
         for z in 0..size[2] {

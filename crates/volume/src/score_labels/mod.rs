@@ -13,6 +13,7 @@
 //! labels there are a few rows of scores for each thread.
 
 mod cells;
+mod lead;
 mod oblique;
 mod slab;
 
@@ -87,7 +88,12 @@ fn labels_of(scores: &[f32], score_grid: &Grid, target: &Grid) -> LabelVolume {
         }
         slabs.into_par_iter().for_each_init(
             || slab::Slab::new(scores, coarse, [&axes[0], &axes[1], &axes[2]], size),
-            |slab, (cell, planes)| vectorized(|| slab.label(cell, planes)),
+            |slab, (cell, planes)| {
+                vectorized(
+                    #[inline(always)]
+                    || slab.label(cell, planes),
+                )
+            },
         );
     } else {
         oblique::label(scores, coarse, &map, size, &mut labels);

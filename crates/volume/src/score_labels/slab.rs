@@ -1,6 +1,7 @@
 //! The cells between two planes of scores.
 
 use super::cells::{AxisCells, Cell};
+use super::lead::{Lead, lowest};
 
 /// Labels the planes of one z cell after the other, with scratch memory that is used again.
 pub(super) struct Slab<'a> {
@@ -22,6 +23,7 @@ pub(super) struct Slab<'a> {
     low: Vec<f32>,
     high: Vec<f32>,
     contest: Contest,
+    lead: Lead,
 }
 
 /// Where the cell at hand has its eight corners, within each class.
@@ -62,6 +64,7 @@ impl<'a> Slab<'a> {
             low: vec![0.0; nx + 1],
             high: vec![0.0; nx + 1],
             contest: Contest::default(),
+            lead: Lead::default(),
         }
     }
 
@@ -76,22 +79,38 @@ impl<'a> Slab<'a> {
             self.bound(rows);
             let mut cells = self.axes[0].cells.as_slice();
             while let Some(cell) = cells.first() {
-                let label = self.leader[cell.low];
-                let alone = |cell: &&Cell| self.rivals[cell.low] == 0 && self.leader[cell.low] == label;
-                let run = cells.iter().take_while(alone).count();
-                if run > 0 {
-                    let xs = cell.voxels.start..cells[run - 1].voxels.end;
-                    self.each_row(y, z, planes, |row, _| row[xs.clone()].fill(label as u8));
-                    cells = &cells[run..];
-                } else {
-                    let corners = Corners { places: rows.map(|row| row + cell.low), next: self.axes[0].next };
-                    if self.rivals[cell.low] == 1 {
-                        self.label_by_sign([cell, y, z], corners, planes);
-                    } else {
+                let at = cell.low;
+                let (rivals, leader) = (self.rivals[at], self.leader[at]);
+                let pair = self.pair(at);
+                // Neighbouring cells that can be dealt with as one.
+                let alike = |other: &&Cell| {
+                    let x = other.low;
+                    let alike = match rivals {
+                        0 => self.leader[x] == leader,
+                        1 => self.pair(x) == pair && other.voxels.len() == cell.voxels.len(),
+                        _ => false,
+                    };
+                    x == at || self.rivals[x] == rivals && alike
+                };
+                let (here, after) = cells.split_at(cells.iter().take_while(alike).count());
+                match rivals {
+                    0 => {
+                        let xs = cell.voxels.start..here[here.len() - 1].voxels.end;
+                        self.each_row(
+                            y,
+                            z,
+                            planes,
+                            #[inline(always)]
+                            |row, _| row[xs.clone()].fill(leader as u8),
+                        );
+                    }
+                    1 => self.label_by_lead(here, [y, z], rows, pair, planes),
+                    _ => {
+                        let corners = Corners { places: rows.map(|row| row + at), next: self.axes[0].next };
                         self.label_by_contest([cell, y, z], corners, planes);
                     }
-                    cells = &cells[1..];
                 }
+                cells = after;
             }
         }
     }
@@ -132,21 +151,37 @@ impl<'a> Slab<'a> {
         }
     }
 
-    /// A cell that two classes contest: the second has it where its score less the first's is positive.
+    /// The two classes, the smaller first, of a cell with one rival.
     #[inline(always)]
-    fn label_by_sign(&self, [x, y, z]: [&Cell; 3], corners: Corners, planes: &mut [u8]) {
-        let (leader, rival) = (self.leader[x.low], self.rival[x.low]);
-        let (first, second) = (leader.min(rival), leader.max(rival));
-        let (firsts, seconds) = (self.class(first), self.class(second));
-        let [a, b] = [0, corners.next]
-            .map(|next| corners.places.map(|place| seconds[place + next] - firsts[place + next]));
-        let shares = &self.axes[0].shares[x.voxels.clone()];
-        self.each_row(y, z, planes, |row, between| {
-            let (a, b) = (bilinear(a, between), bilinear(b, between));
-            for (label, &share) in row[x.voxels.clone()].iter_mut().zip(shares) {
-                *label = if mix(a, b, share) > 0.0 { second as u8 } else { first as u8 };
+    fn pair(&self, x: usize) -> [u32; 2] {
+        [self.leader[x].min(self.rival[x]), self.leader[x].max(self.rival[x])]
+    }
+
+    /// Neighbouring cells of equal length that the same two classes contest: the second has the voxels where
+    /// it leads.
+    #[inline(always)]
+    fn label_by_lead(
+        &mut self,
+        xs: &[Cell],
+        [y, z]: [&Cell; 2],
+        rows: [usize; 4],
+        pair: [u32; 2],
+        planes: &mut [u8],
+    ) {
+        let low = lowest(xs);
+        let centres = xs[0].low.abs_diff(xs[xs.len() - 1].low) + 1 + self.axes[0].next;
+        let scores = pair.map(|class| self.class(class));
+        self.lead.load(scores, rows.map(|row| row + low), centres);
+        let [nx, ny, _] = self.size;
+        let voxels = xs[0].voxels.start..xs[xs.len() - 1].voxels.end;
+        for (plane, z) in planes.chunks_exact_mut(nx * ny).zip(z.voxels.clone()) {
+            self.lead.go_to_plane(self.axes[2].shares[z]);
+            for y in y.voxels.clone() {
+                let row = &mut plane[nx * y..][voxels.clone()];
+                let share = self.axes[1].shares[y];
+                self.lead.label(share, self.axes[0], xs, pair.map(|class| class as u8), row);
             }
-        });
+        }
     }
 
     /// A cell that more classes contest: all of them are interpolated, in their order.
@@ -162,22 +197,28 @@ impl<'a> Slab<'a> {
             }
         }
         let shares = &self.axes[0].shares[x.voxels.clone()];
-        self.each_row(y, z, planes, |row, between| {
-            contest.highest.clear();
-            contest.highest.resize(shares.len(), f32::NEG_INFINITY);
-            for &class in &contest.classes {
-                let scores = self.class(class);
-                let [a, b] = [0, corners.next]
-                    .map(|next| bilinear(corners.places.map(|place| scores[place + next]), between));
-                let labels = row[x.voxels.clone()].iter_mut().zip(&mut contest.highest);
-                for ((label, highest), &share) in labels.zip(shares) {
-                    let score = mix(a, b, share);
-                    if score > *highest {
-                        (*highest, *label) = (score, class as u8);
+        self.each_row(
+            y,
+            z,
+            planes,
+            #[inline(always)]
+            |row, between| {
+                contest.highest.clear();
+                contest.highest.resize(shares.len(), f32::NEG_INFINITY);
+                for &class in &contest.classes {
+                    let scores = self.class(class);
+                    let [a, b] = [0, corners.next]
+                        .map(|next| bilinear(corners.places.map(|place| scores[place + next]), between));
+                    let labels = row[x.voxels.clone()].iter_mut().zip(&mut contest.highest);
+                    for ((label, highest), &share) in labels.zip(shares) {
+                        let score = mix(a, b, share);
+                        if score > *highest {
+                            (*highest, *label) = (score, class as u8);
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
         self.contest = contest;
     }
 
@@ -213,7 +254,7 @@ fn bilinear([a, b, c, d]: [f32; 4], [y, z]: [f32; 2]) -> f32 {
 
 /// Exact at both ends.
 #[inline(always)]
-fn mix(a: f32, b: f32, share: f32) -> f32 {
+pub(super) fn mix(a: f32, b: f32, share: f32) -> f32 {
     (1.0 - share) * a + share * b
 }
 
