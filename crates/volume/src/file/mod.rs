@@ -20,7 +20,6 @@
 mod checksum;
 mod decode;
 mod ending;
-mod inflate;
 mod info;
 mod limits;
 mod load;
@@ -31,6 +30,8 @@ mod stream;
 mod text_voxels;
 mod unpack;
 mod voxels;
+#[cfg(feature = "libdeflate")]
+mod whole;
 mod write;
 
 pub use info::{ImageFormat, ImageInfo, probe};
