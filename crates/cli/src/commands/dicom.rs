@@ -80,6 +80,7 @@ struct FolderInfo<'a> {
     format: &'static str,
     folder: &'a PathBuf,
     series: Vec<SeriesInfo<'a>>,
+    damaged: &'a [(PathBuf, String)],
     other_files: usize,
     without_pixels: usize,
 }
@@ -90,8 +91,9 @@ pub(crate) fn print_folder(path: &Path, json: bool) -> Result<()> {
     let series: Vec<_> = folder.series.iter().map(SeriesInfo::of).collect();
     if json {
         let (other_files, without_pixels) = (folder.other_files, folder.without_pixels);
-        let folder = &folder.path;
-        return print_json(&FolderInfo { format: "dicom", folder, series, other_files, without_pixels });
+        let (folder, damaged) = (&folder.path, folder.damaged.as_slice());
+        let info = FolderInfo { format: "dicom", folder, series, damaged, other_files, without_pixels };
+        return print_json(&info);
     }
     let mut text = format!(
         "{} series; {} files that are no DICOM, {} without pixels\n",
@@ -99,6 +101,9 @@ pub(crate) fn print_folder(path: &Path, json: bool) -> Result<()> {
         folder.other_files,
         folder.without_pixels
     );
+    for (file, reason) in &folder.damaged {
+        text.push_str(&format!("damaged: {}: {reason}\n", file.display()));
+    }
     for (series, info) in folder.series.iter().zip(&series) {
         text.push_str(&format!("\n{}\n", series.summary()));
         if let Some(image) = &info.image {

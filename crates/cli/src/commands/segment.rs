@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use organseg::pipeline::{Segmentation, SegmentationReport, Segmenter};
-use organseg::volume::{DicomFinding, is_dicom, read_image, write};
+use organseg::volume::{DicomFinding, read_image, write};
 use serde::Serialize;
 
 use super::device::device;

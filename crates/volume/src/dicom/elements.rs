@@ -27,36 +27,36 @@ const ITEM_END: Tag = Tag(0xFFFE, 0xE00D);
 /// How elements are written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
-    ImplicitLittleEndian,
-    ExplicitLittleEndian,
-    ExplicitBigEndian,
+    ImplicitLittle,
+    ExplicitLittle,
+    ExplicitBig,
 }
 
 impl Encoding {
     fn header(self, source: &mut impl Read) -> dicom_encoding::decode::Result<DataElementHeader> {
         let decoded = match self {
-            Self::ImplicitLittleEndian => ImplicitVRLittleEndianDecoder::default().decode_header(source),
-            Self::ExplicitLittleEndian => ExplicitVRLittleEndianDecoder::default().decode_header(source),
-            Self::ExplicitBigEndian => ExplicitVRBigEndianDecoder::default().decode_header(source),
+            Self::ImplicitLittle => ImplicitVRLittleEndianDecoder::default().decode_header(source),
+            Self::ExplicitLittle => ExplicitVRLittleEndianDecoder::default().decode_header(source),
+            Self::ExplicitBig => ExplicitVRBigEndianDecoder::default().decode_header(source),
         };
         decoded.map(|(header, _)| header)
     }
 
     fn item(self, source: &mut impl Read) -> dicom_encoding::decode::Result<SequenceItemHeader> {
         match self {
-            Self::ImplicitLittleEndian => ImplicitVRLittleEndianDecoder::default().decode_item_header(source),
-            Self::ExplicitLittleEndian => ExplicitVRLittleEndianDecoder::default().decode_item_header(source),
-            Self::ExplicitBigEndian => ExplicitVRBigEndianDecoder::default().decode_item_header(source),
+            Self::ImplicitLittle => ImplicitVRLittleEndianDecoder::default().decode_item_header(source),
+            Self::ExplicitLittle => ExplicitVRLittleEndianDecoder::default().decode_item_header(source),
+            Self::ExplicitBig => ExplicitVRBigEndianDecoder::default().decode_item_header(source),
         }
     }
 
     /// Within an element of undefined length: that of VR UN holds implicit VR, whatever is around it.
     fn within(self, vr: VR) -> Self {
-        if vr == VR::UN { Self::ImplicitLittleEndian } else { self }
+        if vr == VR::UN { Self::ImplicitLittle } else { self }
     }
 
     pub(super) fn is_big_endian(self) -> bool {
-        self == Self::ExplicitBigEndian
+        self == Self::ExplicitBig
     }
 }
 

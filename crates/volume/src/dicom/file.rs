@@ -179,8 +179,8 @@ fn start_of(stream: &mut Stream) -> Result<Option<Start>, VolumeError> {
     let short = u32::from_le_bytes([a, b, c, d]) <= 64;
     let encoding = match tag.group() {
         0x0002 if explicit => None,
-        0x0008 if tag.element() <= 0x0018 && explicit => Some(Encoding::ExplicitLittleEndian),
-        0x0008 if tag.element() <= 0x0018 && short => Some(Encoding::ImplicitLittleEndian),
+        0x0008 if tag.element() <= 0x0018 && explicit => Some(Encoding::ExplicitLittle),
+        0x0008 if tag.element() <= 0x0018 && short => Some(Encoding::ImplicitLittle),
         _ => return Ok(None),
     };
     Ok(Some(Start { certain: false, byte: 0, encoding }))
@@ -192,7 +192,7 @@ fn read_header(mut stream: Stream, start: &Start) -> Result<Option<ImageFile>, V
     stream.go_to(start.byte)?;
     let (uid, syntax) = match start.encoding {
         Some(encoding) => {
-            let explicit = encoding == Encoding::ExplicitLittleEndian;
+            let explicit = encoding == Encoding::ExplicitLittle;
             let uid = if explicit { "1.2.840.10008.1.2.1" } else { "1.2.840.10008.1.2" };
             (uid.to_string(), Syntax::native(encoding))
         }
@@ -226,7 +226,7 @@ fn read_header(mut stream: Stream, start: &Start) -> Result<Option<ImageFile>, V
 /// set then.
 fn transfer_syntax(stream: &mut Stream, start: u64) -> Result<String, VolumeError> {
     stream.go_to(start)?;
-    let (meta, stopped) = read_data_set(stream, Encoding::ExplicitLittleEndian, &META)?;
+    let (meta, stopped) = read_data_set(stream, Encoding::ExplicitLittle, &META)?;
     if let Some(stopped) = stopped {
         // The first element of the data set may be encoded in another way than the file header.
         stream.go_to(stopped.start)?;

@@ -86,8 +86,7 @@ impl DicomFinding {
         match self {
             Self::MissingSlices { .. } | Self::DuplicatePositions { .. } | Self::DamagedFiles { .. } => true,
             Self::UnevenSpacing { spacing_mm, deviation_mm, .. } => {
-                // Written so that a tolerance of NaN accepts nothing.
-                !(*deviation_mm <= spacing_tolerance * spacing_mm)
+                *deviation_mm > spacing_tolerance * spacing_mm || spacing_tolerance.is_nan()
             }
             other => other.is_unreadable(),
         }

@@ -22,6 +22,9 @@ pub struct DicomFolder {
     pub path: PathBuf,
     /// The stacks of slices, sorted by series number (those without one last), then UID.
     pub series: Vec<DicomSeries>,
+    /// Files that are DICOM but so damaged that their series cannot be told, and what is wrong with each.
+    /// They are findings, too, of every series with a slice in the same folder.
+    pub damaged: Vec<(PathBuf, String)>,
     /// How many files are no DICOM.
     pub other_files: usize,
     /// How many files are DICOM without pixels: directories, reports, contours.
@@ -95,7 +98,7 @@ impl DicomFolder {
             number(a).cmp(&number(b)).then_with(|| a.uid.cmp(&b.uid))
         });
         name(&mut series);
-        Ok(Self { path: path.to_path_buf(), series, other_files, without_pixels })
+        Ok(Self { path: path.to_path_buf(), series, damaged: unknown, other_files, without_pixels })
     }
 
     /// The series that `choice` names: a UID, a series number, or a [`DicomSeries::key`]; without a choice
@@ -168,11 +171,12 @@ impl Parts {
         let near: Vec<_> = unknown.iter().filter(|(file, _)| here(file)).cloned().collect();
         self.damaged.extend(near);
         if self.frames.is_empty() {
-            return vec![DicomSeries::new(self.description, None, Vec::new(), self.damaged)];
+            return vec![DicomSeries::new(self.description, None, &[], self.damaged)];
         }
         let stacks = split(self.frames);
-        let series =
-            |(name, frames)| DicomSeries::new(self.description.clone(), name, frames, self.damaged.clone());
+        let series = |(name, frames): (Option<String>, Vec<Frame>)| {
+            DicomSeries::new(self.description.clone(), name, &frames, self.damaged.clone())
+        };
         stacks.into_iter().map(series).collect()
     }
 }

@@ -3,8 +3,9 @@
 //! With the direction cosines X and Y of a slice and its position P, all in millimetres of DICOM's LPS
 //! world, pixel (i, j) lies at P + X Δx i + Y Δy j (PS3.3, C.7.6.2.1.1). Slices are sorted by P · N along
 //! the normal N = X × Y. The step from slice to slice is (P_last − P_first) / (n − 1), so that the first
-//! and the last slice lie where they say, and a gantry tilt is part of it. The crate's world is RAS: the
-//! first two rows change sign.
+//! and the last slice lie where they say, and a gantry tilt is part of it; if it leaves the normal by less
+//! than a thousandth of a pixel over all slices, it is taken to be along it. The crate's world is RAS: the first two
+//! rows change sign.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -30,6 +31,10 @@ const REPORTED_DEVIATION: f64 = crate::GEOMETRY_TOLERANCE_VOXELS;
 /// A tilt is reported if it moves the last slice against the first by more than this many pixels: less is
 /// rounding of positions and cosines.
 const REPORTED_DRIFT_PIXELS: f64 = 0.1;
+
+/// A drift below this is laid along the normal: cosines of six digits and positions of three are not at
+/// right angles to the last digit, and the grid is the same.
+const ROUNDING_DRIFT_PIXELS: f64 = crate::GEOMETRY_TOLERANCE_VOXELS;
 
 /// Pixel spacings that differ by less, as a share, are the same.
 const PIXEL_SPACING_TOLERANCE: f64 = 1e-4;
@@ -98,8 +103,10 @@ pub(super) fn arrange(frames: &[&Frame]) -> Arrangement {
     };
     let along = dot(step, normal);
     let across = minus(step, normal.map(|v| v * along));
-    let drift = length(across) * (frames.len() - 1) as f64;
-    if drift > REPORTED_DRIFT_PIXELS * first.pixel_spacing[0].min(first.pixel_spacing[1]) {
+    let pixel = first.pixel_spacing[0].min(first.pixel_spacing[1]);
+    let drift = length(across) * (frames.len() - 1) as f64 / pixel;
+    let step = if drift <= ROUNDING_DRIFT_PIXELS { normal.map(|v| v * length(step)) } else { step };
+    if drift > REPORTED_DRIFT_PIXELS {
         findings.push(DicomFinding::GantryTilt { degrees: length(across).atan2(along).to_degrees() });
     }
     let [x, y] = first.orientation;

@@ -53,11 +53,11 @@ impl DicomSeries {
     pub(super) fn new(
         description: Description,
         stack: Option<String>,
-        frames: Vec<Frame>,
+        frames: &[Frame],
         damaged: Vec<(PathBuf, String)>,
     ) -> Self {
         let Description { uid, number, description, modality, patient_id } = description;
-        let places = places(&frames);
+        let places = places(frames);
         let several = places.iter().filter(|place| place.len() > 1);
         let duplicates: Vec<Vec<PathBuf>> =
             several.map(|place| frames[place.clone()].iter().map(Frame::path).collect()).collect();

@@ -32,7 +32,7 @@ pub(super) enum Coding {
 
 impl Syntax {
     /// Explicit VR little endian, what file headers are written in.
-    pub(super) const EXPLICIT: Self = Self::native(Encoding::ExplicitLittleEndian);
+    pub(super) const EXPLICIT: Self = Self::native(Encoding::ExplicitLittle);
 
     pub(super) const fn native(encoding: Encoding) -> Self {
         Self { encoding, deflated: false, coding: Coding::Native }
@@ -43,9 +43,9 @@ impl Syntax {
     pub(super) fn of(uid: &str, path: &Path) -> Result<Self, VolumeError> {
         let coded = |coding| Self { coding, ..Self::EXPLICIT };
         let feature = match uid {
-            "1.2.840.10008.1.2" => return Ok(Self::native(Encoding::ImplicitLittleEndian)),
+            "1.2.840.10008.1.2" => return Ok(Self::native(Encoding::ImplicitLittle)),
             "1.2.840.10008.1.2.1" => return Ok(Self::EXPLICIT),
-            "1.2.840.10008.1.2.2" => return Ok(Self::native(Encoding::ExplicitBigEndian)),
+            "1.2.840.10008.1.2.2" => return Ok(Self::native(Encoding::ExplicitBig)),
             "1.2.840.10008.1.2.1.99" => return Ok(Self { deflated: true, ..Self::EXPLICIT }),
             "1.2.840.10008.1.2.1.98" => return Ok(coded(Coding::Encapsulated)),
             "1.2.840.10008.1.2.5" => return Ok(coded(Coding::Rle)),

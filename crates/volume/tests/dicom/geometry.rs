@@ -7,13 +7,13 @@ use organseg_volume::{DicomFinding, DicomOptions, DicomSeries, VolumeError, find
 use super::writer::{STEP, Slice, series, write_series};
 
 fn only(folder: &tempfile::TempDir) -> DicomSeries {
-    let mut series = find_dicom_series(folder.path()).unwrap();
+    let mut series = find_dicom_series(folder.path()).expect("it is sound");
     assert_eq!(series.len(), 1, "{:?}", series.iter().map(DicomSeries::summary).collect::<Vec<_>>());
     series.remove(0)
 }
 
 fn refused(folder: &tempfile::TempDir) -> String {
-    let error = only(folder).grid(&DicomOptions::default()).unwrap_err();
+    let error = only(folder).grid(&DicomOptions::default()).expect_err("it is refused");
     assert!(matches!(error, VolumeError::IrregularSeries { .. }), "{error}");
     error.to_string()
 }

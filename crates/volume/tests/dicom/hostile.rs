@@ -24,21 +24,21 @@ fn item(element: u16, length: u32) -> Vec<u8> {
 
 /// A file header in explicit VR, then `data_set`.
 fn file(data_set: &[u8]) -> Vec<u8> {
-    let folder = tempfile::tempdir().unwrap();
-    let bytes = std::fs::read(Slice::new(0).write(folder.path(), "x")).unwrap();
-    let length = u32::from_le_bytes(bytes[140..144].try_into().unwrap()) as usize;
+    let folder = tempfile::tempdir().expect("it is sound");
+    let bytes = std::fs::read(Slice::new(0).write(folder.path(), "x")).expect("it is sound");
+    let length = u32::from_le_bytes(bytes[140..144].try_into().expect("it is sound")) as usize;
     [&bytes[..144 + length], data_set].concat()
 }
 
 fn refused(bytes: &[u8]) -> VolumeError {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("it is sound");
     let path = folder.path().join("file");
-    std::fs::write(&path, bytes).unwrap();
-    read::<i16>(&path).unwrap_err()
+    std::fs::write(&path, bytes).expect("it is sound");
+    read::<i16>(&path).expect_err("it is refused")
 }
 
 fn bytes_of(path: &Path) -> Vec<u8> {
-    std::fs::read(path).unwrap()
+    std::fs::read(path).expect("it is sound")
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn a_transfer_syntax_that_is_not_read_is_named() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let whole = bytes_of(&Slice::new(0).write(folder.path(), "x"));
-        let old = [&uids::EXPLICIT_VR_LITTLE_ENDIAN.as_bytes()[..], &[0]].concat();
+        let old = [uids::EXPLICIT_VR_LITTLE_ENDIAN.as_bytes(), &[0]].concat();
         let at = whole.windows(old.len()).position(|window| window == old).unwrap();
         let padded = if uid.len() % 2 == 1 { format!("{uid}\0") } else { uid.to_string() };
         let length = (padded.len() as u16).to_le_bytes();
@@ -170,7 +170,7 @@ fn a_transfer_syntax_that_is_not_read_is_named() {
 fn a_deflated_header_that_inflates_without_end_is_refused() {
     use std::io::Write;
     let mut bytes = file(&[]);
-    let old = [&uids::EXPLICIT_VR_LITTLE_ENDIAN.as_bytes()[..], &[0]].concat();
+    let old = [uids::EXPLICIT_VR_LITTLE_ENDIAN.as_bytes(), &[0]].concat();
     let at = bytes.windows(old.len()).position(|window| window == old).unwrap();
     let deflated = b"1.2.840.10008.1.2.1.99";
     bytes.splice(at - 2..at + old.len(), [&(deflated.len() as u16).to_le_bytes()[..], deflated].concat());
@@ -190,11 +190,7 @@ fn the_limit_is_on_the_voxels() {
     let folder = series(3, |_, slice| {
         slice.text(tags::SERIES_DESCRIPTION, VR::LO, "limits");
     });
-    let limits = |max_bytes| {
-        let mut limits = ReadLimits::default();
-        limits.max_bytes = max_bytes;
-        limits
-    };
+    let limits = |max_bytes| ReadLimits { max_bytes };
     assert!(read_with_limits::<i16>(folder.path(), limits(72)).is_ok());
     let error = read_with_limits::<i16>(folder.path(), limits(71)).unwrap_err();
     assert!(matches!(error, VolumeError::TooLarge { bytes: 72, limit: 71, .. }), "{error}");

@@ -9,11 +9,11 @@ use organseg_volume::{
 use super::writer::{EXPLICIT_VR_BIG_ENDIAN, Slice, series};
 
 fn values(folder: &tempfile::TempDir) -> Vec<i32> {
-    read::<i32>(folder.path()).unwrap().into_vec()
+    read::<i32>(folder.path()).expect("it is sound").into_vec()
 }
 
 fn data_type(folder: &tempfile::TempDir) -> DataType {
-    probe(folder.path()).unwrap().data_type
+    probe(folder.path()).expect("it is sound").data_type
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_deflated_data_set_gives_the_same_volume() {
         // The file header, whose length stands at byte 140, stays as it is but for the syntax.
         let length = u32::from_le_bytes(bytes[140..144].try_into().unwrap()) as usize;
         let (head, data_set) = bytes.split_at(144 + length);
-        let uid = [&uids::EXPLICIT_VR_LITTLE_ENDIAN.as_bytes()[..], &[0]].concat();
+        let uid = [uids::EXPLICIT_VR_LITTLE_ENDIAN.as_bytes(), &[0]].concat();
         let at = head.windows(uid.len()).position(|window| window == uid).unwrap();
         let deflated = b"1.2.840.10008.1.2.1.99";
         let mut out =

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use super::codestream::check_ratio;
 #[cfg(feature = "jpeg")]
 use super::jpeg;
 #[cfg(feature = "jpeg-ls")]
@@ -42,18 +43,36 @@ impl Plane {
 /// bytes that its header promises.
 pub(super) fn check_length(frame: &Frame) -> Result<(), VolumeError> {
     let (source, plane) = (&frame.source, Plane::of(frame));
-    Syntax::of(&source.syntax, &source.path)?;
+    let coding = Syntax::of(&source.syntax, &source.path)?.coding;
     let expected = plane.bytes() as u64 * source.frames as u64;
     let length = match (source.place.length, source.place.available) {
         (Some(length), Some(available)) => length.min(available),
         (Some(length), None) => length,
-        // Fragments: how many bytes come out of them is seen when they are decoded.
-        (None, _) => return Ok(()),
+        // Fragments: what comes out of them is seen when they are decoded, what cannot before.
+        (None, available) => {
+            let compressed = available.unwrap_or(u64::MAX);
+            return check_ratio(compressed, expected, max_ratio(coding))
+                .map_err(|reason| broken(source, &reason));
+        }
     };
     if length < expected {
         return Err(VolumeError::Truncated { path: source.path.to_path_buf(), expected, found: length });
     }
     Ok(())
+}
+
+/// How many times larger pixels become at most.
+fn max_ratio(coding: Coding) -> u64 {
+    match coding {
+        Coding::Native | Coding::Encapsulated => 1,
+        Coding::Rle => rle::MAX_RATIO,
+        #[cfg(feature = "jpeg")]
+        Coding::Jpeg => jpeg::MAX_RATIO,
+        #[cfg(feature = "jpeg2000")]
+        Coding::Jpeg2000 => jpeg2000::MAX_RATIO,
+        #[cfg(feature = "jpeg-ls")]
+        Coding::JpegLs => jpeg_ls::MAX_RATIO,
+    }
 }
 
 /// Reads the pixels of `frame` into `bytes`: as many as [`Plane::bytes`], the least significant of each

@@ -1,21 +1,22 @@
 //! What may be believed of a compressed image before it is decoded.
 
+#[cfg(any(feature = "jpeg", feature = "jpeg2000", feature = "jpeg-ls"))]
 use super::bytes::Plane;
 
-/// A slice up to this size is decoded whatever is claimed.
-const HARMLESS: usize = 1 << 20;
+/// Images up to this many bytes are decoded whatever is claimed.
+const HARMLESS: u64 = 1 << 20;
 
-/// Refuses an image that claims to have become more than `ratio` times smaller: the decoder would take
-/// memory and time for an image that cannot be there.
-pub(super) fn check_ratio(compressed: usize, plane: Plane, ratio: usize) -> Result<(), String> {
-    let expected = plane.bytes();
+/// Refuses images that claim to have become more than `ratio` times smaller: memory and time would be
+/// taken for pixels that cannot be there.
+pub(super) fn check_ratio(compressed: u64, expected: u64, ratio: u64) -> Result<(), String> {
     if expected > HARMLESS && expected > compressed.saturating_mul(ratio) {
-        return Err(format!("{compressed} bytes cannot be an image of {expected} bytes"));
+        return Err(format!("{compressed} bytes cannot hold {expected} bytes of pixels"));
     }
     Ok(())
 }
 
 /// Refuses an image of another size than the header says.
+#[cfg(any(feature = "jpeg", feature = "jpeg2000", feature = "jpeg-ls"))]
 pub(super) fn check_size(found: [usize; 2], plane: Plane) -> Result<(), String> {
     let expected = [plane.columns, plane.rows];
     if found == expected {

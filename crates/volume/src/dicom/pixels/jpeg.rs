@@ -6,11 +6,11 @@ use super::bytes::Plane;
 use super::codestream::{check_ratio, check_size};
 
 /// A block of 64 pixels of 2 bytes takes 2 bits at least.
-const MAX_RATIO: usize = 512;
+pub(super) const MAX_RATIO: u64 = 512;
 
 /// The pixels that `compressed` holds, least significant byte first.
 pub(super) fn decode(compressed: &[u8], plane: Plane) -> Result<Vec<u8>, String> {
-    check_ratio(compressed.len(), plane, MAX_RATIO)?;
+    check_ratio(compressed.len() as u64, plane.bytes() as u64, MAX_RATIO)?;
     let mut decoder = Decoder::new(compressed);
     decoder.read_info().map_err(|error| error.to_string())?;
     let info = decoder.info().ok_or("its JPEG image has no header")?;

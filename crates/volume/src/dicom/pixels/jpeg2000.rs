@@ -6,14 +6,14 @@ use super::bytes::Plane;
 use super::codestream::{check_ratio, check_size};
 
 /// An empty slice becomes some ten thousand times smaller.
-const MAX_RATIO: usize = 1 << 16;
+pub(super) const MAX_RATIO: u64 = 1 << 16;
 
 /// Start of codestream, then the marker of the size segment.
 const START: [u8; 4] = [0xFF, 0x4F, 0xFF, 0x51];
 
 /// The pixels that `compressed` holds, least significant byte first.
 pub(super) fn decode(compressed: &[u8], plane: Plane) -> Result<Vec<u8>, String> {
-    check_ratio(compressed.len(), plane, MAX_RATIO)?;
+    check_ratio(compressed.len() as u64, plane.bytes() as u64, MAX_RATIO)?;
     check_size(size_of(compressed)?, plane)?;
     let image = Image::from_bytes(compressed).map_err(|error| error.to_string())?;
     let [component] = image.components() else {

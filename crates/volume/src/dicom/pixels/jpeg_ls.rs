@@ -6,11 +6,11 @@ use super::bytes::Plane;
 use super::codestream::{check_ratio, check_size};
 
 /// Runs of equal pixels grow to 32768 in a few bits; an empty slice becomes some ten thousand times smaller.
-const MAX_RATIO: usize = 1 << 16;
+pub(super) const MAX_RATIO: u64 = 1 << 16;
 
 /// The pixels that `compressed` holds, least significant byte first.
 pub(super) fn decode(compressed: &[u8], plane: Plane) -> Result<Vec<u8>, String> {
-    check_ratio(compressed.len(), plane, MAX_RATIO)?;
+    check_ratio(compressed.len() as u64, plane.bytes() as u64, MAX_RATIO)?;
     let mut decoder = CharLS::default();
     let info = decoder.get_frame_info(compressed).map_err(|error| error.to_string())?;
     check_size([info.width as usize, info.height as usize], plane)?;

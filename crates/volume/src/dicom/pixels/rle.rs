@@ -11,7 +11,7 @@ use super::codestream::check_ratio;
 const HEADER_BYTES: usize = 64;
 
 /// Two bytes stand for 128 at most.
-const MAX_RATIO: usize = 64;
+pub(super) const MAX_RATIO: u64 = 64;
 
 /// The pixels that `compressed` holds, least significant byte first.
 pub(super) fn decode(compressed: &[u8], plane: Plane) -> Result<Vec<u8>, String> {
@@ -23,7 +23,7 @@ pub(super) fn decode(compressed: &[u8], plane: Plane) -> Result<Vec<u8>, String>
     if segments != plane.width {
         return Err(format!("it has {segments} RLE segments, expected {}", plane.width));
     }
-    check_ratio(compressed.len(), plane, MAX_RATIO)?;
+    check_ratio(compressed.len() as u64, plane.bytes() as u64, MAX_RATIO)?;
     let starts: Vec<usize> = numbers.take(segments).collect();
     let mut pixels = vec![0; plane.bytes()];
     for (i, &start) in starts.iter().enumerate() {
@@ -92,6 +92,6 @@ mod tests {
         assert!(decode(&outside, PLANE).is_err());
         assert!(decode(&stream(&[&[252, 7]]), PLANE).unwrap_err().contains("1 RLE segments, expected 2"));
         let huge = Plane { columns: 65535, rows: 65535, width: 2 };
-        assert!(decode(&sound, huge).unwrap_err().contains("cannot be an image"));
+        assert!(decode(&sound, huge).unwrap_err().contains("cannot hold"));
     }
 }
