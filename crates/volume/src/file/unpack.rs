@@ -100,7 +100,7 @@ mod tests {
             seen += bytes.len();
             false
         });
-        assert_eq!(taken.expect("the file opens").expect("the file is sound"), seen as u64);
+        assert_eq!(taken.expect("it is there").expect("it is sound"), seen as u64);
         assert!(seen < 8 * PIECE);
         assert_eq!(unpack(file.path(), 0, Compression::Gzip, |_| true).unwrap().unwrap(), 8 * PIECE as u64);
     }

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
+use flate2::{Compress, Compression, FlushCompress};
 
 /// Files that lie in one folder, the first of which is to be read.
 pub(crate) struct Input {
@@ -83,22 +83,45 @@ pub(crate) fn zlib(bytes: &[u8]) -> Vec<u8> {
     zlib.write_all(bytes).and_then(|()| zlib.finish()).expect("memory takes every byte")
 }
 
-/// `front` and then some four gigabytes of zeros in as many megabytes of gzip: one stream of 32 MiB of zeros,
-/// again and again.
+/// Zeros in one piece of a bomb, and how many pieces it has: four gigabytes in as many megabytes.
+const PIECE: usize = 32 << 20;
+const PIECES: usize = 128;
+
+/// `front` and then four gigabytes of zeros as one gzip stream, sound to its checksum.
 pub(crate) fn gzip_bomb(front: &[u8]) -> Vec<u8> {
-    let zeros = gzip(&vec![0; 32 << 20]);
-    [gzip(front), zeros.repeat(128)].concat()
+    let crc_of = |bytes: &[u8]| {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
+        crc
+    };
+    let (mut crc, zeros) = (crc_of(front), crc_of(&vec![0; PIECE]));
+    (0..PIECES).for_each(|_| crc.combine(&zeros));
+    let header = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+    [&header, &bomb(front)[..], &crc.sum().to_le_bytes(), &crc.amount().to_le_bytes()].concat()
 }
 
-/// `front` and then half a gigabyte of zeros in one zlib stream.
+/// `front` and then four gigabytes of zeros as one zlib stream, sound to its checksum (Adler-32).
 pub(crate) fn zlib_bomb(front: &[u8]) -> Vec<u8> {
-    let mut zlib = ZlibEncoder::new(Vec::new(), Compression::fast());
-    let zeros = vec![0; 1 << 20];
-    zlib.write_all(front).expect("memory takes every byte");
-    for _ in 0..512 {
-        zlib.write_all(&zeros).expect("memory takes every byte");
+    const MODULUS: u64 = 65521;
+    let (mut a, mut b) = (1u64, 0u64);
+    for &byte in front {
+        a = (a + u64::from(byte)) % MODULUS;
+        b = (b + a) % MODULUS;
     }
-    zlib.finish().expect("memory takes every byte")
+    b = (b + a * ((PIECE * PIECES) as u64 % MODULUS)) % MODULUS;
+    [&[0x78, 0x9c], &bomb(front)[..], &((b << 16 | a) as u32).to_be_bytes()].concat()
+}
+
+/// The deflate stream of a bomb: pieces that refer to nothing before them, and an empty last block.
+fn bomb(front: &[u8]) -> Vec<u8> {
+    let piece = |bytes: &[u8]| {
+        let mut compress = Compress::new(Compression::fast(), false);
+        let mut packed = Vec::with_capacity(bytes.len() / 100 + front.len() + 1000);
+        compress.compress_vec(bytes, &mut packed, FlushCompress::Sync).expect("any bytes can be compressed");
+        assert_eq!(compress.total_in() as usize, bytes.len(), "the bytes fit");
+        packed
+    };
+    [piece(front), piece(&vec![0; PIECE]).repeat(PIECES), vec![3, 0]].concat()
 }
 
 /// Bytes that look like noise, the same each time (xorshift).
