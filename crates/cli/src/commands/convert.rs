@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use organseg::volume::{Volume, Voxel, write};
+use organseg::volume::{Volume, Voxel, WriteConfig, write_smallest};
 
 use super::typed::{ForAnyType, with_stored_type};
 
 /// Write an image in another format: .nii, .nii.gz or .hdr with .img.
+///
+/// Values and geometry stay as they are. Values are stored in the smallest number type that holds them
+/// exactly; whole numbers become integers.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Image to read.
@@ -27,6 +30,6 @@ struct Writer<'a> {
 
 impl ForAnyType for Writer<'_> {
     fn run<T: Voxel>(&self, image: &Volume<T>) -> Result<()> {
-        Ok(write(self.output, image)?)
+        Ok(write_smallest(self.output, image, &WriteConfig::default())?)
     }
 }

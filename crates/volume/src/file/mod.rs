@@ -25,6 +25,7 @@ mod limits;
 mod load;
 mod open;
 mod read;
+mod smallest;
 mod stored;
 mod stream;
 mod unpack;
@@ -36,7 +37,8 @@ mod write;
 pub use info::{ImageFormat, ImageInfo, probe};
 pub use limits::ReadLimits;
 pub use read::{read, read_image, read_labels, read_with_limits};
-pub use write::write;
+pub use smallest::smallest_type;
+pub use write::{WriteConfig, write, write_smallest, write_with};
 
 pub(crate) use ending::split_ending;
 pub(crate) use open::Start;
