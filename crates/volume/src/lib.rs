@@ -48,8 +48,10 @@ pub use error::VolumeError;
 pub use file::{
     ImageFormat, ImageInfo, ReadLimits, probe, read, read_image, read_labels, read_with_limits, write,
 };
+pub use file::{WriteConfig, smallest_type, write_smallest, write_with};
 pub use grid::{GEOMETRY_TOLERANCE_VOXELS, Grid};
 pub use intensity::{percentiles, window_to_unit, z_score};
+pub use nifti::NiftiVersion;
 pub use orientation::{Orientation, reorient, reoriented_grid};
 pub use resample::{Interpolation, grid_with_size, grid_with_spacing, resample};
 pub use spacing::Spacing;
