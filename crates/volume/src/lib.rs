@@ -1,5 +1,5 @@
-//! Medical image volumes: voxels on a grid in the world, NIfTI, NRRD and MetaImage in and out, orientation,
-//! resampling, intensity windows.
+//! Medical image volumes: voxels on a grid in the world, NIfTI, NRRD and MetaImage in and out, DICOM
+//! in, orientation, resampling, intensity windows.
 //!
 //! Everything a user touches is in (x, y, z): size, spacing in millimetres, voxel index. World
 //! coordinates are RAS+ millimetres, as in NIfTI. Voxels lie with x fastest in memory, the order on
