@@ -1,5 +1,5 @@
-//! Medical image volumes: voxels on a grid in the world, NIfTI, NRRD and MetaImage in and out, orientation,
-//! resampling, intensity windows.
+//! Medical image volumes: voxels on a grid in the world, NIfTI, NRRD and MetaImage in and out, DICOM
+//! in, orientation, resampling, intensity windows.
 //!
 //! Everything a user touches is in (x, y, z): size, spacing in millimetres, voxel index. World
 //! coordinates are RAS+ millimetres, as in NIfTI. Voxels lie with x fastest in memory, the order on
@@ -50,8 +50,10 @@ pub use error::VolumeError;
 pub use file::{
     ImageFormat, ImageInfo, ReadLimits, probe, read, read_image, read_labels, read_with_limits, write,
 };
+pub use file::{WriteConfig, smallest_type, write_smallest, write_with};
 pub use grid::{GEOMETRY_TOLERANCE_VOXELS, Grid};
 pub use intensity::{percentiles, window_to_unit, window_to_unit_in_place, z_score, z_score_in_place};
+pub use nifti::NiftiVersion;
 pub use orientation::{Orientation, reorient, reorient_owned, reoriented_grid};
 pub use resample::{
     AntiAliasing, Interpolation, ResampleConfig, grid_with_size, grid_with_spacing, resample, resample_with,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use organseg::volume::{Volume, Voxel, write};
+use organseg::volume::{Volume, Voxel, WriteConfig, write_smallest};
 
 use super::dicom::SeriesChoice;
 use super::typed::{ForAnyType, with_stored_type};
@@ -13,6 +13,9 @@ use super::typed::{ForAnyType, with_stored_type};
 ///
 /// The ending of OUTPUT says which: .nii or .nii.gz (NIfTI), .hdr with .img (NIfTI in two files), .nrrd
 /// (compressed) or .nhdr with .raw (NRRD), .mha (compressed) or .mhd with .raw (MetaImage).
+///
+/// Values and geometry stay as they are. Values are stored in the smallest number type that holds them
+/// exactly; whole numbers become integers.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Image to read, or a folder of DICOM files.
@@ -33,6 +36,6 @@ struct Writer<'a> {
 
 impl ForAnyType for Writer<'_> {
     fn run<T: Voxel>(&self, image: &Volume<T>) -> Result<()> {
-        Ok(write(self.output, image)?)
+        Ok(write_smallest(self.output, image, &WriteConfig::default())?)
     }
 }

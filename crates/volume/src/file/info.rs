@@ -16,6 +16,10 @@ pub enum ImageFormat {
     Nifti1,
     /// A NIfTI-1 header with the voxels in a file of their own: `.hdr` and `.img`.
     Nifti1Pair,
+    /// A NIfTI-2 file that holds header and voxels.
+    Nifti2,
+    /// A NIfTI-2 header with the voxels in a file of their own.
+    Nifti2Pair,
     /// An NRRD file that holds header and voxels: `.nrrd`.
     Nrrd,
     /// An NRRD header with the voxels in files of their own: `.nhdr`.

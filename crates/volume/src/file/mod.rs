@@ -25,6 +25,7 @@ mod limits;
 mod load;
 mod open;
 mod read;
+mod smallest;
 mod stored;
 mod stream;
 mod text_voxels;
@@ -37,7 +38,8 @@ mod write;
 pub use info::{ImageFormat, ImageInfo, probe};
 pub use limits::ReadLimits;
 pub use read::{read, read_image, read_labels, read_with_limits};
-pub use write::write;
+pub use smallest::smallest_type;
+pub use write::{WriteConfig, write, write_smallest, write_with};
 
 #[cfg(feature = "dicom")]
 pub(crate) use decode::Fit;

@@ -2,14 +2,32 @@
 
 use std::path::Path;
 
-use crate::{Volume, VolumeError, Voxel, metaimage, nifti, nrrd};
+use super::smallest::{smallest_type, with_type};
+use crate::{NiftiVersion, Volume, VolumeError, Voxel, metaimage, nifti, nrrd};
+
+/// How a file is written, where its ending leaves a choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WriteConfig {
+    /// Version of NIfTI files.
+    pub nifti_version: NiftiVersion,
+}
+
+impl WriteConfig {
+    /// With another version of NIfTI.
+    #[must_use]
+    pub fn with_nifti_version(mut self, version: NiftiVersion) -> Self {
+        self.nifti_version = version;
+        self
+    }
+}
 
 /// Writes `volume` to `path`; the ending says how:
 ///
 /// | ending | format |
 /// |---|---|
-/// | `.nii`, `.nii.gz` | NIfTI-1 |
-/// | `.hdr`, `.img`, also with `.gz` | NIfTI-1, header and voxels side by side, whichever of the two is named |
+/// | `.nii`, `.nii.gz` | NIfTI-1, or NIfTI-2 if an axis has more than 32767 voxels |
+/// | `.hdr`, `.img`, also with `.gz` | the same, header and voxels side by side, whichever of the two is named |
 /// | `.nrrd` | NRRD, compressed with gzip |
 /// | `.nhdr` | NRRD header, raw voxels beside it in a file that ends in `.raw` |
 /// | `.mha` | MetaImage, compressed with zlib |
@@ -17,16 +35,15 @@ use crate::{Volume, VolumeError, Voxel, metaimage, nifti, nrrd};
 ///
 /// A NIfTI-1 header holds the affine in single precision: numbers that are exact there, such as those read
 /// from another NIfTI file, survive to the bit, others to one part in 1.6e7 (6e-6 mm for an origin 100 mm
-/// away). It goes into the sform and, if its axes are at right angles, the qform.
-/// NRRD and MetaImage headers hold it in double precision; NRRD to the bit, MetaImage, which has directions
-/// and spacings apart, to rounding.
+/// away). Who needs more than that asks for NIfTI-2 ([`write_with`]). The affine goes into the sform and, if
+/// its axes are at right angles, the qform. NRRD and MetaImage headers hold it in double precision; NRRD to
+/// the bit, MetaImage, which has directions and spacings apart, to rounding.
 ///
 /// Files are written under a temporary name and renamed; the same volume gives the same bytes.
 ///
 /// # Errors
-/// [`VolumeError::Format`] for another ending, [`VolumeError::InvalidSize`] for an axis of more than
-/// 32767 voxels, [`VolumeError::InvalidAffine`] for numbers beyond single precision (both within
-/// [`VolumeError::InFile`]), [`VolumeError::Io`] if the file cannot be written.
+/// [`VolumeError::Format`] for another ending, [`VolumeError::InvalidAffine`] for numbers beyond single
+/// precision (within [`VolumeError::InFile`]), [`VolumeError::Io`] if the file cannot be written.
 ///
 /// ```
 /// use organseg_volume::{Grid, Spacing, Volume, read, write};
@@ -39,9 +56,22 @@ use crate::{Volume, VolumeError, Voxel, metaimage, nifti, nrrd};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn write<T: Voxel>(path: impl AsRef<Path>, volume: &Volume<T>) -> Result<(), VolumeError> {
+    write_with(path, volume, &WriteConfig::default())
+}
+
+/// [`write`] with choices of one's own.
+///
+/// # Errors
+/// As [`write`], and [`VolumeError::InvalidSize`] (within [`VolumeError::InFile`]) for an axis of more than
+/// 32767 voxels that is to go into NIfTI-1.
+pub fn write_with<T: Voxel>(
+    path: impl AsRef<Path>,
+    volume: &Volume<T>,
+    config: &WriteConfig,
+) -> Result<(), VolumeError> {
     let path = path.as_ref();
     if nifti::is_named_so(path) {
-        return nifti::write(path, volume);
+        return nifti::write(path, volume, config.nifti_version);
     }
     if nrrd::is_named_so(path) {
         return nrrd::write(path, volume);
@@ -51,4 +81,35 @@ pub fn write<T: Voxel>(path: impl AsRef<Path>, volume: &Volume<T>) -> Result<(),
     }
     let reason = "its name should end in .nii, .nii.gz, .hdr, .img, .nrrd, .nhdr, .mha or .mhd".to_string();
     Err(VolumeError::Format { path: path.to_path_buf(), reason })
+}
+
+/// [`write_with`] in the smallest type that holds every voxel exactly ([`smallest_type`]), which is not larger
+/// than the volume's own: whole numbers become integers, whatever they were kept as.
+///
+/// # Errors
+/// As [`write_with`].
+///
+/// ```
+/// use organseg_volume::{DataType, Grid, Spacing, Volume, WriteConfig, probe, write_smallest};
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("scan.nii.gz");
+/// let grid = Grid::with_spacing([2, 1, 1], Spacing::isotropic(1.5)?)?;
+/// let volume = Volume::from_vec(grid, vec![-1000.0f64, 40.0])?;
+/// write_smallest(&path, &volume, &WriteConfig::default())?;
+/// assert_eq!(probe(&path)?.data_type, DataType::I16);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write_smallest<T: Voxel>(
+    path: impl AsRef<Path>,
+    volume: &Volume<T>,
+    config: &WriteConfig,
+) -> Result<(), VolumeError> {
+    let path = path.as_ref();
+    with_type!(smallest_type(volume), S => {
+        if S::DATA_TYPE == T::DATA_TYPE {
+            write_with(path, volume, config)
+        } else {
+            write_with(path, &volume.map(|v| S::from_f64(v.to_f64())), config)
+        }
+    })
 }

@@ -1,69 +1,76 @@
-//! A NIfTI-1 header as 348 bytes, least significant byte first.
+//! A NIfTI header as bytes, least significant first.
 
+use super::NiftiVersion;
+use super::fields::{ONE, TWO, Writer};
 use super::geometry::quaternion_of;
-use super::header::HEADER_BYTES;
 use crate::{DataType, Grid, Spacing, VolumeError};
 
 /// Axes this close to right angles are told in the qform too, which cannot say more.
 const MAX_QFORM_RESIDUAL: f64 = 1e-5;
 
 /// `NIFTI_XFORM_SCANNER_ANAT`: the affine leads to the scanner's own millimetres.
-const SCANNER_CODE: i16 = 1;
+const SCANNER_CODE: i64 = 1;
 
 /// Millimetres and seconds.
 const UNITS: u8 = 2 | 8;
 
-/// The header of an image of type `data_type` on `grid`; `separate` if the voxels lie in a file of their
-/// own. Values are stored as they are: slope 1, intercept 0.
+/// Where NIfTI-1 still has the `regular` of Analyze files.
+const REGULAR: usize = 38;
+
+/// Longest axis of NIfTI-1, which counts in 16 bits with a sign.
+const MAX_ENTRIES: usize = 32767;
+
+/// The header of an image of type `data_type` on `grid`, in a file of its own if `separate`, else with the
+/// four bytes behind it that say that there are no extensions. Values are stored as they are: slope 1,
+/// intercept 0.
 pub(super) fn encode(
     grid: &Grid,
     data_type: DataType,
     separate: bool,
-) -> Result<[u8; HEADER_BYTES], VolumeError> {
-    let mut size = [0i16; 3];
-    for (size, n) in size.iter_mut().zip(grid.size()) {
-        // Each axis of NIfTI-1 is counted in 16 bits with a sign.
-        *size = i16::try_from(n).map_err(|_| VolumeError::InvalidSize { size: grid.size() })?;
+    version: NiftiVersion,
+) -> Result<Vec<u8>, VolumeError> {
+    let is_long = grid.size().into_iter().any(|n| n > MAX_ENTRIES);
+    let fields = match version {
+        NiftiVersion::Two => &TWO,
+        NiftiVersion::Fitting if is_long => &TWO,
+        _ if is_long => return Err(VolumeError::InvalidSize { size: grid.size() }),
+        _ => &ONE,
+    };
+    if fields.version == NiftiVersion::One {
+        check_single_precision(grid)?;
     }
-    let mut bytes = [0u8; HEADER_BYTES];
-    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
-    put(0, &(HEADER_BYTES as i32).to_le_bytes());
-    put(38, b"r");
-    let dim = [3, size[0], size[1], size[2], 1, 1, 1, 1];
-    for (i, n) in dim.into_iter().enumerate() {
-        put(40 + 2 * i, &n.to_le_bytes());
-    }
-    put(70, &code_of(data_type).to_le_bytes());
-    put(72, &(8 * data_type.bytes() as i16).to_le_bytes());
+    let mut header = Writer::new(fields);
+    let [nx, ny, nz] = grid.size().map(|n| n as i64);
+    header.dims([3, nx, ny, nz, 1, 1, 1, 1]);
+    header.integer(fields.datatype, 2, code_of(data_type));
+    header.integer(fields.bitpix, 2, 8 * data_type.bytes() as i64);
 
     let affine = grid.affine();
     let spacing = affine.spacing().to_array();
     let qfac = if affine.determinant() < 0.0 { -1.0 } else { 1.0 };
-    check_single_precision(grid)?;
-    let pixdim = [qfac, spacing[0], spacing[1], spacing[2], 0.0, 0.0, 0.0, 0.0];
-    for (i, length) in pixdim.into_iter().enumerate() {
-        put(76 + 4 * i, &(length as f32).to_le_bytes());
-    }
-    let offset: f32 = if separate { 0.0 } else { (HEADER_BYTES + 4) as f32 };
-    put(108, &offset.to_le_bytes());
-    put(112, &1f32.to_le_bytes());
-    put(123, &[UNITS]);
+    header.reals(fields.pixdim, [qfac, spacing[0], spacing[1], spacing[2]]);
+    header.vox_offset(if separate { 0 } else { fields.bytes + 4 });
+    header.reals(fields.scl_slope, [1.0, 0.0]);
+    header.units(UNITS);
 
     if affine.orthogonality_residual() <= MAX_QFORM_RESIDUAL {
         let column = |k: usize| affine.column(k).map(|v| v / spacing[k]);
         let (x, y, z) = (column(0), column(1), column(2).map(|v| v * qfac));
         let rotation = [0, 1, 2].map(|r| [x[r], y[r], z[r]]);
         let [_, b, c, d] = quaternion_of(rotation);
-        put(252, &SCANNER_CODE.to_le_bytes());
-        for (i, value) in [b, c, d].into_iter().chain(affine.origin_mm()).enumerate() {
-            put(256 + 4 * i, &(value as f32).to_le_bytes());
-        }
+        header.code(fields.qform_code, SCANNER_CODE);
+        header.reals(fields.quatern, [b, c, d].into_iter().chain(affine.origin_mm()));
     }
-    put(254, &SCANNER_CODE.to_le_bytes());
-    for (i, value) in affine.to_rows()[..3].iter().flatten().enumerate() {
-        put(280 + 4 * i, &(*value as f32).to_le_bytes());
+    header.code(fields.qform_code + fields.code, SCANNER_CODE);
+    header.reals(fields.srow, affine.to_rows().into_iter().take(3).flatten());
+    header.put(fields.magic, fields.magics[usize::from(separate)]);
+    if fields.version == NiftiVersion::One {
+        header.put(REGULAR, b"r");
     }
-    put(344, if separate { b"ni1\0" } else { b"n+1\0" });
+    let mut bytes = header.bytes;
+    if !separate {
+        bytes.extend([0; 4]);
+    }
     Ok(bytes)
 }
 
@@ -79,7 +86,7 @@ fn check_single_precision(grid: &Grid) -> Result<(), VolumeError> {
     Spacing::new(affine.spacing().to_array().map(|length| f64::from(length as f32))).map(drop)
 }
 
-fn code_of(data_type: DataType) -> i16 {
+fn code_of(data_type: DataType) -> i64 {
     match data_type {
         DataType::U8 => 2,
         DataType::I16 => 4,

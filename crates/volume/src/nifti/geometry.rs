@@ -1,27 +1,31 @@
 //! The voxel-to-world affine of a NIfTI header: sform, else qform, else spacing alone.
 
-use ::nifti::NiftiHeader;
-
+use super::NiftiVersion;
+use super::fields::Reader;
 use crate::{Affine, Spacing, VolumeError};
 
-/// Below this, 1 − (b² + c² + d²) is the rounding of single-precision b, c, d and not an angle; as in the
-/// reference implementation, `nifti_quatern_to_mat44` of nifti1_io.
-const HALF_TURN: f64 = 1e-7;
+/// Below this, 1 − (b² + c² + d²) is the rounding of b, c, d and not an angle; as in the reference
+/// implementation, `nifti_quatern_to_mat44` of nifti1_io, in single precision, and of nifti2_io, in double.
+fn half_turn(version: NiftiVersion) -> f64 {
+    if version == NiftiVersion::Two { 1e-15 } else { 1e-7 }
+}
 
 /// The affine in RAS+ millimetres and which part of the header it is from.
 ///
 /// The sform counts if its code is positive, else the qform if its code is, else the voxels lie along
 /// the world's axes with voxel (0, 0, 0) at the origin. Lengths in metres or micrometres become
 /// millimetres; without a unit they are taken to be millimetres.
-pub(super) fn affine_of(raw: &NiftiHeader) -> Result<(Affine, &'static str), VolumeError> {
+pub(super) fn affine_of(raw: &Reader<'_>) -> Result<(Affine, &'static str), VolumeError> {
+    let fields = raw.fields;
     let scale = millimetres_in_a_unit(raw);
     let spacing = spacing_of(raw, scale)?;
-    if raw.sform_code > 0 {
-        let row = |r: [f32; 4]| r.map(|v| f64::from(v) * scale);
-        let rows = [row(raw.srow_x), row(raw.srow_y), row(raw.srow_z), [0.0, 0.0, 0.0, 1.0]];
+    if raw.code(fields.qform_code + fields.code) > 0 {
+        let sform: [f64; 12] = raw.reals(fields.srow);
+        let row = |r: usize| [0, 1, 2, 3].map(|k| sform[4 * r + k] * scale);
+        let rows = [row(0), row(1), row(2), [0.0, 0.0, 0.0, 1.0]];
         return Ok((Affine::new(rows)?, "sform"));
     }
-    if raw.qform_code > 0 {
+    if raw.code(fields.qform_code) > 0 {
         return Ok((qform(raw, spacing, scale)?, "qform"));
     }
     Ok((Affine::from_spacing(spacing, [0.0; 3]), "pixdim"))
@@ -29,24 +33,26 @@ pub(super) fn affine_of(raw: &NiftiHeader) -> Result<(Affine, &'static str), Vol
 
 /// The affine of the qform if there is one that does not count, since there is a sform too. One that makes no
 /// sense is as good as none.
-pub(super) fn qform_beside_sform(raw: &NiftiHeader) -> Option<Affine> {
+pub(super) fn qform_beside_sform(raw: &Reader<'_>) -> Option<Affine> {
     let scale = millimetres_in_a_unit(raw);
-    let both = raw.sform_code > 0 && raw.qform_code > 0;
+    let code = raw.fields.qform_code;
+    let both = raw.code(code) > 0 && raw.code(code + raw.fields.code) > 0;
     both.then(|| qform(raw, spacing_of(raw, scale)?, scale)).and_then(Result::ok)
 }
 
-fn millimetres_in_a_unit(raw: &NiftiHeader) -> f64 {
-    match raw.xyzt_units & 0o7 {
+fn millimetres_in_a_unit(raw: &Reader<'_>) -> f64 {
+    match raw.units() & 0o7 {
         1 => 1e3,
         3 => 1e-3,
         _ => 1.0,
     }
 }
 
-fn spacing_of(raw: &NiftiHeader, scale: f64) -> Result<Spacing, VolumeError> {
-    let axes = usize::from(raw.dim[0]).min(3);
+fn spacing_of(raw: &Reader<'_>, scale: f64) -> Result<Spacing, VolumeError> {
+    let axes = raw.dim(0).clamp(0, 3) as usize;
+    let pixdim: [f64; 4] = raw.reals(raw.fields.pixdim);
     let pixdim = [0, 1, 2].map(|axis| {
-        let value = f64::from(raw.pixdim[axis + 1]);
+        let value = pixdim[axis + 1];
         // An axis that the image does not have needs no spacing.
         let used = axis < axes || (value > 0.0 && value.is_finite());
         if used { value } else { 1.0 }
@@ -56,11 +62,11 @@ fn spacing_of(raw: &NiftiHeader, scale: f64) -> Result<Spacing, VolumeError> {
 
 /// Rotation by the quaternion (a, b, c, d), spacing, and the sign qfac = pixdim[0] along the third axis;
 /// "method 2" of nifti1.h.
-fn qform(raw: &NiftiHeader, spacing: Spacing, scale: f64) -> Result<Affine, VolumeError> {
-    let [mut b, mut c, mut d] = [raw.quatern_b, raw.quatern_c, raw.quatern_d].map(f64::from);
+fn qform(raw: &Reader<'_>, spacing: Spacing, scale: f64) -> Result<Affine, VolumeError> {
+    let [mut b, mut c, mut d, x, y, z] = raw.reals(raw.fields.quatern);
     let squared = b * b + c * c + d * d;
     let mut a = 0.0;
-    if 1.0 - squared >= HALF_TURN {
+    if 1.0 - squared >= half_turn(raw.fields.version) {
         a = (1.0 - squared).sqrt();
     } else {
         // A half turn, or rounding has pushed the vector part just past one.
@@ -68,10 +74,11 @@ fn qform(raw: &NiftiHeader, spacing: Spacing, scale: f64) -> Result<Affine, Volu
         (b, c, d) = (b / length, c / length, d / length);
     }
     let rotation = rotation_of([a, b, c, d]);
-    let qfac = if raw.pixdim[0] < 0.0 { -1.0 } else { 1.0 };
+    let [qfac] = raw.reals(raw.fields.pixdim);
+    let qfac = if qfac < 0.0 { -1.0 } else { 1.0 };
     let [sx, sy, sz] = spacing.to_array();
     let steps = [sx, sy, sz * qfac];
-    let origin = [raw.quatern_x, raw.quatern_y, raw.quatern_z].map(|v| f64::from(v) * scale);
+    let origin = [x, y, z].map(|v| v * scale);
     let mut rows = [[0.0; 4], [0.0; 4], [0.0; 4], [0.0, 0.0, 0.0, 1.0]];
     for r in 0..3 {
         for k in 0..3 {

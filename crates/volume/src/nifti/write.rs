@@ -2,20 +2,22 @@
 
 use std::path::Path;
 
+use super::NiftiVersion;
 use super::encode::encode;
 use super::names::Layout;
 use crate::file::{Compression, write_voxels};
 use crate::{Volume, VolumeError, Voxel, write_atomically};
 
 /// Writes `volume` to `path`, whose name ends as NIfTI files do.
-pub(crate) fn write<T: Voxel>(path: &Path, volume: &Volume<T>) -> Result<(), VolumeError> {
+pub(crate) fn write<T: Voxel>(
+    path: &Path,
+    volume: &Volume<T>,
+    version: NiftiVersion,
+) -> Result<(), VolumeError> {
     let Layout { header: header_path, voxels: voxel_path, gzip } = Layout::of(path);
     let compression = if gzip { Compression::Gzip } else { Compression::None };
-    let mut header =
-        encode(volume.grid(), T::DATA_TYPE, voxel_path.is_some()).map_err(|e| e.in_file(path))?.to_vec();
-    if voxel_path.is_none() {
-        header.extend([0; 4]); // no extensions
-    }
+    let header = encode(volume.grid(), T::DATA_TYPE, voxel_path.is_some(), version)
+        .map_err(|error| error.in_file(path))?;
     let create = |path: &Path, head: &[u8], volume: Option<&Volume<T>>| {
         write_atomically(path, |file| {
             write_voxels(file, compression, head, volume.map_or(&[], Volume::voxels))

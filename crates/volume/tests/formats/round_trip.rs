@@ -1,6 +1,6 @@
 //! From format to format and back: every value to the bit, every voxel in its place.
 
-use organseg_volume::{Affine, Grid, Volume, Voxel, read, write};
+use organseg_volume::{Affine, Grid, NiftiVersion, Volume, Voxel, WriteConfig, read, write_with};
 use proptest::prelude::*;
 
 use crate::files::Files;
@@ -8,9 +8,21 @@ use crate::files::Files;
 /// Largest change of a number in the affine, in millimetres: MetaImage multiplies a direction by a spacing.
 const AFFINE_TOLERANCE_MM: f64 = 1e-6;
 
-/// One of each way to write an image, and some twice, so that each is read and written after each other kind.
-const ENDINGS: [&str; 12] =
-    ["nrrd", "nii.gz", "mha", "nhdr", "nii", "mhd", "hdr", "nrrd", "mha", "nii", "nrrd", "mhd"];
+/// One of each way to write an image, and some twice, so that each is read and written after each other kind;
+/// `2.` in front for NIfTI-2.
+const ENDINGS: [&str; 14] = [
+    "nrrd", "nii.gz", "mha", "nhdr", "nii", "mhd", "2.hdr", "nrrd", "2.nii.gz", "mha", "nii", "nrrd",
+    "2.nii", "mhd",
+];
+
+/// Writes `volume` in the way of `ending` and reads it again.
+fn through<T: Voxel>(files: &Files, ending: &str, volume: &Volume<T>) -> Volume<T> {
+    let version = if ending.starts_with("2.") { NiftiVersion::Two } else { NiftiVersion::default() };
+    let path = files.path(&format!("scan.{ending}"));
+    let config = WriteConfig::default().with_nifti_version(version);
+    write_with(&path, volume, &config).expect("it can be written");
+    read(&path).expect("it can be read")
+}
 
 /// Random affines: any rotation, flips, spacings from 0.1 to 10 mm, axes up to some 25° off the right angle,
 /// origins up to a metre away. The numbers are those that NIfTI-1 holds, which has single precision.
@@ -62,10 +74,8 @@ fn check<T: Voxel>(
     let first =
         Volume::from_vec(grid, (0..grid.voxel_count()).map(values).collect()).expect("as many as places");
     let mut volume = first.clone();
-    for (i, ending) in ENDINGS.into_iter().enumerate() {
-        let path = files.path(&format!("{i}.{ending}"));
-        write(&path, &volume).expect("it can be written");
-        volume = read::<T>(&path).expect("it can be read");
+    for ending in ENDINGS {
+        volume = through(&files, ending, &volume);
         prop_assert_eq!(bytes_of(volume.voxels()), bytes_of(first.voxels()), "{}", ending);
         prop_assert_eq!(volume.size(), size);
         let (found, expected) = (volume.grid().affine().to_rows().concat(), affine.to_rows().concat());
@@ -110,7 +120,7 @@ proptest! {
 }
 
 #[test]
-fn nrrd_and_metaimage_keep_double_precision() {
+fn all_but_nifti_1_keep_double_precision() {
     let files = Files::new();
     let affine = Affine::new([
         [0.1, 1.0 / 3.0, 0.0, 1e8 + 0.1],
@@ -119,18 +129,13 @@ fn nrrd_and_metaimage_keep_double_precision() {
         [0.0, 0.0, 0.0, 1.0],
     ]);
     let volume = Volume::filled(Grid::new([2, 2, 2], affine.unwrap()).unwrap(), 7u8);
-    for name in ["a.nrrd", "a.nhdr"] {
-        write(files.path(name), &volume).unwrap();
-        assert_eq!(read::<u8>(files.path(name)).unwrap(), volume, "{name}");
+    for ending in ["nrrd", "nhdr", "2.nii", "2.hdr"] {
+        assert_eq!(through(&files, ending, &volume), volume, "{ending}");
     }
-    for name in ["a.mha", "a.mhd"] {
-        write(files.path(name), &volume).unwrap();
-        let found = read::<u8>(files.path(name)).unwrap().grid().affine().to_rows().concat();
+    for ending in ["mha", "mhd"] {
+        let found = through(&files, ending, &volume).grid().affine().to_rows().concat();
         for (found, expected) in found.into_iter().zip(volume.grid().affine().to_rows().concat()) {
-            assert!(
-                (found - expected).abs() <= 4.0 * f64::EPSILON * expected.abs(),
-                "{name}: {found} {expected}"
-            );
+            assert!((found - expected).abs() <= 4.0 * f64::EPSILON * expected.abs(), "{found} {expected}");
         }
     }
 }
@@ -151,8 +156,7 @@ fn a_dicom_series_goes_through_every_format_unchanged() {
     let files = Files::new();
     let mut volume = series.clone();
     for ending in ENDINGS {
-        write(files.path(&format!("a.{ending}")), &volume).unwrap();
-        volume = read(files.path(&format!("a.{ending}"))).unwrap();
+        volume = through(&files, ending, &volume);
         assert_eq!(volume.voxels(), series.voxels(), "{ending}");
         let (found, expected) = (volume.grid().affine().to_rows(), series.grid().affine().to_rows());
         for (found, expected) in found.concat().into_iter().zip(expected.concat()) {

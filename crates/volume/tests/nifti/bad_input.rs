@@ -47,6 +47,48 @@ fn a_gzip_stream_cut_anywhere_is_damaged() {
 }
 
 #[test]
+fn a_file_cut_anywhere_is_an_error() {
+    let whole = RawFile::sound().bytes;
+    let zipped = gzip(&whole);
+    for length in 0..whole.len() {
+        error_of("scan.nii", &whole[..length]);
+        error_of("scan.nii.gz", &gzip(&whole[..length]));
+    }
+    for length in 0..zipped.len() {
+        error_of("scan.nii.gz", &zipped[..length]);
+    }
+}
+
+#[test]
+fn bytes_behind_the_voxels_are_followed_to_the_checksum_but_not_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scan.nii.gz");
+    let sound = RawFile::sound().bytes;
+    let with = |behind: usize| [&sound[..], &vec![0; behind]].concat();
+    for behind in [1, 1000, 64 << 20] {
+        std::fs::write(&path, gzip(&with(behind))).unwrap();
+        assert_eq!(read::<i16>(&path).unwrap().voxels()[23], 23, "{behind} bytes behind");
+    }
+    let mut spoiled = gzip(&with(1000));
+    let checksum = spoiled.len() - 6;
+    spoiled[checksum] ^= 1;
+    let error = error_of("scan.nii.gz", &spoiled);
+    assert!(matches!(error, VolumeError::DamagedGzip { decoded: 1400, .. }), "{error}");
+}
+
+#[test]
+fn several_gzip_streams_in_a_row_are_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scan.nii.gz");
+    let sound = RawFile::sound().bytes;
+    for cut in [1, 300, 352, 353, 399] {
+        let (first, second) = sound.split_at(cut);
+        std::fs::write(&path, [gzip(first), gzip(second)].concat()).unwrap();
+        assert_eq!(read::<i16>(&path).unwrap().voxels()[23], 23, "cut at {cut}");
+    }
+}
+
+#[test]
 fn a_gzip_stream_with_another_checksum_is_damaged() {
     let mut bytes = gzip(&RawFile::sound().bytes);
     let at = bytes.len() - 6;
@@ -170,7 +212,7 @@ fn other_files_are_told_from_nifti_1() {
     let newer = spoiled(|file| {
         file.put(field::SIZEOF_HDR, &540i32.to_le_bytes());
     });
-    assert_says(&newer, "it is a NIfTI-2 file");
+    assert_says(&newer, "it ends after 400 bytes, a NIfTI-2 header has 540");
     for offset in [-1.0, 200.0, f32::NAN, 1e30] {
         let error = spoiled(|file| {
             file.f32s(field::VOX_OFFSET, &[offset]);

@@ -1,6 +1,8 @@
 //! The affine: sform, qform, neither, units, and what survives being written.
 
-use organseg_volume::{Affine, Grid, Volume, VolumeError, probe, read, write};
+use organseg_volume::{
+    Affine, Grid, NiftiVersion, Volume, VolumeError, WriteConfig, probe, read, write, write_with,
+};
 use proptest::prelude::*;
 
 use crate::raw_file::{RawFile, field};
@@ -111,7 +113,9 @@ fn more_than_a_header_can_say_is_refused_and_nothing_is_written() {
     let near = Affine::new([1.0, 1.0, 1e-60, 1.0].map(|v: f64| [v, 0.0, 0.0, 0.0]));
     assert!(near.is_err());
     let long = Grid::new([40_000, 1, 1], *Grid::with_spacing([1; 3], unit()).unwrap().affine()).unwrap();
-    assert!(matches!(write(&path, &Volume::filled(long, 0u8)), Err(VolumeError::InFile { .. })));
+    let one = WriteConfig::default().with_nifti_version(NiftiVersion::One);
+    let error = write_with(&path, &Volume::filled(long, 0u8), &one).unwrap_err();
+    assert!(matches!(error, VolumeError::InFile { .. }), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
