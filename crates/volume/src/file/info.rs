@@ -60,11 +60,6 @@ impl ImageInfo {
             affine_source,
         }
     }
-
-    /// Whether a stored value stands for another one.
-    pub(crate) fn is_scaled(&self) -> bool {
-        (self.slope, self.intercept) != (1.0, 0.0)
-    }
 }
 
 /// Reads the header of the image at `path`, without its voxels.

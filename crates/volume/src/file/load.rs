@@ -1,11 +1,12 @@
 //! From the description of an image to its voxels, of the type that was asked for.
 //!
 //! Sizes are believed once the files are long enough for them: a plain file has a length, and a compressed
-//! one expands to at most 1032 times its length. Then the result is taken, once, and filled piece by
-//! piece: a plain file by all threads of the pool, a compressed one while another thread decompresses.
+//! one expands to at most 1032 times its length. Then the result is taken and filled: from a plain file by
+//! all threads of the pool; from a compressed one in one go (`whole`) or, if it is large or unusual, piece by
+//! piece while another thread decompresses (`unpack`).
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -15,6 +16,8 @@ use super::limits::ReadLimits;
 use super::stored::{Compression, Part, StoredImage};
 use super::stream::{length_of, read_error};
 use super::unpack::{Damage, unpack};
+#[cfg(feature = "libdeflate")]
+use super::whole::load_whole;
 use crate::{VolumeError, Voxel};
 
 /// Deflate makes at most 258 bytes of two bits.
@@ -45,6 +48,12 @@ pub(super) fn load<T: Voxel>(
         bytes: (count * size_of::<T>()) as u64,
         limit: limits.max_bytes,
     };
+    #[cfg(feature = "libdeflate")]
+    if let ([part], true) = (&image.parts[..], image.compression != Compression::None)
+        && let Some(voxels) = load_whole(part, image.compression, share, count, image.encoding(), fit)
+    {
+        return voxels.map_err(misfit);
+    }
     // Zeros come from the system without being touched, but only `vec!` asks for them so, and cannot fail.
     Vec::<T>::new().try_reserve_exact(count).map_err(too_large)?;
     let mut voxels = vec![T::default(); count];
@@ -105,8 +114,9 @@ fn bytes_of_a_part<T>(path: &Path, image: &StoredImage, limits: ReadLimits) -> R
 /// The error for a compressed file that cannot hold what it promises: what it does hold.
 fn too_short(part: &Part, compression: Compression, share: u64) -> VolumeError {
     match unpack(&part.path, part.begins, compression, |_| true) {
-        Ok(found) => ends_early(part, share, found),
-        Err(damage) => damaged(part, damage),
+        Ok(Ok(found)) => ends_early(part, share, found),
+        Ok(Err(damage)) => damaged(part, damage),
+        Err(error) => error,
     }
 }
 
@@ -176,7 +186,7 @@ fn load_packed<T: Voxel>(
         seen += bytes.len() as u64;
         seen < enough
     });
-    match unpacked {
+    match unpacked? {
         // Damage comes first: it may be the reason why a value does not fit.
         Err(damage) => Err(damaged(part, damage)),
         Ok(found) if found < part.skip + share => Err(ends_early(part, share, found)),

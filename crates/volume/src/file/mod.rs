@@ -20,7 +20,6 @@
 mod checksum;
 mod decode;
 mod ending;
-mod inflate;
 mod info;
 mod limits;
 mod load;
@@ -30,6 +29,8 @@ mod stored;
 mod stream;
 mod unpack;
 mod voxels;
+#[cfg(feature = "libdeflate")]
+mod whole;
 mod write;
 
 pub use info::{ImageFormat, ImageInfo, probe};

@@ -34,7 +34,7 @@ pub(super) fn is_gzip(path: &Path) -> Result<bool, VolumeError> {
 
 /// The bytes of a file from a place on.
 pub(super) struct Stream {
-    pub(super) reader: Box<dyn Read>,
+    reader: Box<dyn Read + Send>,
 }
 
 impl Stream {
@@ -46,7 +46,7 @@ impl Stream {
             Ok(BufReader::with_capacity(1 << 18, file))
         };
         let file = open().map_err(|source| VolumeError::Io { path: path.to_path_buf(), source })?;
-        let reader: Box<dyn Read> = match compression {
+        let reader: Box<dyn Read + Send> = match compression {
             Compression::None => Box::new(file),
             Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
             Compression::Zlib => Box::new(ZlibDecoder::new(file)),
