@@ -42,6 +42,7 @@ for name, compressor in [("jpeg_lossless", "JPEG"), ("jpeg_2000", "JPEG2000")]:
     data_set.ImagePositionPatient = [-10, -20, 30]
     data_set.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     data_set.SliceThickness = 2.5
+    data_set.pop("SpacingBetweenSlices", None)
     data_set.PixelSpacing = [0.75, 0.5]
     data_set.save_as(f"{name}.dcm")
     print(name, data_set.file_meta.TransferSyntaxUID, data_set.BitsAllocated, data_set.BitsStored, len(data_set.PixelData))

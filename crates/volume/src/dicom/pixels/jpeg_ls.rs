@@ -11,8 +11,8 @@ pub(super) const MAX_RATIO: u64 = 1 << 16;
 /// The pixels that `compressed` holds, least significant byte first.
 pub(super) fn decode(compressed: &[u8], plane: Plane) -> Result<Vec<u8>, String> {
     check_ratio(compressed.len() as u64, plane.bytes() as u64, MAX_RATIO)?;
-    let mut decoder = CharLS::default();
-    let info = decoder.get_frame_info(compressed).map_err(|error| error.to_string())?;
+    // A decoder reads one header and no second: another decodes.
+    let info = CharLS::default().get_frame_info(compressed).map_err(|error| error.to_string())?;
     check_size([info.width as usize, info.height as usize], plane)?;
     let width = if info.bits_per_sample > 8 { 2 } else { 1 };
     if info.component_count != 1 || width > plane.width || plane.width > 2 {
@@ -21,7 +21,7 @@ pub(super) fn decode(compressed: &[u8], plane: Plane) -> Result<Vec<u8>, String>
             info.component_count, info.bits_per_sample, plane.width
         ));
     }
-    let pixels = decoder.decode(compressed).map_err(|error| error.to_string())?;
+    let pixels = CharLS::default().decode(compressed).map_err(|error| error.to_string())?;
     if pixels.len() != plane.pixels() * width {
         return Err(format!(
             "its JPEG-LS image has {} bytes, expected {}",
