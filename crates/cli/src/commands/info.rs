@@ -4,9 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use organseg::volume::{
-    GEOMETRY_TOLERANCE_VOXELS, Grid, ImageInfo, RIGHT_ANGLE_TOLERANCE, is_dicom, probe,
-};
+use organseg::volume::{GEOMETRY_TOLERANCE_VOXELS, Grid, ImageInfo, RIGHT_ANGLE_TOLERANCE, is_dicom, probe};
 
 use super::dicom::print_folder;
 use super::output::{print, print_json};
