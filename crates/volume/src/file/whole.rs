@@ -1,4 +1,4 @@
-//! Compressed files in one go, by libdeflate: twice as fast as any decompressor that can stop half-way.
+//! Compressed files in one go, by libdeflate, which is faster than decompressors that can stop half-way.
 //!
 //! The compressed file, the stored values and, unless those are the voxels, the result are in memory
 //! together. While one thread reads the file or decompresses it, another touches for the first time the
