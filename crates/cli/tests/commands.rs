@@ -65,7 +65,8 @@ fn resampling_to_a_spacing_a_size_and_another_image() {
 #[test]
 fn resampling_with_means_blurring_and_another_order_across_slices() {
     let folder = tempfile::tempdir().unwrap();
-    let image = read::<i16>(scan()).unwrap();
+    let scan = scan();
+    let image = read::<i16>(&scan).unwrap();
     let target = grid_with_size(image.grid(), [12, 8, 6]).unwrap();
     let linear = ResampleConfig::new(Interpolation::Linear);
     let cases = [
@@ -76,7 +77,7 @@ fn resampling_with_means_blurring_and_another_order_across_slices() {
     let fill = image.voxels().iter().copied().min().unwrap();
     for (arguments, config) in cases {
         let small = folder.path().join("small.nii");
-        let resample = ["resample", text(&scan()), text(&small), "--size", "12,8,6"];
+        let resample = ["resample", text(&scan), text(&small), "--size", "12,8,6"];
         succeed(&[&resample[..], arguments].concat());
         let found = read::<i16>(&small).unwrap();
         assert_eq!(found.voxels(), resample_with(&image, &target, &config, fill).voxels(), "{arguments:?}");

@@ -67,7 +67,7 @@ pub trait Voxel: Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 's
 }
 
 macro_rules! voxel {
-    ($($type:ty => $variant:ident, $value:ident => $from:expr, $exact:expr;)*) => {$(
+    ($($type:ty => $variant:ident, $value:ident => $from:expr, $single:expr, $exact:expr;)*) => {$(
         impl Voxel for $type {
             const DATA_TYPE: DataType = DataType::$variant;
 
@@ -88,7 +88,7 @@ macro_rules! voxel {
 
             #[inline(always)]
             fn from_f32($value: f32) -> Self {
-                $from
+                $single
             }
 
             fn from_integer($value: i128) -> Option<Self> {
@@ -115,14 +115,66 @@ macro_rules! voxel {
 }
 
 voxel! {
-    u8 => U8, v => v.round() as u8, Self::try_from(v).ok();
-    i8 => I8, v => v.round() as i8, Self::try_from(v).ok();
-    u16 => U16, v => v.round() as u16, Self::try_from(v).ok();
-    i16 => I16, v => v.round() as i16, Self::try_from(v).ok();
-    u32 => U32, v => v.round() as u32, Self::try_from(v).ok();
-    i32 => I32, v => v.round() as i32, Self::try_from(v).ok();
-    u64 => U64, v => v.round() as u64, Self::try_from(v).ok();
-    i64 => I64, v => v.round() as i64, Self::try_from(v).ok();
-    f32 => F32, v => v as f32, Some(v as f32).filter(|&f| f as i128 == v);
-    f64 => F64, v => f64::from(v), Some(v as f64).filter(|&f| f as i128 == v);
+    u8 => U8, v => v.round() as u8, narrow(v, Self::MIN.into(), Self::MAX.into()) as u8, Self::try_from(v).ok();
+    i8 => I8, v => v.round() as i8, narrow(v, Self::MIN.into(), Self::MAX.into()) as i8, Self::try_from(v).ok();
+    u16 => U16, v => v.round() as u16, narrow(v, Self::MIN.into(), Self::MAX.into()) as u16, Self::try_from(v).ok();
+    i16 => I16, v => v.round() as i16, narrow(v, Self::MIN.into(), Self::MAX.into()) as i16, Self::try_from(v).ok();
+    u32 => U32, v => v.round() as u32, v.round() as u32, Self::try_from(v).ok();
+    i32 => I32, v => v.round() as i32, v.round() as i32, Self::try_from(v).ok();
+    u64 => U64, v => v.round() as u64, v.round() as u64, Self::try_from(v).ok();
+    i64 => I64, v => v.round() as i64, v.round() as i64, Self::try_from(v).ok();
+    f32 => F32, v => v as f32, v, Some(v as f32).filter(|&f| f as i128 == v);
+    f64 => F64, v => v, f64::from(v), Some(v as f64).filter(|&f| f as i128 == v);
+}
+
+/// `value` rounded half away from zero and kept between `low` and `high`, whole numbers of up to 16 bits;
+/// NaN becomes 0.
+///
+/// Not a cast, which compiles to a loop over lanes where it saturates: the sum with 1.5 · 2²³ holds the
+/// whole number in its last bits.
+#[inline(always)]
+fn narrow(value: f32, low: f32, high: f32) -> i32 {
+    const SHIFT: f32 = 12_582_912.0;
+    let value = if value.is_nan() { 0.0 } else { value.round() };
+    let value = if value < low { low } else { value };
+    let value = if value > high { high } else { value };
+    (value + SHIFT).to_bits() as i32 - SHIFT.to_bits() as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn singles_become_integers_as_doubles_do() {
+        fn check<T: Voxel>() {
+            let edges =
+                [0.0, 0.5, 1.0, 127.0, 128.0, 255.0, 256.0, 32767.0, 32768.0, 65535.0, 65536.0, 1e9, 3e38];
+            for edge in edges {
+                for near in [edge, edge - 0.5, edge + 0.5, f32::next_up(edge), f32::next_down(edge)] {
+                    for value in [near, -near] {
+                        assert_eq!(
+                            T::from_f32(value),
+                            T::from_f64(value.into()),
+                            "{:?} of {value}",
+                            T::DATA_TYPE
+                        );
+                    }
+                }
+            }
+            for value in [f32::INFINITY, f32::NEG_INFINITY] {
+                assert_eq!(T::from_f32(value), T::from_f64(value.into()));
+            }
+            assert_eq!(T::from_f32(-f32::NAN), T::default());
+        }
+        check::<u8>();
+        check::<i8>();
+        check::<u16>();
+        check::<i16>();
+        check::<u32>();
+        check::<i32>();
+        check::<u64>();
+        check::<i64>();
+        assert_eq!(f64::from_f32(0.1), f64::from(0.1f32));
+    }
 }

@@ -5,6 +5,14 @@
 //! flips, which cost no interpolation) the three axes are resampled one after the other; elsewhere each
 //! voxel gathers its neighbours in three dimensions.
 //!
+//! Beyond source and target that takes some planes, of the target's width and height: 16 and as many as one
+//! plane of the target is made from, for a cubic spline 16 more in single precision, 30 in double. A source
+//! whose axes are permuted is copied once, in the order of the target's; on oblique grids a cubic spline
+//! needs its coefficients for the whole source.
+//!
+//! Values are computed in single precision where it holds the type exactly (integers of up to 16 bits,
+//! `f32`), else in double. They are the same for any number of threads.
+//!
 //! A target voxel that lies outside the source, more than half a voxel beyond its outermost centres,
 //! gets the fill value; within that half voxel the border value goes on.
 

@@ -179,7 +179,7 @@ impl<'a, R: Real, T: Voxel> Window<'a, R, T> {
         let first = done.min(from.saturating_sub(1));
         let mut columns: Vec<Vec<&mut [R]>> =
             (0..self.map.len().div_ceil(COLUMNS)).map(|_| Vec::with_capacity(ahead - first)).collect();
-        for plane in self.planes[first..ahead].iter_mut() {
+        for plane in &mut self.planes[first..ahead] {
             let plane = plane.as_mut().expect("planes up to `ahead` are in the window");
             for (column, piece) in columns.iter_mut().zip(plane.chunks_mut(COLUMNS)) {
                 column.push(piece);

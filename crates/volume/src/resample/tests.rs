@@ -155,7 +155,7 @@ fn area_is_the_mean_over_the_new_voxel() {
                         let part = [part % PARTS, part / PARTS % PARTS, part / (PARTS * PARTS)];
                         let at = [0, 1, 2]
                             .map(|a| [x, y, z][a] as f64 - 0.5 + (part[a] as f64 + 0.5) / PARTS as f64);
-                        let at = target.voxel_to_world(at).map(|v| v.round());
+                        let at = target.voxel_to_world(at).map(f64::round);
                         if (0..3).all(|a| at[a] >= 0.0 && at[a] < source.size()[a] as f64) {
                             sum += volume[at.map(|v| v as usize)];
                             count += 1.0;

@@ -82,9 +82,7 @@ fn spread<const EACH: usize>(voxels: &mut [f32], line: &[f32], shares: &[f32], c
     let voxels = voxels.as_chunks_mut::<EACH>().0.iter_mut().zip(shares.as_chunks::<EACH>().0);
     for ((voxels, shares), cell) in voxels.zip(cells) {
         let (a, b) = (line[cell.low - from], line[cell.low - from + next]);
-        for k in 0..EACH {
-            voxels[k] = mix(a, b, shares[k]);
-        }
+        *voxels = shares.map(|share| mix(a, b, share));
     }
 }
 

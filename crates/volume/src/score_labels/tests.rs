@@ -14,7 +14,7 @@ fn reference(scores: &[f32], classes: usize, score_grid: &Grid, target: &Grid) -
     for (z, y, x) in (0..tz).flat_map(|z| (0..ty).flat_map(move |y| (0..tx).map(move |x| (z, y, x)))) {
         let at = score_grid.world_to_voxel(target.voxel_to_world([x as f64, y as f64, z as f64]));
         let at = [0, 1, 2].map(|a| at[a].clamp(0.0, (score_grid.size()[a] - 1) as f64));
-        let low = at.map(|v| v.floor());
+        let low = at.map(f64::floor);
         let mut sums = vec![0.0; classes];
         for corner in 0..8 {
             let high = [0, 1, 2].map(|a| (corner >> a & 1) as f64);
