@@ -17,15 +17,16 @@ fn golden(name: &str) -> Vec<f64> {
 }
 
 fn image() -> Volume<f64> {
-    let grid = Grid::with_spacing([14, 12, 10], Spacing::isotropic(1.0).unwrap()).unwrap();
+    let spacing = Spacing::isotropic(1.0).expect("it is positive");
+    let grid = Grid::with_spacing([14, 12, 10], spacing).expect("it has voxels");
     Volume::from_fn(grid, |[x, y, z]| {
         ((7 * x * x + 13 * y * y + 29 * z * z + 5 * x * y + 3 * y * z + 11 * x * z) % 97) as f64
     })
 }
 
 fn target() -> Grid {
-    let affine = Affine::from_spacing(Spacing::new([1.6, 1.3, 1.41]).unwrap(), [0.15, 1.1, 0.2]);
-    Grid::new([9, 8, 7], affine).unwrap()
+    let spacing = Spacing::new([1.6, 1.3, 1.41]).expect("it is positive");
+    Grid::new([9, 8, 7], Affine::from_spacing(spacing, [0.15, 1.1, 0.2])).expect("it has voxels")
 }
 
 fn assert_close(found: &[f64], expected: &[f64], tolerance: f64) {
