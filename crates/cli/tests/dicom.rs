@@ -8,9 +8,10 @@ use support::{fail, names_in, scan, succeed, text, world};
 
 /// A scan as a DICOM series in a new folder, and the scan.
 fn series(change: impl Fn(DicomSeriesConfig) -> DicomSeriesConfig) -> (tempfile::TempDir, Volume<i16>) {
-    let folder = tempfile::tempdir().unwrap();
-    let image = read::<i16>(scan()).unwrap();
-    write_dicom_series(folder.path().join("scan"), &image, &change(DicomSeriesConfig::default())).unwrap();
+    let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+    let image = read::<i16>(scan()).expect("the phantom is sound");
+    write_dicom_series(folder.path().join("scan"), &image, &change(DicomSeriesConfig::default()))
+        .expect("there is room for a series");
     (folder, image)
 }
 

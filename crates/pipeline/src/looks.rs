@@ -113,7 +113,7 @@ mod tests {
         }
         let coarse = looks.coarse(&grid).unwrap();
         let expected = majority_vote(&[&first, &second, &coarse]).unwrap();
-        assert!(expected.voxels().iter().any(|&label| label == 2));
+        assert!(expected.voxels().contains(&2));
         assert_eq!(looks.vote(&grid).unwrap(), expected);
     }
 }

@@ -135,7 +135,7 @@ fn check(config: &ModelConfig, coarse_threshold: f32, scan: &Volume<f32>, fallba
     let networks = save_model(config, coarse_threshold, folder.path());
     let model = Segmenter::load(folder.path(), &Device::Cpu).unwrap();
     let (mask, coarse) = two_stages_plainly(config, &networks, scan);
-    assert!(mask.voxels().iter().any(|&label| label == 1), "something to compare");
+    assert!(mask.voxels().contains(&1), "something to compare");
     for found in [model.segment(scan).unwrap(), model.segment_owned(scan.clone()).unwrap()] {
         assert_eq!(found.report.fallback, fallback);
         assert!(found.mask == mask, "masks differ");

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use organseg::volume::{DataType, ImageInfo, Volume, VolumeError, Voxel, probe, read};
+use organseg::volume::{DataType, DicomSeries, ImageInfo, Volume, VolumeError, Voxel, probe, read};
 
 use super::dicom::SeriesChoice;
 
@@ -24,7 +24,7 @@ pub(crate) fn with_stored_type(path: &Path, choice: &SeriesChoice, task: &impl F
         Some(series) => series.info(&options)?,
         None => probe(path)?,
     };
-    for finding in series.iter().flat_map(|series| series.findings()) {
+    for finding in series.iter().flat_map(DicomSeries::findings) {
         eprintln!("warning: {}: {finding}", path.display());
     }
     let ImageInfo { data_type, slope, intercept, .. } = info;

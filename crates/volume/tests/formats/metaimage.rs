@@ -15,7 +15,7 @@ fn local(fields: &str) -> String {
 fn rows_of(geometry: &str) -> [[f64; 4]; 3] {
     let files = Files::new();
     files.put("scan.mha", &local(geometry), &numbered()).assert_sound("scan.mha");
-    let [x, y, z, _] = probe(files.path("scan.mha")).unwrap().grid.affine().to_rows();
+    let [x, y, z, _] = probe(files.path("scan.mha")).expect("it is sound").grid.affine().to_rows();
     [x, y, z]
 }
 

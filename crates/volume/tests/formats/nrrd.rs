@@ -12,7 +12,7 @@ fn rows_of(geometry: &str) -> [[f64; 4]; 3] {
     let files = Files::new();
     let end = if geometry.is_empty() { "\n" } else { "\n\n" };
     files.put("scan.nrrd", &format!("{PLAIN}{geometry}{end}"), &numbered()).assert_sound("scan.nrrd");
-    let [x, y, z, _] = probe(files.path("scan.nrrd")).unwrap().grid.affine().to_rows();
+    let [x, y, z, _] = probe(files.path("scan.nrrd")).expect("it is sound").grid.affine().to_rows();
     [x, y, z]
 }
 

@@ -37,7 +37,7 @@ impl Input {
     }
 
     #[cfg(feature = "dicom")]
-    pub(crate) fn as_folder(mut self) -> Self {
+    pub(crate) fn in_folder(mut self) -> Self {
         self.is_folder = true;
         self
     }

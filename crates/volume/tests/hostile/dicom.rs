@@ -68,7 +68,7 @@ fn folder(name: String, change: impl Fn(usize, &mut Slice)) -> Input {
         change(z, &mut slice);
         bytes_of(&slice)
     };
-    Input::new(name, "0", bytes(0)).with_file("1", bytes(1)).with_file("2", bytes(2)).as_folder()
+    Input::new(name, "0", bytes(0)).with_file("1", bytes(1)).with_file("2", bytes(2)).in_folder()
 }
 
 pub(crate) fn inputs() -> Vec<Input> {
@@ -108,7 +108,7 @@ pub(crate) fn inputs() -> Vec<Input> {
     let magic = [vec![0; 128], b"DICM".to_vec()].concat();
     inputs.push(Input::new("DICOM: the magic word alone", "slice", magic.clone()));
     inputs.push(Input::new("DICOM: the magic word and noise", "slice", [magic, noise(5000)].concat()));
-    inputs.push(Input::new("DICOM: a folder of noise", "slice", noise(5000)).as_folder());
+    inputs.push(Input::new("DICOM: a folder of noise", "slice", noise(5000)).in_folder());
     inputs.push(folder("DICOM: two series in one folder".to_string(), |z, slice| {
         if z == 1 {
             slice.text(tags::SERIES_INSTANCE_UID, VR::UI, "1.2.3.2");

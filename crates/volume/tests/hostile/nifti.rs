@@ -115,7 +115,7 @@ impl Layout {
         for n in [0, -1, -32768, i64::MIN, i64::MAX, 1 << 62, 32767] {
             lie(format!("{n} entries along y"), &|bytes| self.put_size(bytes, 2, n));
             lie(format!("{n} entries along every axis"), &|bytes| {
-                (1..4).for_each(|i| self.put_size(bytes, i, n))
+                (1..4).for_each(|i| self.put_size(bytes, i, n));
             });
             lie(format!("{n} axes"), &|bytes| self.put_size(bytes, 0, n));
         }
