@@ -10,7 +10,7 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, ZlibEncoder};
 use organseg_fuzz::{folder, seed_slices};
-use organseg_volume::{Affine, Grid, Volume, Voxel, write};
+use organseg_volume::{Affine, Grid, NiftiVersion, Volume, Voxel, WriteConfig, write_with};
 use std::io::Write;
 
 fn main() {
@@ -33,6 +33,10 @@ fn main() {
         put(target, &format!("u32.{ending}"), &image::<u32>(ending));
         put(target, &format!("i64.{ending}"), &image::<i64>(ending));
         put(target, &format!("f32.{ending}"), &image::<f32>(ending));
+        put(target, &format!("f64.{ending}"), &image::<f64>(ending));
+    }
+    for (ending, target) in [("2.nii", "nifti"), ("2.nii.gz", "nifti_gzip")] {
+        put(target, &format!("u8.{ending}"), &image::<u8>(ending));
         put(target, &format!("f64.{ending}"), &image::<f64>(ending));
     }
     for (i, bytes) in texts().into_iter().enumerate() {
@@ -58,7 +62,7 @@ fn main() {
     println!("{}", corpus.display());
 }
 
-/// The bytes of a small oblique image in the format of `ending`.
+/// The bytes of a small oblique image in the format of `ending`; `2.` in front for NIfTI-2.
 fn image<T: Voxel>(ending: &str) -> Vec<u8> {
     let affine = Affine::new([
         [0.5, 0.25, 0.0, -10.0],
@@ -69,7 +73,9 @@ fn image<T: Voxel>(ending: &str) -> Vec<u8> {
     let grid = Grid::new([4, 3, 2], affine.expect("it is invertible")).expect("it has voxels");
     let volume = Volume::from_fn(grid, |[x, y, z]| T::from_f64((10 * z + 4 * y + x) as f64));
     let path = folder().join(format!("seed.{ending}"));
-    write(&path, &volume).expect("there is room for files");
+    let version = if ending.starts_with("2.") { NiftiVersion::Two } else { NiftiVersion::default() };
+    let config = WriteConfig::default().with_nifti_version(version);
+    write_with(&path, &volume, &config).expect("there is room for files");
     std::fs::read(path).expect("it has been written")
 }
 
