@@ -41,7 +41,7 @@ impl Affine {
     ///
     /// # Errors
     /// [`VolumeError::InvalidAffine`] if an entry is not finite, the last row is not (0, 0, 0, 1) or
-    /// the linear part is singular.
+    /// the linear part is singular; [`VolumeError::InvalidSpacing`] if a column has no possible length.
     pub fn new(rows: [[f64; 4]; 4]) -> Result<Self, VolumeError> {
         let invalid = |reason: String| Err(VolumeError::InvalidAffine { reason });
         if let Some(bad) = rows.iter().flatten().find(|v| !v.is_finite()) {
@@ -58,6 +58,7 @@ impl Affine {
         if !invertible || !lengths.is_finite() {
             return invalid(format!("it is singular (determinant {determinant:e})"));
         }
+        Spacing::new(affine.column_lengths())?;
         Ok(affine)
     }
 

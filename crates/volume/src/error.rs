@@ -8,7 +8,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum VolumeError {
-    /// A spacing component is zero, negative, infinite or NaN.
+    /// A spacing component is zero, negative, infinite, NaN or beyond 1e-60 to 1e60.
     #[error("spacing {spacing_mm:?} mm is not valid, expected three positive finite numbers")]
     #[expect(missing_docs, reason = "the message names the fields")]
     InvalidSpacing { spacing_mm: [f64; 3] },

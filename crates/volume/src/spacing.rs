@@ -1,10 +1,16 @@
 //! Distance between voxel centres along each axis, in millimetres.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use crate::VolumeError;
 
-/// Voxel spacing in millimetres along (x, y, z); every component is finite and positive.
+/// Spacings that can be computed with: their squares and the product of three are normal doubles. A header
+/// may hold 1e-300, whose square is zero.
+const POSSIBLE_MM: RangeInclusive<f64> = 1e-60..=1e60;
+
+/// Voxel spacing in millimetres along (x, y, z); every component is finite and positive, from 1e-60 to 1e60.
 ///
 /// ```
 /// use organseg_volume::Spacing;
@@ -22,9 +28,10 @@ impl Spacing {
     /// Spacing from millimetres along (x, y, z).
     ///
     /// # Errors
-    /// [`VolumeError::InvalidSpacing`] if a component is zero, negative, infinite or NaN.
+    /// [`VolumeError::InvalidSpacing`] if a component is zero, negative, infinite, NaN or beyond what can be
+    /// computed with.
     pub fn new(millimetres: [f64; 3]) -> Result<Self, VolumeError> {
-        if millimetres.iter().all(|&s| s.is_finite() && s > 0.0) {
+        if millimetres.iter().all(|s| POSSIBLE_MM.contains(s)) {
             Ok(Self(millimetres))
         } else {
             Err(VolumeError::InvalidSpacing { spacing_mm: millimetres })

@@ -168,3 +168,17 @@ proptest! {
         prop_assert_eq!(&read::<i16>(&path).unwrap(), &volume);
     }
 }
+
+/// Found by fuzzing: the square of such a spacing is zero, so that its column had no length.
+#[test]
+fn a_spacing_too_small_to_compute_with_is_refused() {
+    let volume =
+        Volume::filled(Grid::with_spacing([2, 3, 4], Spacing::isotropic(1.0).unwrap()).unwrap(), 7i16);
+    let (_folder, path) = written(&volume, "scan.nii", &two());
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[344..352].fill(0); // neither qform nor sform
+    bytes[120..128].copy_from_slice(&1e-200f64.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let error = probe(&path).unwrap_err().to_string();
+    assert!(error.contains("spacing [1.0, 1e-200, 1.0] mm is not valid"), "{error}");
+}
