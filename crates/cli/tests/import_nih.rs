@@ -51,7 +51,7 @@ fn the_archives_folders_become_a_dataset_that_passes_the_check() {
     {
         assert!(printed.contains(expected), "no {expected:?} in\n{printed}");
     }
-    assert_eq!(names_in(&out), ["dataset.json", "import.json", "import.txt", "imagesTr", "labelsTr"]);
+    assert_eq!(names_in(&out), ["dataset.json", "imagesTr", "import.json", "import.txt", "labelsTr"]);
     let label = read_labels(out.join("labelsTr/PANCREAS_0001.nii.gz")).unwrap();
     assert!(label.voxels() == truth.voxels());
     succeed(&["check", text(&out)]);

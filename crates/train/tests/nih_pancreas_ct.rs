@@ -275,7 +275,7 @@ fn pairs_that_do_not_belong_together_are_left_out_with_the_reason() {
         (11, "label0011.nii.gz"),
         (12, "label0012.nii.gz: the label is background everywhere"),
         (13, "label0013.nii.gz: the label holds [1, 2], expected one organ"),
-        (14, "PANCREAS_0014: there is no DICOM image"),
+        (14, "PANCREAS_0014: it is a folder with no DICOM image"),
     ] {
         let NihOutcome::Unusable { reason: found } = outcome(&report, number) else {
             panic!("{number}: {:?}", outcome(&report, number))

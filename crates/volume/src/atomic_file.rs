@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 /// Writes `path` through a temporary file in the same folder that is renamed when it is whole: whatever
 /// goes wrong, `path` is as it was before or complete, never half-written.
 ///
@@ -22,6 +24,34 @@ pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
 ) -> io::Result<()> {
+    temporary(path, write)?.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Writes `voxels` and the `header` that speaks of them, two files: both are complete before either old one is
+/// replaced, and the old header is gone before the new voxels appear. So whoever is stopped in between leaves
+/// no image rather than a wrong one. An error comes with the path that it is about.
+pub(crate) fn write_pair_atomically<'a>(
+    [voxel_path, header_path]: [&'a Path; 2],
+    voxels: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
+    header: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
+) -> Result<(), (&'a Path, io::Error)> {
+    let voxels = temporary(voxel_path, voxels).map_err(|error| (voxel_path, error))?;
+    let header = temporary(header_path, header).map_err(|error| (header_path, error))?;
+    match std::fs::remove_file(header_path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err((header_path, error)),
+        _ => {}
+    }
+    voxels.persist(voxel_path).map_err(|error| (voxel_path, error.error))?;
+    header.persist(header_path).map_err(|error| (header_path, error.error))?;
+    Ok(())
+}
+
+/// A complete file beside `path` that is gone when it is dropped.
+fn temporary(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
+) -> io::Result<NamedTempFile> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".organseg-");
@@ -36,8 +66,7 @@ pub fn write_atomically(
     write(&mut buffered)?;
     buffered.flush()?;
     drop(buffered);
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::typed::{ForAnyType, with_stored_type};
 /// Write an image in another format.
 ///
 /// The ending of OUTPUT says which: .nii or .nii.gz (NIfTI), .hdr with .img (NIfTI in two files), .nrrd
-/// (compressed) or .nhdr with .raw (NRRD), .mha (compressed) or .mhd with .raw (MetaImage).
+/// (compressed) or .nhdr with .nhdr.raw (NRRD), .mha (compressed) or .mhd with .mhd.raw (MetaImage).
 ///
 /// Values and geometry stay as they are. Values are stored in the smallest number type that holds them
 /// exactly; whole numbers become integers.

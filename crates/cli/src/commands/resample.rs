@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 use organseg::volume::{
-    AntiAliasing, Grid, Interpolation, ResampleConfig, Spacing, Volume, Voxel, grid_with_size,
+    AntiAliasing, Grid, Interpolation, ReadLimits, ResampleConfig, Spacing, Volume, Voxel, grid_with_size,
     grid_with_spacing, probe, resample_with, write,
 };
 
@@ -60,6 +60,14 @@ impl ForAnyType for Resampler<'_> {
             let like = options.like.as_ref().expect("one of the three is required");
             probe(like)?.grid
         };
+        let bytes = (grid.voxel_count() as u64).saturating_mul(size_of::<T>() as u64);
+        let limit = ReadLimits::default().max_bytes;
+        ensure!(
+            bytes <= limit,
+            "{}: {:?} voxels would take {bytes} bytes of memory, the limit is {limit}",
+            options.output.display(),
+            grid.size()
+        );
         let smallest =
             image.voxels().iter().copied().reduce(|a, b| if b.to_f64() < a.to_f64() { b } else { a });
         let fill = smallest.expect("an image has voxels");

@@ -138,8 +138,13 @@ fn jobs(inputs: &[PathBuf], out: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     Ok(taken.into_iter().map(|(mask, scan)| (scan, mask)).collect())
 }
 
+/// Whether both are one file, or the two halves of one image.
 fn same_file(a: &Path, b: &Path) -> bool {
-    match (a.canonicalize(), b.canonicalize()) {
+    let header = |path: &Path| {
+        let is_voxels = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("img"));
+        if is_voxels { path.with_extension("hdr") } else { path.to_path_buf() }
+    };
+    match (header(a).canonicalize(), header(b).canonicalize()) {
         (Ok(a), Ok(b)) => a == b,
         _ => false,
     }

@@ -148,6 +148,9 @@ fn read_until(
     }
 }
 
+/// Items of a sequence, such as frames: beyond this it is no image.
+const MAX_ITEMS: usize = 1 << 17;
+
 fn read_sequence(
     stream: &mut Stream,
     encoding: Encoding,
@@ -160,6 +163,11 @@ fn read_sequence(
     while end.is_none_or(|end| stream.position() < end) {
         match encoding.item(stream) {
             Ok(SequenceItemHeader::Item { len }) => {
+                // Holds an inflated header against its limit, which an empty item would pass by.
+                stream.skip(0)?;
+                if items.len() == MAX_ITEMS {
+                    return Err(overrun(stream));
+                }
                 let end = len.get().map_or(End::Delimiter, |len| End::At(stream.position() + u64::from(len)));
                 items.push(read_until(stream, encoding, wanted, end, depth + 1)?.0);
             }
@@ -192,6 +200,7 @@ fn pass(stream: &mut Stream, encoding: Encoding, header: &DataElementHeader) -> 
     }
     let mut open = vec![Open::Sequence(encoding.within(header.vr()))];
     while let Some(innermost) = open.last() {
+        stream.skip(0)?;
         match *innermost {
             Open::Sequence(encoding) => match encoding.item(stream) {
                 Ok(SequenceItemHeader::Item { len }) => match len.get() {

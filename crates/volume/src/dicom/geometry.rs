@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use super::DicomFinding;
 use super::frame::Frame;
-use crate::{Affine, Grid, VolumeError};
+use crate::{Affine, Grid, RIGHT_ANGLE_TOLERANCE, VolumeError};
 
 /// Slices closer to each other than this share of the usual distance are at one place.
 const SAME_PLACE: f64 = 0.05;
@@ -106,7 +106,8 @@ pub(super) fn arrange(frames: &[&Frame]) -> Arrangement {
     let pixel = first.pixel_spacing[0].min(first.pixel_spacing[1]);
     let drift = length(across) * (frames.len() - 1) as f64 / pixel;
     let step = if drift <= ROUNDING_DRIFT_PIXELS { normal.map(|v| v * length(step)) } else { step };
-    if drift > REPORTED_DRIFT_PIXELS {
+    let leans = drift > ROUNDING_DRIFT_PIXELS && length(across) > RIGHT_ANGLE_TOLERANCE * length(step);
+    if drift > REPORTED_DRIFT_PIXELS || leans {
         findings.push(DicomFinding::GantryTilt { degrees: length(across).atan2(along).to_degrees() });
     }
     let [x, y] = first.orientation;

@@ -32,7 +32,7 @@ const READ: usize = 1 << 18;
 
 /// What may follow the voxels in a compressed file, besides as much again as they take: up to there the
 /// stream is followed so that its checksum counts. Whatever holds more is a bomb, or a series whose header
-/// says one image.
+/// says one image. All files of an image together.
 const TRAILING: u64 = 1 << 20;
 
 /// All voxels of `image`, found at `path`; `misfit` is the error for one that does not fit.
@@ -69,7 +69,8 @@ pub(super) fn load<T: Voxel>(
         } else if image.compression == Compression::None {
             load_plain(part, encoding, fit, voxels, &shift(i))?;
         } else {
-            load_packed(part, image.compression, share, encoding, fit, voxels, &shift(i))?;
+            let trailing = TRAILING / image.parts.len() as u64;
+            load_packed(part, image.compression, [share, trailing], encoding, fit, voxels, &shift(i))?;
         }
     }
     Ok(voxels)
@@ -178,14 +179,14 @@ fn load_plain<T: Voxel>(
 fn load_packed<T: Voxel>(
     part: &Part,
     compression: Compression,
-    share: u64,
+    [share, trailing]: [u64; 2],
     encoding: Encoding,
     fit: Fit,
     voxels: &mut [T],
     misfit: &(dyn Fn(Misfit) -> VolumeError + Sync),
 ) -> Result<(), VolumeError> {
     let mut filler = Filler::new(encoding, fit, part.skip, voxels);
-    let enough = share.saturating_mul(2).saturating_add(part.skip).saturating_add(TRAILING);
+    let enough = share.saturating_mul(2).saturating_add(part.skip).saturating_add(trailing);
     let mut seen = 0;
     let unpacked = unpack(&part.path, part.begins, compression, |bytes| {
         filler.take(bytes);

@@ -48,3 +48,4 @@ pub(crate) use open::Start;
 pub(crate) use stored::{Compression, Part, StoredImage};
 pub(crate) use stream::length_of;
 pub(crate) use voxels::write_voxels;
+pub(crate) use write::raw_name;

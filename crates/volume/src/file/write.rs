@@ -29,9 +29,9 @@ impl WriteConfig {
 /// | `.nii`, `.nii.gz` | NIfTI-1, or NIfTI-2 if an axis has more than 32767 voxels |
 /// | `.hdr`, `.img`, also with `.gz` | the same, header and voxels side by side, whichever of the two is named |
 /// | `.nrrd` | NRRD, compressed with gzip |
-/// | `.nhdr` | NRRD header, raw voxels beside it in a file that ends in `.raw` |
+/// | `.nhdr` | NRRD header, raw voxels beside it in `NAME.nhdr.raw` |
 /// | `.mha` | MetaImage, compressed with zlib |
-/// | `.mhd` | MetaImage header, raw voxels beside it in a file that ends in `.raw` |
+/// | `.mhd` | MetaImage header, raw voxels beside it in `NAME.mhd.raw` |
 ///
 /// A NIfTI-1 header holds the affine in single precision: numbers that are exact there, such as those read
 /// from another NIfTI file, survive to the bit, others to one part in 1.6e7 (6e-6 mm for an origin 100 mm
@@ -112,4 +112,10 @@ pub fn write_smallest<T: Voxel>(
             write_with(path, &volume.map(|v| S::from_f64(v.to_f64())), config)
         }
     })
+}
+
+/// The name of the file of voxels beside the header at `path`: the header's and `.raw`, so that no two
+/// headers share one.
+pub(crate) fn raw_name(path: &Path) -> String {
+    format!("{}.raw", path.file_name().unwrap_or_default().to_string_lossy())
 }

@@ -4,7 +4,8 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use super::encode::{Voxels, encode};
-use crate::file::{Compression, split_ending, write_voxels};
+use crate::atomic_file::write_pair_atomically;
+use crate::file::{Compression, raw_name, split_ending, write_voxels};
 use crate::{Volume, VolumeError, Voxel, write_atomically};
 
 const ENDINGS: [&str; 2] = [".mha", ".mhd"];
@@ -15,19 +16,21 @@ pub(crate) fn is_named_so(path: &Path) -> bool {
 }
 
 /// Writes `volume` to `path`: `.mha` with a zlib stream behind the header, `.mhd` with raw voxels beside it,
-/// in a file of the same name that ends in `.raw`.
+/// in a file named for it: `scan.mhd.raw`.
 pub(crate) fn write<T: Voxel>(path: &Path, volume: &Volume<T>) -> Result<(), VolumeError> {
     let io = |path: &Path, source| VolumeError::Io { path: path.to_path_buf(), source };
-    let (stem, ending) = split_ending(path, &ENDINGS);
+    let (_, ending) = split_ending(path, &ENDINGS);
     if ending == ".mha" {
         return write_atomically(path, |file| compressed(file, volume)).map_err(|e| io(path, e));
     }
-    let name = format!("{stem}.raw");
-    let voxel_path = path.with_file_name(&name);
-    write_atomically(&voxel_path, |file| write_voxels(file, Compression::None, &[], volume.voxels()))
-        .map_err(|e| io(&voxel_path, e))?;
+    let name = raw_name(path);
     let header = encode(volume.grid(), T::DATA_TYPE, Voxels::Raw { file: &name });
-    write_atomically(path, |file| file.write_all(header.as_bytes())).map_err(|e| io(path, e))
+    write_pair_atomically(
+        [&path.with_file_name(&name), path],
+        |file| write_voxels(file, Compression::None, &[], volume.voxels()),
+        |file| file.write_all(header.as_bytes()),
+    )
+    .map_err(|(path, source)| io(path, source))
 }
 
 /// A header, then voxels; then the header again, for it says how long they are, and ITK reads nothing

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::Path;
 
 use super::encode::encode;
-use crate::file::{Compression, split_ending, write_voxels};
+use crate::atomic_file::write_pair_atomically;
+use crate::file::{Compression, raw_name, split_ending, write_voxels};
 use crate::{Volume, VolumeError, Voxel, write_atomically};
 
 const ENDINGS: [&str; 2] = [".nrrd", ".nhdr"];
@@ -15,22 +16,23 @@ pub(crate) fn is_named_so(path: &Path) -> bool {
 }
 
 /// Writes `volume` to `path`: `.nrrd` with gzip behind the header, `.nhdr` with raw voxels beside it, in a
-/// file of the same name that ends in `.raw`.
+/// file named for it: `scan.nhdr.raw`.
 pub(crate) fn write<T: Voxel>(path: &Path, volume: &Volume<T>) -> Result<(), VolumeError> {
-    let create = |path: &Path, head: &[u8], compression: Compression, voxels: &[T]| {
-        write_atomically(path, |file| {
-            file.write_all(head)?;
-            write_voxels(file, compression, &[], voxels)
-        })
-        .map_err(|source| VolumeError::Io { path: path.to_path_buf(), source })
-    };
-    let (stem, ending) = split_ending(path, &ENDINGS);
+    let (_, ending) = split_ending(path, &ENDINGS);
     if ending == ".nrrd" {
         let header = encode(volume.grid(), T::DATA_TYPE, None);
-        return create(path, header.as_bytes(), Compression::Gzip, volume.voxels());
+        return write_atomically(path, |file| {
+            file.write_all(header.as_bytes())?;
+            write_voxels(file, Compression::Gzip, &[], volume.voxels())
+        })
+        .map_err(|source| VolumeError::Io { path: path.to_path_buf(), source });
     }
-    let name = format!("{stem}.raw");
-    create(&path.with_file_name(&name), &[], Compression::None, volume.voxels())?;
+    let name = raw_name(path);
     let header = encode(volume.grid(), T::DATA_TYPE, Some(&name));
-    create(path, header.as_bytes(), Compression::None, &[])
+    write_pair_atomically(
+        [&path.with_file_name(&name), path],
+        |file| write_voxels(file, Compression::None, &[], volume.voxels()),
+        |file| file.write_all(header.as_bytes()),
+    )
+    .map_err(|(path, source)| VolumeError::Io { path: path.to_path_buf(), source })
 }

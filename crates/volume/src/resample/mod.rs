@@ -78,7 +78,7 @@ pub fn resample<T: Voxel>(
 /// assert_eq!(found(&linear), [9.0, 0.0]); // stripes of a spacing that is not there
 /// assert_eq!(found(&ResampleConfig::new(Interpolation::Area)), [3.0, 6.0]);
 /// let blurred = found(&linear.with_anti_aliasing(AntiAliasing::Gaussian));
-/// assert!((blurred[0] - 4.5).abs() < 0.2 && (blurred[1] - 4.5).abs() < 0.2);
+/// assert!((blurred[0] - 4.5).abs() < 0.5 && (blurred[1] - 4.5).abs() < 0.5);
 /// # Ok::<(), organseg_volume::VolumeError>(())
 /// ```
 #[must_use]
@@ -112,8 +112,20 @@ fn resample_in<R: Real, T: Voxel>(
     let order = own.in_order_of(Orientation::of(target.affine()));
     if own != order {
         let turned = reorient(volume, order);
-        return resample_in::<R, T>(&turned, target, own.permute(order, ways), anti_aliasing, fill);
+        return resample_ordered::<R, T>(&turned, target, own.permute(order, ways), anti_aliasing, fill);
     }
+    resample_ordered::<R, T>(volume, target, ways, anti_aliasing, fill)
+}
+
+/// [`resample_in`] for a volume whose axes are in the target's order. That is not asked again: halfway between
+/// two axes the turned volume may seem to be in another.
+fn resample_ordered<R: Real, T: Voxel>(
+    volume: &Volume<T>,
+    target: &Grid,
+    ways: [Interpolation; 3],
+    anti_aliasing: AntiAliasing,
+    fill: T,
+) -> Vec<T> {
     let map = volume.grid().affine().inverse().after(target.affine());
     let (old, size) = (volume.size(), target.size());
     if let Some(maps) = aligned(&map) {
@@ -128,10 +140,10 @@ fn resample_in<R: Real, T: Voxel>(
     }
     let coarse = grid_with_spacing(volume.grid(), spacing_along(volume.grid(), target))
         .expect("a grid of the target's spacing has as few voxels as the target");
-    let voxels = resample_in::<R, T>(volume, &coarse, ways, anti_aliasing, fill);
+    let voxels = resample_ordered::<R, T>(volume, &coarse, ways, anti_aliasing, fill);
     let coarse = Volume::from_vec(coarse, voxels).expect("one voxel for each of the grid's");
     let linear = [Interpolation::Linear; 3];
-    resample_in::<R, T>(&coarse, target, linear, AntiAliasing::None, fill)
+    resample_ordered::<R, T>(&coarse, target, linear, AntiAliasing::None, fill)
 }
 
 /// Along each axis of `grid` the spacing of the axis of `target` that is closest to it, which has its

@@ -46,7 +46,7 @@ const MAX_CLASSES: usize = 256;
 /// use organseg_volume::{Grid, Spacing, labels_from_scores};
 /// let fine = Grid::with_spacing([6, 1, 1], Spacing::isotropic(1.0)?)?;
 /// let coarse = fine.decimated([3, 1, 1])?; // two voxels, at 1 and 4
-/// let scores = [0.0, 0.0, -1.0, 2.0]; // the second class leads from 2 on: −1, −1, 0, 1, 2, 2
+/// let scores = [0.0, 0.0, -1.5, 2.0]; // by how much the second class leads: −1.5, −1.5, −0.33, 0.83, 2, 2
 /// let labels = labels_from_scores(&scores, 2, &coarse, &fine)?;
 /// assert_eq!(labels.voxels(), [0, 0, 0, 1, 1, 1]);
 /// # Ok::<(), organseg_volume::VolumeError>(())

@@ -5,6 +5,9 @@ use std::path::{Component, Path};
 /// Most files that one image may be spread over: more slices than any scan has.
 pub(crate) const MAX_FILES: usize = 1 << 16;
 
+/// Most bytes that the names of a pattern may take together.
+const MAX_NAMES_BYTES: i128 = 16 << 20;
+
 /// Where the voxels lie.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum DataFiles {
@@ -143,7 +146,9 @@ impl<'a> Pattern<'a> {
             return Err(format!("its data files go from number {first} to {last} in steps of {step}"));
         }
         let count = upwards / step + 1;
-        if count > MAX_FILES as i128 {
+        // Every name is made before the first file is looked for.
+        let bytes = count.saturating_mul((self.before.len() + self.after.len() + 20) as i128);
+        if count > MAX_FILES as i128 || bytes > MAX_NAMES_BYTES {
             return Err(format!(
                 "its pattern gives {count} data files, expected at most one a slice and {MAX_FILES} in all"
             ));

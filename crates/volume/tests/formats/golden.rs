@@ -136,8 +136,8 @@ fn headers_are_those_that_another_program_reads() {
              ElementDataFile = LOCAL\n"
         )
     );
-    assert!(written("scan.nhdr", "data file: scan.raw\n").contains("encoding: raw\n"));
-    assert!(written("scan.mhd", "ElementDataFile = scan.raw\n").contains("CompressedData = False\n"));
+    assert!(written("scan.nhdr", "data file: scan.nhdr.raw\n").contains("encoding: raw\n"));
+    assert!(written("scan.mhd", "ElementDataFile = scan.mhd.raw\n").contains("CompressedData = False\n"));
     // Equal volumes give equal files.
     write(files.path("again.nrrd"), &expected()).unwrap();
     assert_eq!(std::fs::read(files.path("again.nrrd")).unwrap(), bytes);
@@ -150,7 +150,7 @@ fn what_is_written_is_read_again() {
         write(files.path(name), &expected()).unwrap();
         assert_same(&read(files.path(name)).unwrap(), &expected());
     }
-    let raw = std::fs::read(files.path("b.raw")).unwrap();
-    assert_eq!(raw, std::fs::read(files.path("d.raw")).unwrap());
+    let raw = std::fs::read(files.path("b.nhdr.raw")).unwrap();
+    assert_eq!(raw, std::fs::read(files.path("d.mhd.raw")).unwrap());
     assert_eq!(raw.len(), 24);
 }
