@@ -59,10 +59,10 @@ pub fn write<T: Voxel>(path: impl AsRef<Path>, volume: &Volume<T>) -> Result<(),
     write_with(path, volume, &WriteConfig::default())
 }
 
-/// [`write`] with choices of one's own.
+/// [`write()`] with choices of one's own.
 ///
 /// # Errors
-/// As [`write`], and [`VolumeError::InvalidSize`] (within [`VolumeError::InFile`]) for an axis of more than
+/// As [`write()`], and [`VolumeError::InvalidSize`] (within [`VolumeError::InFile`]) for an axis of more than
 /// 32767 voxels that is to go into NIfTI-1.
 pub fn write_with<T: Voxel>(
     path: impl AsRef<Path>,
