@@ -31,11 +31,11 @@ pub fn write_atomically(
 /// Writes `voxels` and the `header` that speaks of them, two files: both are complete before either old one is
 /// replaced, and the old header is gone before the new voxels appear. So whoever is stopped in between leaves
 /// no image rather than a wrong one. An error comes with the path that it is about.
-pub(crate) fn write_pair_atomically<'a>(
-    [voxel_path, header_path]: [&'a Path; 2],
+pub(crate) fn write_pair_atomically(
+    [voxel_path, header_path]: [&Path; 2],
     voxels: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
     header: impl FnOnce(&mut BufWriter<&mut File>) -> io::Result<()>,
-) -> Result<(), (&'a Path, io::Error)> {
+) -> Result<(), (&Path, io::Error)> {
     let voxels = temporary(voxel_path, voxels).map_err(|error| (voxel_path, error))?;
     let header = temporary(header_path, header).map_err(|error| (header_path, error))?;
     match std::fs::remove_file(header_path) {
