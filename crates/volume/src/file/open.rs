@@ -20,22 +20,19 @@ pub(crate) struct Start {
     /// Whether the file is a gzip stream from its first byte on: the content decides, not the name, since
     /// both kinds of misnamed file are in circulation.
     pub(crate) compression: Compression,
-    /// Length of the file, compressed or not.
-    #[allow(dead_code, reason = "for headers that count from the end of the file")]
-    pub(crate) length: u64,
 }
 
 impl Start {
     /// Reads the beginning of the file at `path`.
     pub(crate) fn of(path: &Path) -> Result<Self, VolumeError> {
-        let length = length_of(path)?;
+        length_of(path)?; // it is a regular file
         let compression = if is_gzip(path)? { Compression::Gzip } else { Compression::None };
         let mut bytes = vec![0; START_BYTES];
         let (found, end) = Stream::open(path, 0, compression)?.fill(&mut bytes);
         // Behind a header, damage is told by whoever reads the voxels, who can say where it is.
         end.or_else(|source| if found < LEAST_BYTES { Err(read_error(path, 0, source)) } else { Ok(()) })?;
         bytes.truncate(found);
-        Ok(Self { path: path.to_path_buf(), bytes, compression, length })
+        Ok(Self { path: path.to_path_buf(), bytes, compression })
     }
 }
 

@@ -198,6 +198,8 @@ mod tests {
         ] {
             assert!(SeparateFiles::pattern(words).unwrap().is_err(), "{words}");
         }
+        let long = format!("{}%d.raw 1 65536 1", "a".repeat(100_000));
+        assert!(SeparateFiles::pattern(&long).unwrap().is_err(), "names of 6 GB together");
         let endless = std::iter::repeat("a.raw".into());
         let error = SeparateFiles::list("LIST", endless).unwrap_err();
         assert!(error.contains("more than 65536 data files"), "{error}");
