@@ -82,6 +82,10 @@ enum Operation {
     Components,
 }
 
+/// As in the `organseg` command.
+#[global_allocator]
+static MEMORY: organseg::conv3d::LargePages = organseg::conv3d::LargePages;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     let results = match &options.operations[..] {

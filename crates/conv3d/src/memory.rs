@@ -8,6 +8,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::large_pages::advise;
 use crate::line::Line;
 
 /// All buffers of the process.
@@ -149,26 +150,9 @@ impl Drop for Buffer {
 /// the faults of the first touch and most of the address translation of every later one.
 fn fresh(length: usize) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::with_capacity(length);
-    #[cfg(all(target_os = "linux", not(miri)))]
-    advise_huge_pages(&mut lines);
+    advise(lines.as_mut_ptr().cast(), length * size_of::<Line>());
     lines.resize(length, Line::ZERO);
     lines
-}
-
-/// Asks for large pages for the whole ones among the capacity of `lines`. A refusal costs nothing but speed.
-#[cfg(all(target_os = "linux", not(miri)))]
-fn advise_huge_pages(lines: &mut Vec<Line>) {
-    const HUGE: usize = 2 << 20;
-    let start = lines.as_mut_ptr().cast::<u8>();
-    let skipped = start.align_offset(HUGE);
-    let bytes = lines.capacity() * size_of::<Line>();
-    if bytes < skipped + HUGE {
-        return;
-    }
-    let whole = (bytes - skipped) / HUGE * HUGE;
-    // SAFETY: the range lies within the vector's allocation, which is ours alone; the advice changes how
-    // it is mapped and none of its contents.
-    unsafe { libc::madvise(start.add(skipped).cast(), whole, libc::MADV_HUGEPAGE) };
 }
 
 fn pool() -> MutexGuard<'static, Pool> {

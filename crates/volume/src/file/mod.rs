@@ -20,6 +20,8 @@
 mod checksum;
 mod decode;
 mod ending;
+#[cfg(feature = "libdeflate")]
+mod envelope;
 mod info;
 mod limits;
 mod load;

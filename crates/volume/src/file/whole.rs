@@ -10,7 +10,9 @@ use std::io::{self, Read, Seek, SeekFrom};
 use libdeflater::Decompressor;
 use rayon::prelude::*;
 
+use super::checksum::Checksum;
 use super::decode::{Encoding, Fit, Misfit, decode};
+use super::envelope::Envelope;
 use super::stored::{Compression, Part};
 use crate::Voxel;
 
@@ -46,27 +48,63 @@ pub(super) fn load_whole<T: Voxel>(
         let mut voxels = zeroed::<T>(lead + count)?;
         let bytes = T::bytes_mut(&mut voxels);
         let (packed, ()) = rayon::join(|| read_packed(part, length), || touch(bytes));
-        inflate(&packed.ok()?, compression, bytes)?;
-        voxels.drain(..lead);
-        return Some(Ok(voxels));
+        let packed = packed.ok()?;
+        let envelope = Envelope::open(&packed, compression)?;
+        inflate(envelope.deflate, bytes)?;
+        return drop_lead(&mut voxels, lead, &envelope).then_some(Ok(voxels));
     }
     let mut stored = zeroed::<u8>(stored_bytes)?;
     let mut voxels = zeroed::<T>(count)?;
     let (packed, ()) = rayon::join(|| read_packed(part, length), || touch(&mut stored));
     let packed = packed.ok()?;
+    let envelope = Envelope::open(&packed, compression)?;
     let (inflated, ()) =
-        rayon::join(|| inflate(&packed, compression, &mut stored), || touch(T::bytes_mut(&mut voxels)));
+        rayon::join(|| inflate(envelope.deflate, &mut stored), || touch(T::bytes_mut(&mut voxels)));
     inflated?;
-    drop(packed);
-    let tasks = voxels.par_chunks_mut(TASK).zip(stored[skip..].par_chunks(TASK * encoding.data_type.bytes()));
-    let misfit = tasks
+    let (lead, stored) = stored.split_at(skip);
+    let mut sum = envelope.checksum();
+    sum.update(lead);
+    let tasks = voxels.par_chunks_mut(TASK).zip(stored.par_chunks(TASK * encoding.data_type.bytes()));
+    let done: Vec<(Checksum, Option<Misfit>)> = tasks
         .enumerate()
-        .filter_map(|(task, (voxels, bytes))| {
-            let misfit = decode(encoding, fit, bytes, voxels).err()?;
-            Some(Misfit { at: misfit.at + task * TASK, ..misfit })
+        .map(|(task, (voxels, bytes))| {
+            let mut sum = envelope.checksum();
+            sum.update(bytes);
+            let misfit = decode(encoding, fit, bytes, voxels).err();
+            (sum, misfit.map(|misfit| Misfit { at: misfit.at + task * TASK, ..misfit }))
         })
-        .min_by_key(|misfit| misfit.at);
-    Some(misfit.map_or(Ok(voxels), Err))
+        .collect();
+    done.iter().for_each(|(part, _)| sum.append(part));
+    let misfit = done.into_iter().find_map(|(_, misfit)| misfit);
+    envelope.holds(&sum).then_some(misfit.map_or(Ok(voxels), Err))
+}
+
+/// Moves all voxels `lead` places down, over what stood before them, and gives up the last. Whether they, with what
+/// stood before them, have the checksum that `envelope` says.
+fn drop_lead<T: Voxel>(voxels: &mut Vec<T>, lead: usize, envelope: &Envelope) -> bool {
+    let task = TASK.max(lead);
+    // What each task needs of the next one, before that moves it.
+    let firsts: Vec<Vec<T>> =
+        voxels.chunks(task).skip(1).map(|voxels| voxels[..lead.min(voxels.len())].to_vec()).collect();
+    let sums: Vec<Checksum> = voxels
+        .par_chunks_mut(task)
+        .enumerate()
+        .map(|(i, voxels)| {
+            let mut sum = envelope.checksum();
+            sum.update(T::bytes_mut(voxels));
+            if lead > 0 {
+                voxels.copy_within(lead.min(voxels.len()).., 0);
+                let next = firsts.get(i).map_or(&[][..], Vec::as_slice);
+                let end = voxels.len().saturating_sub(lead);
+                voxels[end..end + next.len()].copy_from_slice(next);
+            }
+            sum
+        })
+        .collect();
+    voxels.truncate(voxels.len() - lead);
+    let mut sum = envelope.checksum();
+    sums.iter().for_each(|part| sum.append(part));
+    envelope.holds(&sum)
 }
 
 /// Zeros that have not been touched, if there is the memory.
@@ -92,13 +130,34 @@ fn read_packed(part: &Part, length: usize) -> io::Result<Vec<u8>> {
     Ok(packed)
 }
 
-/// Fills `bytes` if `packed` begins with a sound stream of exactly as many.
-fn inflate(packed: &[u8], compression: Compression, bytes: &mut [u8]) -> Option<()> {
-    let mut decompressor = Decompressor::new();
-    let found = match compression {
-        Compression::None => return None,
-        Compression::Gzip => decompressor.gzip_decompress(packed, bytes),
-        Compression::Zlib => decompressor.zlib_decompress(packed, bytes),
-    };
+/// Fills `bytes` if `deflate` is a sound stream of exactly as many.
+fn inflate(deflate: &[u8], bytes: &mut [u8]) -> Option<()> {
+    let found = Decompressor::new().deflate_decompress(deflate, bytes);
     (found.ok()? == bytes.len()).then_some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn voxels_move_down_however_long_the_lead() {
+        for (lead, count) in
+            [(0, 5), (3, 0), (176, 10), (176, 3 * TASK - 176), (TASK + 5, 2 * TASK), (7, 2 * TASK + 3)]
+        {
+            let all: Vec<u16> = (0..lead + count).map(|i| (i * i / 8) as u16).collect();
+            let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+            zlib.write_all(bytemuck::cast_slice(&all)).expect("memory takes every byte");
+            let packed = zlib.finish().expect("memory takes every byte");
+            let envelope = Envelope::open(&packed, Compression::Zlib).expect("it is sound");
+            let mut voxels = all.clone();
+            assert!(drop_lead(&mut voxels, lead, &envelope), "lead {lead}, {count} voxels");
+            assert_eq!(voxels, all[lead..]);
+            let mut other = all;
+            other[0] ^= 1;
+            assert!(!drop_lead(&mut other, lead, &envelope));
+        }
+    }
 }
