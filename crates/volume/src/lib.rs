@@ -28,6 +28,7 @@ mod dicom;
 mod error;
 mod file;
 mod grid;
+mod instances;
 mod intensity;
 mod metaimage;
 mod nifti;

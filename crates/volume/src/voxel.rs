@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::instances::Instances;
+
 /// A voxel's number type, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -32,8 +34,8 @@ impl DataType {
     }
 }
 
-/// A number that a [`Volume`](crate::Volume) can hold: the integers of 8 to 64 bits, `f32`, `f64`.
-pub trait Voxel: Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 'static {
+/// A number that a [`Volume`](crate::Volume) can hold: the integers of 8 to 64 bits, `f32`, `f64`, and no other.
+pub trait Voxel: Instances + Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 'static {
     /// Which type this is.
     const DATA_TYPE: DataType;
 

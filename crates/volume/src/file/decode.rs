@@ -32,7 +32,7 @@ impl Encoding {
 
 /// What may happen to a value that the type asked for does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fit {
+pub enum Fit {
     /// It becomes the nearest that the type does hold.
     Nearest,
     /// It is refused; but floats take any float, rounded.

@@ -43,11 +43,11 @@ pub use read::{read, read_image, read_labels, read_with_limits};
 pub use smallest::smallest_type;
 pub use write::{WriteConfig, write, write_smallest, write_with};
 
-#[cfg(feature = "dicom")]
 pub(crate) use decode::Fit;
 pub(crate) use ending::split_ending;
 pub(crate) use open::Start;
+pub(crate) use read::read_as;
 pub(crate) use stored::{Compression, Part, StoredImage};
 pub(crate) use stream::length_of;
 pub(crate) use voxels::write_voxels;
-pub(crate) use write::raw_name;
+pub(crate) use write::{raw_name, write_as, write_smallest_as};

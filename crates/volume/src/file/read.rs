@@ -6,6 +6,7 @@ use super::decode::{Fit, Misfit};
 use super::limits::ReadLimits;
 use super::load::load;
 use super::open::open;
+use crate::instances::Instances;
 use crate::{LabelVolume, Volume, VolumeError, Voxel};
 
 /// Reads the image at `path` as floats, slope and intercept applied. What `f32` cannot hold becomes the
@@ -16,7 +17,7 @@ use crate::{LabelVolume, Volume, VolumeError, Voxel};
 /// [`VolumeError::NotThreeDimensional`], [`VolumeError::TooLarge`], [`VolumeError::Truncated`] or
 /// [`VolumeError::DamagedGzip`] if it is not a sound 3D image. All name the file.
 pub fn read_image(path: impl AsRef<Path>) -> Result<Volume<f32>, VolumeError> {
-    read_as(path.as_ref(), ReadLimits::default(), Fit::Nearest, "")
+    f32::read(path.as_ref(), ReadLimits::default(), Fit::Nearest, "")
 }
 
 /// Reads the segmentation at `path`.
@@ -24,7 +25,7 @@ pub fn read_image(path: impl AsRef<Path>) -> Result<Volume<f32>, VolumeError> {
 /// # Errors
 /// As [`read_image`], and [`VolumeError::Value`] for a voxel that is not a whole number from 0 to 255.
 pub fn read_labels(path: impl AsRef<Path>) -> Result<LabelVolume, VolumeError> {
-    read_as(path.as_ref(), ReadLimits::default(), Fit::Exact, "a label, a whole number from 0 to 255")
+    u8::read(path.as_ref(), ReadLimits::default(), Fit::Exact, "a label, a whole number from 0 to 255")
 }
 
 /// Reads the image at `path` without loss, slope and intercept applied.
@@ -45,10 +46,10 @@ pub fn read_with_limits<T: Voxel>(
     limits: ReadLimits,
 ) -> Result<Volume<T>, VolumeError> {
     let name = format!("{:?}", T::DATA_TYPE).to_lowercase();
-    read_as(path.as_ref(), limits, Fit::Exact, &format!("a value that {name} holds exactly"))
+    T::read(path.as_ref(), limits, Fit::Exact, &format!("a value that {name} holds exactly"))
 }
 
-fn read_as<T: Voxel>(
+pub(crate) fn read_as<T: Voxel>(
     path: &Path,
     limits: ReadLimits,
     fit: Fit,

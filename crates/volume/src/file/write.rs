@@ -69,7 +69,14 @@ pub fn write_with<T: Voxel>(
     volume: &Volume<T>,
     config: &WriteConfig,
 ) -> Result<(), VolumeError> {
-    let path = path.as_ref();
+    T::write(path.as_ref(), volume, config)
+}
+
+pub(crate) fn write_as<T: Voxel>(
+    path: &Path,
+    volume: &Volume<T>,
+    config: &WriteConfig,
+) -> Result<(), VolumeError> {
     if nifti::is_named_so(path) {
         return nifti::write(path, volume, config.nifti_version);
     }
@@ -104,7 +111,14 @@ pub fn write_smallest<T: Voxel>(
     volume: &Volume<T>,
     config: &WriteConfig,
 ) -> Result<(), VolumeError> {
-    let path = path.as_ref();
+    T::write_smallest(path.as_ref(), volume, config)
+}
+
+pub(crate) fn write_smallest_as<T: Voxel>(
+    path: &Path,
+    volume: &Volume<T>,
+    config: &WriteConfig,
+) -> Result<(), VolumeError> {
     with_type!(smallest_type(volume), S => {
         if S::DATA_TYPE == T::DATA_TYPE {
             write_with(path, volume, config)

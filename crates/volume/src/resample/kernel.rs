@@ -7,7 +7,7 @@ use crate::Voxel;
 pub(super) const ROUNDING: f64 = 1e-6;
 
 /// A number that interpolation computes with.
-pub(super) trait Real:
+pub(crate) trait Real:
     Voxel
     + std::ops::Add<Output = Self>
     + std::ops::Sub<Output = Self>

@@ -28,7 +28,7 @@ mod separable;
 #[cfg(test)]
 mod tests;
 
-use crate::{Affine, DataType, Grid, Orientation, Spacing, Volume, VolumeError, Voxel, reorient};
+use crate::{Affine, Grid, Orientation, Spacing, Volume, VolumeError, Voxel, reorient};
 
 pub use config::{AntiAliasing, Interpolation, ResampleConfig};
 
@@ -88,15 +88,18 @@ pub fn resample_with<T: Voxel>(
     config: &ResampleConfig,
     fill: T,
 ) -> Volume<T> {
-    // Single precision holds these types exactly.
-    let single =
-        matches!(T::DATA_TYPE, DataType::U8 | DataType::I8 | DataType::U16 | DataType::I16 | DataType::F32);
+    T::resample(volume, target, config, fill)
+}
+
+/// [`resample_with`], computed with the numbers `R`.
+pub(crate) fn resample_as<R: Real, T: Voxel>(
+    volume: &Volume<T>,
+    target: &Grid,
+    config: &ResampleConfig,
+    fill: T,
+) -> Volume<T> {
     let ways = config.ways(volume.grid());
-    let voxels = if single {
-        resample_in::<f32, T>(volume, target, ways, config.anti_aliasing, fill)
-    } else {
-        resample_in::<f64, T>(volume, target, ways, config.anti_aliasing, fill)
-    };
+    let voxels = resample_in::<R, T>(volume, target, ways, config.anti_aliasing, fill);
     Volume::from_vec(*target, voxels).expect("one voxel for each of the target's")
 }
 
