@@ -4,21 +4,36 @@ use std::path::Path;
 
 use image::imageops::{FilterType, resize};
 use image::{GenericImage, Rgb, RgbImage};
-use organseg::volume::{LabelVolume, Orientation, Volume, reorient};
+use organseg_volume::{LabelVolume, Orientation, Volume, reorient};
 
-/// Darkest and brightest density in HU.
-const WINDOW: [f32; 2] = [-100.0, 240.0];
+use crate::PipelineError;
+
+/// Darkest and brightest density of soft tissue in HU.
+const SOFT_TISSUE: [f32; 2] = [-100.0, 240.0];
 
 /// Voxels are drawn this many pixels wide.
 const ZOOM: u32 = 4;
 
 /// Rows of slices, a scan each.
-#[derive(Default)]
 pub struct Montage {
+    window: [f32; 2],
     rows: Vec<Vec<RgbImage>>,
 }
 
+impl Default for Montage {
+    /// For CT: soft tissue, −100 to 240 HU.
+    fn default() -> Self {
+        Self { window: SOFT_TISSUE, rows: Vec::new() }
+    }
+}
+
 impl Montage {
+    /// For scans whose intensities from `window[0]`, black, to `window[1]`, white, are to be seen.
+    #[must_use]
+    pub fn with_window(window: [f32; 2]) -> Self {
+        Self { window, rows: Vec::new() }
+    }
+
     /// Adds a row: `columns` axial slices of `scan` through `outlines[0]`, the outline of each mask in its
     /// colour. The patient's right is on the left, as radiologists look.
     pub fn add_row(&mut self, scan: &Volume<f32>, outlines: &[(&LabelVolume, [u8; 3])], columns: usize) {
@@ -28,7 +43,7 @@ impl Montage {
         let row = slices_through(&masks[0].0, columns)
             .into_iter()
             .map(|z| {
-                let small = slice(&scan, z);
+                let small = slice(&scan, z, self.window);
                 let mut large =
                     resize(&small, small.width() * ZOOM, small.height() * ZOOM, FilterType::CatmullRom);
                 for (mask, color) in &masks {
@@ -43,8 +58,14 @@ impl Montage {
     /// Writes the montage as PNG.
     ///
     /// # Errors
-    /// If the file cannot be written.
-    pub fn save(&self, path: &Path) -> image::ImageResult<()> {
+    /// [`PipelineError::Picture`] if the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), PipelineError> {
+        self.draw()
+            .and_then(|whole| whole.save(path))
+            .map_err(|source| PipelineError::Picture { path: path.to_path_buf(), source: Box::new(source) })
+    }
+
+    fn draw(&self) -> image::ImageResult<RgbImage> {
         let width: u32 = self.rows.iter().map(|row| row.iter().map(RgbImage::width).sum()).max().unwrap_or(1);
         let heights: Vec<u32> =
             self.rows.iter().map(|row| row.iter().map(RgbImage::height).max().unwrap_or(0)).collect();
@@ -58,7 +79,7 @@ impl Montage {
             }
             y += height;
         }
-        whole.save(path)
+        Ok(whole)
     }
 }
 
@@ -76,11 +97,11 @@ fn slices_through(mask: &LabelVolume, count: usize) -> Vec<usize> {
 }
 
 /// Slice `z` in grey, x to the left and y upwards.
-fn slice(scan: &Volume<f32>, z: usize) -> RgbImage {
+fn slice(scan: &Volume<f32>, z: usize, [low, high]: [f32; 2]) -> RgbImage {
     let [nx, ny, _] = scan.size();
     RgbImage::from_fn(nx as u32, ny as u32, |x, y| {
-        let hu = scan[[nx - 1 - x as usize, ny - 1 - y as usize, z]];
-        let grey = ((hu - WINDOW[0]) / (WINDOW[1] - WINDOW[0])).clamp(0.0, 1.0) * 255.0;
+        let value = scan[[nx - 1 - x as usize, ny - 1 - y as usize, z]];
+        let grey = ((value - low) / (high - low)).clamp(0.0, 1.0) * 255.0;
         Rgb([grey as u8; 3])
     })
 }
@@ -113,5 +134,27 @@ fn draw_outline(picture: &mut RgbImage, mask: &LabelVolume, z: usize, color: [u8
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use organseg_volume::{Grid, Spacing};
+
+    #[test]
+    fn a_mask_s_outline_lies_where_the_mask_is_seen_from_the_feet() {
+        let grid = Grid::with_spacing([5, 4, 3], Spacing::isotropic(1.0).unwrap()).unwrap();
+        let scan = Volume::filled(grid, 70.0);
+        let mask = LabelVolume::from_fn(grid, |at| u8::from(at == [1, 0, 1]));
+        let mut montage = Montage::default();
+        montage.add_row(&scan, &[(&mask, [255, 0, 0])], 1);
+        let picture = montage.draw().unwrap();
+        assert_eq!((picture.width(), picture.height()), (5 * ZOOM, 4 * ZOOM));
+        // x runs to the left, y upwards: voxel (1, 0) is the fourth from the left, in the lowest row.
+        let red: Vec<_> = picture.enumerate_pixels().filter(|(_, _, p)| p.0 == [255, 0, 0]).collect();
+        assert_eq!(red.len() as u32, 4 * (ZOOM - 1));
+        assert!(red.iter().all(|(x, y, _)| x / ZOOM == 3 && y / ZOOM == 3));
+        assert!(picture.pixels().any(|p| p.0 == [127; 3]), "the middle of the window is grey");
     }
 }
