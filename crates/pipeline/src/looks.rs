@@ -25,7 +25,6 @@ pub(crate) struct Looks {
 pub(crate) type Placed = (LabelVolume, BoundingBox);
 
 /// What the fine network found.
-#[expect(clippy::large_enum_variant, reason = "one is made for a scan, and moved once")]
 pub(crate) enum Found {
     /// In both candidate boxes, background elsewhere; to be voted on.
     InBoxes([Placed; 2]),

@@ -11,8 +11,11 @@ use crate::PipelineError;
 /// Darkest and brightest density of soft tissue in HU.
 const SOFT_TISSUE: [f32; 2] = [-100.0, 240.0];
 
-/// Voxels are drawn this many pixels wide.
+/// Voxels are drawn this many pixels wide at most …
 const ZOOM: u32 = 4;
+
+/// … and fewer where a slice would become wider or higher than this.
+const SIDE_PIXELS: u32 = 512;
 
 /// Rows of slices, a scan each.
 pub struct Montage {
@@ -44,10 +47,11 @@ impl Montage {
             .into_iter()
             .map(|z| {
                 let small = slice(&scan, z, self.window);
+                let zoom = (SIDE_PIXELS / small.width().max(small.height()).max(1)).clamp(1, ZOOM);
                 let mut large =
-                    resize(&small, small.width() * ZOOM, small.height() * ZOOM, FilterType::CatmullRom);
+                    resize(&small, small.width() * zoom, small.height() * zoom, FilterType::CatmullRom);
                 for (mask, color) in &masks {
-                    draw_outline(&mut large, mask, z, *color);
+                    draw_outline(&mut large, mask, z, *color, zoom);
                 }
                 large
             })
@@ -107,7 +111,7 @@ fn slice(scan: &Volume<f32>, z: usize, [low, high]: [f32; 2]) -> RgbImage {
 }
 
 /// Draws a line wherever a voxel of `mask` has a neighbour of another label in its slice.
-fn draw_outline(picture: &mut RgbImage, mask: &LabelVolume, z: usize, color: [u8; 3]) {
+fn draw_outline(picture: &mut RgbImage, mask: &LabelVolume, z: usize, color: [u8; 3], zoom: u32) {
     let [nx, ny, _] = mask.size();
     let label = |x: i64, y: i64| {
         let inside = (0..nx as i64).contains(&x) && (0..ny as i64).contains(&y);
@@ -119,13 +123,13 @@ fn draw_outline(picture: &mut RgbImage, mask: &LabelVolume, z: usize, color: [u8
             if here == 0 {
                 continue;
             }
-            let (left, top) = (x as u32 * ZOOM, y as u32 * ZOOM);
-            for i in 0..ZOOM {
+            let (left, top) = (x as u32 * zoom, y as u32 * zoom);
+            for i in 0..zoom {
                 let sides = [
                     ((-1, 0), (left, top + i)),
-                    ((1, 0), (left + ZOOM - 1, top + i)),
+                    ((1, 0), (left + zoom - 1, top + i)),
                     ((0, -1), (left + i, top)),
-                    ((0, 1), (left + i, top + ZOOM - 1)),
+                    ((0, 1), (left + i, top + zoom - 1)),
                 ];
                 for ((dx, dy), (px, py)) in sides {
                     if label(x + dx, y + dy) != here {

@@ -228,7 +228,7 @@ impl Probabilities {
         let mut labels = vec![0; nx * ny * nz];
         let planes = labels.par_chunks_mut(nx * ny).zip(self.values.par_chunks(self.classes * ny * nx));
         planes.for_each_init(Vec::new, |best, (labels, sums)| {
-            most_probable(sums.chunks(ny * nx), best, labels)
+            most_probable(sums.chunks(ny * nx), best, labels);
         });
         labels
     }

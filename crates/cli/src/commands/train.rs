@@ -79,29 +79,39 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let dataset = Dataset::open(&options.data)?;
     let splits = Splits::k_fold(&dataset.names(), options.folds, options.split_seed)?;
     let split = splits.fold(options.fold)?;
-    let asked = options.stages.map(Stages::from);
-    let made = configure(options.config.as_deref(), options.epochs, options.seed, asked, &dataset, split)?;
-    let (planned, plan_text) = (made.config.clone(), made.to_toml());
-    let stages = asked.unwrap_or_else(|| Stages::all_of(planned.method));
-    let config = if options.resume && options.model.join("model.toml").exists() {
-        let made = ModelConfig::load(&options.model)?;
-        let asked = options.epochs.is_some() || options.seed.is_some() || options.config.is_some();
-        ensure!(
-            !asked || made == ModelConfig { software: made.software.clone(), ..planned },
-            "{}: cannot resume: model.toml describes another run than the arguments do",
-            options.model.display()
-        );
-        made
-    } else {
-        planned
+    let stages = options.stages.map(Stages::from);
+    let there = options.model.join("model.toml").exists();
+    let made = if options.resume && there { Some(ModelConfig::load(&options.model)?) } else { None };
+    let asked = options.epochs.is_some() || options.seed.is_some() || options.config.is_some();
+    let config = match made {
+        // What a model is resumed with is in its folder: nothing is planned again.
+        Some(made) if !asked => made,
+        made => {
+            let file = options.config.as_deref();
+            let plan = configure(file, options.epochs, options.seed, stages, &dataset, split)?;
+            let text = plan.to_toml();
+            for warning in &plan.warnings {
+                eprintln!("warning: {warning}");
+            }
+            let planned = plan.config;
+            if let Some(made) = made {
+                let (software, prediction) = (made.software.clone(), made.prediction);
+                ensure!(
+                    made == ModelConfig { software, prediction, ..planned },
+                    "{}: cannot resume: model.toml describes another run than the arguments do",
+                    options.model.display()
+                );
+                made
+            } else {
+                if !there {
+                    make_folder(&options.model)?;
+                    write_text(&options.model.join("plan.toml"), &text)?;
+                }
+                planned
+            }
+        }
     };
-    for warning in &made.warnings {
-        eprintln!("warning: {warning}");
-    }
-    if !options.model.join("model.toml").exists() {
-        make_folder(&options.model)?;
-        write_text(&options.model.join("plan.toml"), &plan_text)?;
-    }
+    let stages = stages.unwrap_or_else(|| Stages::all_of(config.method));
     let summary = train(&TrainRequest {
         dataset: &dataset,
         split,
