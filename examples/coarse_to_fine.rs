@@ -10,12 +10,11 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use organseg::phantom::{PhantomConfig, write_dataset};
 use organseg::pipeline::{
-    CaseResult, Device, MAX_PATCH_VOXELS, ModelConfig, ResultSummary, Segmenter, Stages, TrainRequest,
-    evaluate_case, plan, train,
+    CaseResult, Device, MAX_PATCH_VOXELS, ModelConfig, Montage, ResultSummary, Segmenter, Stages,
+    TrainRequest, evaluate_case, plan, train,
 };
 use organseg::train::{AugmentConfig, Dataset, Split, Splits};
 use organseg::volume::{write, write_atomically};
-use organseg_examples::Montage;
 
 /// Finds an organ at low resolution, looks again at full resolution, and scores both.
 #[derive(Parser)]
@@ -147,16 +146,19 @@ fn test(dataset: &Dataset, names: &[String], model: &Path, out: &Path) -> Result
     for name in names {
         let case = dataset.case(name)?.load(dataset)?;
         let (result, found) = evaluate_case(&segmenter, name, &case.image, &case.label)?;
+        let two = result.two_stages.as_ref().context("the model has two stages")?;
         println!(
             "{name:<20} {:>8.2} {:>8.2} {:>13.2} {:>13.2}{}",
-            100.0 * result.coarse_dice,
-            100.0 * result.refined_dice,
-            100.0 * result.box1.recall,
-            100.0 * result.box2.recall,
-            result.fallback.map_or(String::new(), |why| format!("  {why}"))
+            100.0 * two.coarse.mean,
+            100.0 * result.refined.mean,
+            100.0 * two.box1.recall,
+            100.0 * two.box2.recall,
+            two.fallback.map_or(String::new(), |why| format!("  {why}"))
         );
         write(masks.join(format!("{name}.nii.gz")), &found.refined)?;
-        write(masks.join(format!("{name}_coarse.nii.gz")), &found.coarse)?;
+        if let Some(coarse) = &found.coarse {
+            write(masks.join(format!("{name}_coarse.nii.gz")), coarse)?;
+        }
         if results.len() < 4 {
             montage.add_row(&case.image, &[(&case.label, TRUTH), (&found.refined, FOUND)], 4);
         }

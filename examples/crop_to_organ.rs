@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Parser;
 use organseg::phantom::{PhantomConfig, generate};
+use organseg::pipeline::Montage;
 use organseg::roi::{BoundingBox, Connectivity, crop, largest_component, paste};
 use organseg::volume::{LabelVolume, read_image, read_labels, write};
-use organseg_examples::Montage;
 
 /// Crops a scan to the box of a mask.
 #[derive(Parser)]

@@ -7,8 +7,8 @@ use candle_core::{Device, Tensor, Var};
 use clap::Parser;
 use organseg::conv3d::{Conv3dParams, conv3d};
 use organseg::phantom::{PhantomConfig, generate};
+use organseg::pipeline::Montage;
 use organseg::volume::{LabelVolume, Volume, window_to_unit};
-use organseg_examples::Montage;
 
 /// Learns to denoise.
 #[derive(Parser)]

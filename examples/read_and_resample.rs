@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Parser;
 use organseg::phantom::{PhantomConfig, generate};
+use organseg::pipeline::Montage;
 use organseg::volume::{
     Interpolation, LabelVolume, Orientation, Spacing, grid_with_spacing, read_image, resample, write,
 };
-use organseg_examples::Montage;
 
 /// Puts a scan on a grid of another spacing.
 #[derive(Parser)]

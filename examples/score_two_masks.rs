@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use clap::Parser;
 use organseg::metrics::{CaseReport, EvaluationReport, evaluate, labels_present};
 use organseg::phantom::{PhantomConfig, generate};
+use organseg::pipeline::Montage;
 use organseg::volume::{LabelVolume, read_labels};
-use organseg_examples::Montage;
 
 /// Compares two masks on one grid.
 #[derive(Parser)]

@@ -7,11 +7,10 @@ use clap::Parser;
 use organseg::metrics::dice;
 use organseg::phantom::{PANCREAS_LABEL, PhantomConfig, generate, write_dataset};
 use organseg::pipeline::{
-    Device, MAX_PATCH_VOXELS, Method, ModelConfig, Segmenter, Stages, TrainRequest, plan, train,
+    Device, MAX_PATCH_VOXELS, Method, ModelConfig, Montage, Segmenter, Stages, TrainRequest, plan, train,
 };
 use organseg::train::{AugmentConfig, Dataset, Splits};
 use organseg::volume::write;
-use organseg_examples::Montage;
 
 /// Trains a single network on small phantoms.
 #[derive(Parser)]

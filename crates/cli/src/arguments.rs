@@ -4,7 +4,7 @@ use clap::builder::TypedValueParser;
 use clap::{Parser, Subcommand, value_parser};
 
 use crate::commands::{
-    check, convert, cross_validate, evaluate, import_nih, info, phantom, resample, segment, train,
+    check, convert, cross_validate, evaluate, import_nih, info, phantom, plan, resample, segment, train,
 };
 
 /// Coarse-to-fine 3D organ segmentation.
@@ -29,10 +29,11 @@ pub(crate) enum Command {
     Resample(resample::Options),
     Check(check::Options),
     ImportNih(import_nih::Options),
+    Plan(plan::Options),
     Train(Box<train::Options>),
     Segment(segment::Options),
     Evaluate(evaluate::Options),
-    CrossValidate(cross_validate::Options),
+    CrossValidate(Box<cross_validate::Options>),
 }
 
 /// Three values in one argument: `X,Y,Z`.

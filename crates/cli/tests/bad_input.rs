@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use organseg::unet::weights;
 use organseg::volume::{Grid, LabelVolume, Volume, write};
-use support::{change, copy_of_data, fail, names_in, organseg, plain_nifti, scan, text, world};
+use support::{change, copy_of_data, fail, names_in, organseg, plain_nifti, scan, succeed, text, world};
 use tempfile::TempDir;
 
 /// A folder of one file with `bytes`.
@@ -136,7 +136,59 @@ fn a_label_that_the_dataset_does_not_name() {
     for name in names_in(&data.join("labelsTr")) {
         change::<u8>(&data.join("labelsTr").join(name), |v| v.map(|label| 5 * label));
     }
-    cannot_be_trained_on(&data, &["labelsTr", "label 5"]);
+    cannot_be_trained_on(&data, &["case phantom_", "labelsTr", "label 5 in", "voxels"]);
+    let plan = folder.path().join("plan.toml");
+    fail(&["plan", text(&data), "--out", text(&plan)], &["case phantom_", "label 5 in"]);
+    assert!(!plan.exists());
+}
+
+#[test]
+fn a_plan_for_another_dataset() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, plan) = (copy_of_data(folder.path()), folder.path().join("plan.toml"));
+    succeed(&["plan", text(&world().join("data")), "--out", text(&plan)]);
+    let manifest = data.join("dataset.json");
+    let original = std::fs::read_to_string(&manifest).unwrap();
+    let model = folder.path().join("model");
+    let train = ["train", "--data", text(&data), "--model", text(&model), "--plan", text(&plan)];
+    std::fs::write(&manifest, original.replace("CT", "MRI")).unwrap();
+    fail(&train, &["plan.toml", "another dataset", "modality", "CT", "MRI"]);
+    std::fs::write(&manifest, original.replace("pancreas", "spleen")).unwrap();
+    fail(&train, &["plan.toml", "another dataset", "labels", "pancreas", "spleen"]);
+    std::fs::write(&manifest, original).unwrap();
+    fail(&[&train[..], &["--stages", "both"]].concat(), &["plan.toml", "a single stage", "two stages"]);
+    assert!(!model.exists());
+}
+
+#[test]
+fn patches_larger_than_the_images_where_filling_is_refused() {
+    let (_folder, config) =
+        file("large.toml", b"[single]\npatch_size = [48, 32, 24]\npadding = \"refuse\"\n");
+    let (model, data) = (tempfile::tempdir().unwrap(), world().join("data"));
+    let train = ["train", "--data", text(&data), "--model", text(model.path()), "--config", text(&config)];
+    let words = ["case phantom_", "[48, 32, 24]", "[36, 32, 24]", "padding"];
+    fail(&[&train[..], &["--stages", "single", "--epochs", "1"]].concat(), &words);
+}
+
+#[test]
+fn cases_without_foreground_are_told_and_left_to_the_first_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = copy_of_data(folder.path());
+    let masks = names_in(&data.join("labelsTr"));
+    let empty = |name: &String| change::<u8>(&data.join("labelsTr").join(name), |v| v.map(|_| 0));
+    let (model, config) = (folder.path().join("model"), world().join("tiny.toml"));
+    // The first fold holds back the first case.
+    empty(&masks[1]);
+    let train = ["train", "--data", text(&data), "--model", text(&model), "--config", text(&config)];
+    let train = [&train[..], &["--epochs", "1"]].concat();
+    let output = organseg(&train);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("case phantom_001: no voxel is labelled"), "{told}");
+    masks.iter().for_each(empty);
+    let other = folder.path().join("other");
+    let train = ["train", "--data", text(&data), "--model", text(&other), "--config", text(&config)];
+    fail(&[&train[..], &["--epochs", "1"]].concat(), &["stage fine", "no voxel is labelled"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use organseg::volume::{
     AntiAliasing, Interpolation, ResampleConfig, Spacing, grid_with_size, read, resample_with,
 };
 use serde_json::Value;
-use support::{names_in, organseg, plain_nifti, scan, succeed, text, world};
+use support::{fail, names_in, organseg, plain_nifti, scan, succeed, text, world};
 
 #[test]
 fn info_says_where_the_voxels_lie() {
@@ -145,11 +145,56 @@ fn one_stage_is_trained_resumed_and_run() {
     let weights = std::fs::read(model.join("single.safetensors")).unwrap();
     succeed(&[&train[..], &["--resume"]].concat());
     assert!(weights == std::fs::read(model.join("single.safetensors")).unwrap());
-    let expected =
-        ["checkpoint-single.safetensors", "history.jsonl", "model.toml", "single.safetensors", "splits.json"];
+    let expected = [
+        "checkpoint-single.safetensors",
+        "history.jsonl",
+        "model.toml",
+        "plan.toml",
+        "single.safetensors",
+        "splits.json",
+        "validation",
+    ];
     assert_eq!(names_in(&model), expected);
+    // One case of five is held back.
+    let pictures = names_in(&model.join("validation"));
+    assert!(pictures.len() == 1 && pictures[0].starts_with("single-1-phantom_"), "{pictures:?}");
     succeed(&["segment", "--model", text(&model), text(&scan), "--out", text(&mask)]);
     assert_eq!(read::<u8>(mask).unwrap().size(), [36, 32, 24]);
+}
+
+#[test]
+fn a_plan_is_written_and_trained_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let (plan, model) = (folder.path().join("plan.toml"), folder.path().join("model"));
+    let (data, config) = (world().join("data"), world().join("tiny.toml"));
+    let arguments = ["plan", text(&data), "--out", text(&plan), "--config", text(&config)];
+    let printed = succeed(&[&arguments[..], &["--augment", "strong"]].concat());
+    assert!(printed.contains("Measured in 5 cases of CT") && printed.contains("a single stage"), "{printed}");
+    let written = std::fs::read_to_string(&plan).unwrap();
+    for words in ["# set by hand", "rotation_degrees = 30.0", "[dataset]", "no larger than a patch may be"] {
+        assert!(written.contains(words), "{words} is not in {written}");
+    }
+    fail(&arguments, &["plan.toml", "exists already"]);
+    // The plan says that there is one stage.
+    let train = ["train", "--data", text(&data), "--model", text(&model), "--plan", text(&plan)];
+    succeed(&[&train[..], &["--epochs", "1"]].concat());
+    assert!(model.join("single.safetensors").exists());
+}
+
+#[test]
+fn a_model_can_be_asked_in_other_ways_than_the_paper_s() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, scan) = (world().join("model"), scan());
+    for (name, arguments) in [
+        ("flips.nii", &["--flips"][..]),
+        ("box.nii", &["--boxes", "box2"]),
+        ("mean.nii", &["--combine", "mean", "--flips"]),
+    ] {
+        let mask = folder.path().join(name);
+        let segment = ["segment", "--model", text(&model), text(&scan), "--out", text(&mask)];
+        succeed(&[&segment[..], arguments].concat());
+        assert_eq!(read::<u8>(mask).unwrap().size(), [36, 32, 24]);
+    }
 }
 
 #[test]
@@ -179,5 +224,5 @@ fn cross_validation_prints_the_three_tables() {
     for table in ["Table 1", "Table 2", "Table 3", "box 2 recall"] {
         assert!(printed.contains(table), "{printed}");
     }
-    assert_eq!(names_in(folder.path()), ["fold_0", "fold_1", "results.json"]);
+    assert_eq!(names_in(folder.path()), ["fold_0", "fold_1", "plan.toml", "results.json"]);
 }

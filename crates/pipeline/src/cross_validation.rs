@@ -1,4 +1,4 @@
-//! k-fold cross-validation of the two-stage method, with the paper's three tables.
+//! k-fold cross-validation, with the paper's tables.
 
 use std::path::Path;
 
@@ -29,8 +29,9 @@ pub struct FoldResult {
     pub summary: ResultSummary,
 }
 
-/// Trains and tests a two-stage model on each split of `splits`; the models go to `folder/fold_K`. Folds
-/// that are there already are taken up where they stopped.
+/// Trains and tests a model on each split of `splits`; the models go to `folder/fold_K`. Folds that are there
+/// already are taken up where they stopped: once trained, they can be tested with another
+/// [`ModelConfig::prediction`] in the time that segmenting takes.
 ///
 /// # Errors
 /// What training or testing a fold meets, naming the case.
@@ -48,12 +49,12 @@ pub fn cross_validate(
             dataset,
             split,
             config,
-            stages: Stages::Both,
+            stages: Stages::all_of(config.method),
             folder: &model,
             resume: true,
             device,
         })?;
-        let segmenter = Segmenter::load(&model, device)?;
+        let segmenter = Segmenter::load(&model, device)?.with_prediction(config.prediction);
         let mut cases = Vec::new();
         for name in &split.val {
             let loaded = dataset.case(name)?.load(dataset)?;
@@ -70,27 +71,53 @@ pub fn cross_validate(
 }
 
 impl CrossValidation {
-    /// The paper's three tables: DSC by fold and stage, box recall and IoU by fold, summary.
+    /// The paper's tables: DSC by fold, and for two stages box recall and IoU by fold; a summary.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let mut text = String::from("Table 1. DSC in %, by fold and stage (mean ± sd, min, max)\n");
-        text.push_str(&format!("{:<6} {:<30} {:<30}\n", "fold", "coarse", "refined"));
-        for (k, fold) in self.folds.iter().enumerate() {
-            let (coarse, refined) = (&fold.summary.coarse.dice, &fold.summary.refined.dice);
-            text.push_str(&format!("{k:<6} {:<30} {:<30}\n", spread(coarse), spread(refined)));
+        let mut text = String::from("Table 1. DSC in %, by fold (mean ± sd, min, max)\n");
+        let two = self.summary.two_stages.is_some();
+        let heads: Vec<String> = self.summary.refined.labels.keys().map(|l| format!("label {l}")).collect();
+        let columns = |cells: Vec<String>| {
+            cells
+                .iter()
+                .map(|cell| format!("{cell:<30}"))
+                .collect::<Vec<_>>()
+                .join(" ")
+                .trim_end()
+                .to_string()
+        };
+        let mut head = vec![if two { "refined".to_string() } else { "all labels".to_string() }];
+        if two {
+            head.insert(0, "coarse".into());
         }
-        text.push_str("\nTable 2. Candidate boxes in %, by fold (mean ± sd)\n");
-        text.push_str(&format!(
-            "{:<6} {:<16} {:<16} {:<16} {:<16}\n",
-            "fold", "box 1 recall", "box 1 IoU", "box 2 recall", "box 2 IoU"
-        ));
+        let several = heads.len() > 1;
+        if several {
+            head.extend(heads);
+        }
+        text.push_str(&format!("{:<6} {}\n", "fold", columns(head)));
         for (k, fold) in self.folds.iter().enumerate() {
-            let s = &fold.summary;
-            let columns = [&s.box1.recall, &s.box1.iou, &s.box2.recall, &s.box2.iou]
+            let mut cells: Vec<String> =
+                fold.summary.two_stages.iter().map(|two| spread(&two.coarse.dice)).collect();
+            cells.push(spread(&fold.summary.refined.dice));
+            if several {
+                cells.extend(fold.summary.refined.labels.values().map(spread));
+            }
+            text.push_str(&format!("{k:<6} {}\n", columns(cells)));
+        }
+        if two {
+            text.push_str("\nTable 2. Candidate boxes in %, by fold (mean ± sd)\n");
+            text.push_str(&format!(
+                "{:<6} {:<16} {:<16} {:<16} {:<16}\n",
+                "fold", "box 1 recall", "box 1 IoU", "box 2 recall", "box 2 IoU"
+            ));
+        }
+        for (k, fold) in self.folds.iter().enumerate() {
+            let Some(two) = &fold.summary.two_stages else { continue };
+            let columns = [&two.box1.recall, &two.box1.iou, &two.box2.recall, &two.box2.iou]
                 .map(|s| format!("{:<16}", mean(s)));
             text.push_str(&format!("{k:<6} {}\n", columns.join(" ")));
         }
-        text.push_str("\nTable 3. All folds\n");
+        text.push_str(&format!("\nTable {}. All folds\n", if two { 3 } else { 2 }));
         text.push_str(&self.summary.to_text());
         text
     }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::Method;
+
 /// What can go wrong between a scan and its mask.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -15,6 +17,13 @@ pub enum PipelineError {
     /// A `model.toml` or configuration file that does not parse.
     #[error("{path}: {source}", path = path.display())]
     Toml { path: PathBuf, source: Box<toml::de::Error> },
+    /// A plan or configuration for another dataset.
+    #[error("{path}: is for another dataset: its {what}: {found}, but in {dataset}: {expected}",
+        path = path.display(), dataset = dataset.display())]
+    OtherDataset { path: PathBuf, dataset: PathBuf, what: &'static str, found: String, expected: String },
+    /// A plan for a model of other stages.
+    #[error("{path}: is a plan for {found}, expected one for {asked}", path = path.display())]
+    OtherMethod { path: PathBuf, found: Method, asked: Method },
     /// A model folder that is not empty and should be.
     #[error("{path}: there is a model already; choose another folder or resume it", path = path.display())]
     ModelExists { path: PathBuf },
@@ -26,9 +35,11 @@ pub enum PipelineError {
         "the split has {train} training and {validation} validation cases, expected at least one of each"
     )]
     Split { train: usize, validation: usize },
-    /// A training case in which no organ is labelled, where the fine stage needs one.
-    #[error("{path}: no voxel is labelled, expected the organ", path = path.display())]
-    EmptyLabel { path: PathBuf },
+    /// Cases in none of which an organ is labelled, where the fine stage needs one.
+    #[error(
+        "stage {stage}: no voxel is labelled in any of {cases} cases, expected the organ in one at least"
+    )]
+    NoForeground { stage: String, cases: usize },
     /// A scan on which every network would answer NaN.
     #[error("{voxels} voxels of the scan are NaN or infinite, expected finite numbers")]
     NotFinite { voxels: usize },
@@ -38,6 +49,9 @@ pub enum PipelineError {
     /// The operating system refused to read or write.
     #[error("{path}: {source}", path = path.display())]
     Io { path: PathBuf, source: std::io::Error },
+    /// A picture that cannot be drawn or written.
+    #[error("{path}: cannot write the picture", path = path.display())]
+    Picture { path: PathBuf, source: Box<image::ImageError> },
     /// An image or its geometry.
     #[error(transparent)]
     Volume(#[from] organseg_volume::VolumeError),

@@ -1,4 +1,4 @@
-//! How well a two-stage model does on cases whose truth is known: the figures of the paper's tables.
+//! How well a model does on cases whose truth is known: the figures of the paper's tables.
 
 use std::collections::BTreeMap;
 
@@ -9,21 +9,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::report::Fallback;
 use crate::training::oracle_box;
-use crate::{PipelineError, Segmenter};
+use crate::{Method, PipelineError, Segmenter};
 
-/// The figures of one case. DSC are means over the labels.
+/// The figures of one case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CaseResult {
     /// Its name.
     pub case: String,
+    /// DSC of the answer.
+    pub refined: LabelDice,
+    /// What only two stages have.
+    #[serde(flatten)]
+    pub two_stages: Option<TwoStageResult>,
+}
+
+/// DSC of one mask.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LabelDice {
+    /// Mean over the labels.
+    pub mean: f64,
+    /// Of each label.
+    pub labels: BTreeMap<Label, f64>,
+}
+
+/// The figures of the two stages in one case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TwoStageResult {
     /// DSC of the upsampled coarse mask.
-    pub coarse_dice: f64,
-    /// DSC of the voted mask.
-    pub refined_dice: f64,
+    pub coarse: LabelDice,
     /// DSC of the fine stage in the true box: what better boxes could at most give.
-    pub oracle_dice: f64,
-    /// DSC of the voted mask by label.
-    pub refined_dice_by_label: BTreeMap<Label, f64>,
+    pub oracle: LabelDice,
     /// Recall and IoU of box 1 against the box of the truth; 0 where there is no box.
     pub box1: BoxResult,
     /// The same of box 2.
@@ -44,13 +59,14 @@ pub struct BoxResult {
 /// A case's masks on its own grid, to be written or looked at.
 #[derive(Clone, Debug)]
 pub struct CaseMasks {
-    /// The voted mask.
+    /// The answer.
     pub refined: LabelVolume,
-    /// The coarse mask, upsampled.
-    pub coarse: LabelVolume,
+    /// The coarse mask, upsampled; none for a model of one stage.
+    pub coarse: Option<LabelVolume>,
 }
 
-/// Segments `scan` with both stages and compares with `truth`, which lies on the same grid.
+/// Segments `scan` and compares with `truth`, which lies on the same grid. For two stages on the prepared grid, where
+/// boxes and masks are the networks' own; for a single one on the scan's grid.
 ///
 /// # Errors
 /// What preprocessing, the networks or the metrics meet.
@@ -61,6 +77,12 @@ pub fn evaluate_case(
     truth: &LabelVolume,
 ) -> Result<(CaseResult, CaseMasks), PipelineError> {
     let config = model.config();
+    if config.method == Method::Single {
+        let found = model.segment(scan)?;
+        let refined = LabelDice::of(&found.mask, truth, config.labels.keys())?;
+        let result = CaseResult { case: case.to_string(), refined, two_stages: None };
+        return Ok((result, CaseMasks { refined: found.mask, coarse: None }));
+    }
     let prepared = config.preprocessing.prepare(scan)?;
     let reference = config.preprocessing.prepare_labels(truth)?;
     let stages = model.two_stages(&prepared)?;
@@ -68,38 +90,57 @@ pub fn evaluate_case(
         Some(place) => model.fine(&prepared, &place)?,
         None => LabelVolume::filled(*prepared.grid(), 0),
     };
-    let by_label = |mask: &LabelVolume| -> Result<BTreeMap<Label, f64>, PipelineError> {
-        config.labels.keys().map(|&label| Ok((label, dice(mask, &reference, label)?))).collect()
-    };
-    let mean = |by_label: &BTreeMap<Label, f64>| by_label.values().sum::<f64>() / by_label.len() as f64;
+    let dice_of = |mask: &LabelVolume| LabelDice::of(mask, &reference, config.labels.keys());
     let true_box = BoundingBox::of_mask(&reference);
     let covers = |found: Option<BoundingBox>| match (found, true_box) {
         (Some(found), Some(truth)) => BoxResult { recall: found.recall(&truth), iou: found.iou(&truth) },
         _ => BoxResult::default(),
     };
-    let refined = by_label(&stages.voted)?;
     let result = CaseResult {
         case: case.to_string(),
-        coarse_dice: mean(&by_label(&stages.coarse)?),
-        refined_dice: mean(&refined),
-        oracle_dice: mean(&by_label(&oracle)?),
-        refined_dice_by_label: refined,
-        box1: covers(stages.boxes.map(|b| b.box1)),
-        box2: covers(stages.boxes.map(|b| b.box2)),
-        fallback: stages.fallback,
+        refined: dice_of(&stages.voted)?,
+        two_stages: Some(TwoStageResult {
+            coarse: dice_of(&stages.coarse)?,
+            oracle: dice_of(&oracle)?,
+            box1: covers(stages.boxes.map(|b| b.box1)),
+            box2: covers(stages.boxes.map(|b| b.box2)),
+            fallback: stages.fallback,
+        }),
     };
     let back = |mask: &LabelVolume| config.preprocessing.restore_labels(mask, scan.grid());
-    let masks = CaseMasks { refined: back(&stages.voted)?, coarse: back(&stages.coarse)? };
+    let masks = CaseMasks { refined: back(&stages.voted)?, coarse: Some(back(&stages.coarse)?) };
     Ok((result, masks))
+}
+
+impl LabelDice {
+    /// Of `mask` against `reference`, for each of `labels`.
+    pub(crate) fn of<'a>(
+        mask: &LabelVolume,
+        reference: &LabelVolume,
+        labels: impl Iterator<Item = &'a Label>,
+    ) -> Result<Self, PipelineError> {
+        let labels: BTreeMap<Label, f64> = labels
+            .map(|&label| Ok((label, dice(mask, reference, label)?)))
+            .collect::<Result<_, PipelineError>>()?;
+        Ok(Self { mean: labels.values().sum::<f64>() / labels.len().max(1) as f64, labels })
+    }
 }
 
 /// The figures of several cases together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResultSummary {
+    /// DSC of the answers.
+    pub refined: DiceStats,
+    /// What only two stages have.
+    #[serde(flatten)]
+    pub two_stages: Option<TwoStageSummary>,
+}
+
+/// The figures of the two stages together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TwoStageSummary {
     /// DSC of the coarse masks.
     pub coarse: DiceStats,
-    /// DSC of the voted masks.
-    pub refined: DiceStats,
     /// DSC of the fine stage in the true boxes.
     pub oracle: DiceStats,
     /// Coverage by box 1.
@@ -110,11 +151,13 @@ pub struct ResultSummary {
     pub fallbacks: usize,
 }
 
-/// Spread of a DSC.
+/// Spread of a DSC over the cases.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DiceStats {
-    /// Over the cases.
+    /// Of the mean over the labels.
     pub dice: Stats,
+    /// Of each label.
+    pub labels: BTreeMap<Label, Stats>,
 }
 
 /// Spread of how a box covers the true one.
@@ -127,41 +170,40 @@ pub struct BoxStats {
 }
 
 impl ResultSummary {
-    /// Mean, spread and extremes of each figure over `results`; none without a case.
+    /// Mean, spread and extremes of each figure over `results`; none without a case. Figures of two stages are
+    /// there if every case has them.
     #[must_use]
     pub fn of(results: &[CaseResult]) -> Option<Self> {
-        if results.is_empty() {
-            return None;
-        }
-        let stats = |of: &dyn Fn(&CaseResult) -> f64| {
-            Stats::of(&results.iter().map(of).collect::<Vec<_>>()).expect("there is a case")
-        };
-        let boxes = |of: &dyn Fn(&CaseResult) -> BoxResult| BoxStats {
-            recall: stats(&|r| of(r).recall),
-            iou: stats(&|r| of(r).iou),
-        };
-        Some(Self {
-            coarse: DiceStats { dice: stats(&|r| r.coarse_dice) },
-            refined: DiceStats { dice: stats(&|r| r.refined_dice) },
-            oracle: DiceStats { dice: stats(&|r| r.oracle_dice) },
-            box1: boxes(&|r| r.box1),
-            box2: boxes(&|r| r.box2),
-            fallbacks: results.iter().filter(|r| r.fallback.is_some()).count(),
-        })
+        let refined: Vec<_> = results.iter().map(|result| &result.refined).collect();
+        let two_stages: Option<Vec<_>> = results.iter().map(|result| result.two_stages.as_ref()).collect();
+        Some(Self { refined: DiceStats::of(&refined)?, two_stages: two_stages.and_then(|two| summary(&two)) })
     }
 
     /// A table for people: percentages, mean ± standard deviation, minimum and maximum.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let rows = [
-            ("coarse DSC", &self.coarse.dice),
-            ("refined DSC", &self.refined.dice),
-            ("DSC in the true box", &self.oracle.dice),
-            ("box 1 recall", &self.box1.recall),
-            ("box 1 IoU", &self.box1.iou),
-            ("box 2 recall", &self.box2.recall),
-            ("box 2 IoU", &self.box2.iou),
-        ];
+        let mut rows = Vec::new();
+        let mut add = |name: &str, stats: &DiceStats| {
+            rows.push((name.to_string(), stats.dice));
+            if stats.labels.len() > 1 {
+                let of_labels = stats.labels.iter();
+                rows.extend(of_labels.map(|(label, stats)| (format!("  of label {label}"), *stats)));
+            }
+        };
+        if let Some(two) = &self.two_stages {
+            add("coarse DSC", &two.coarse);
+            add("refined DSC", &self.refined);
+            add("DSC in the true box", &two.oracle);
+            let boxes = [
+                ("box 1 recall", two.box1.recall),
+                ("box 1 IoU", two.box1.iou),
+                ("box 2 recall", two.box2.recall),
+                ("box 2 IoU", two.box2.iou),
+            ];
+            rows.extend(boxes.map(|(name, stats)| (name.to_string(), stats)));
+        } else {
+            add("DSC", &self.refined);
+        }
         let mut text = format!("{:<20} {:>15} {:>7} {:>7}\n", "in %", "mean ± sd", "min", "max");
         for (name, stats) in rows {
             text.push_str(&format!(
@@ -172,9 +214,76 @@ impl ResultSummary {
                 100.0 * stats.max
             ));
         }
-        if self.fallbacks > 0 {
-            text.push_str(&format!("the fine stage looked at the whole scan in {} cases\n", self.fallbacks));
+        if let Some(two) = self.two_stages.as_ref().filter(|two| two.fallbacks > 0) {
+            text.push_str(&format!("the fine stage looked at the whole scan in {} cases\n", two.fallbacks));
         }
         text
+    }
+}
+
+impl DiceStats {
+    fn of(cases: &[&LabelDice]) -> Option<Self> {
+        let dice = Stats::of(&cases.iter().map(|case| case.mean).collect::<Vec<_>>())?;
+        let of_label = |&label: &Label| {
+            let values: Vec<f64> = cases.iter().filter_map(|case| case.labels.get(&label).copied()).collect();
+            Some((label, Stats::of(&values)?))
+        };
+        Some(Self { dice, labels: cases[0].labels.keys().filter_map(of_label).collect() })
+    }
+}
+
+fn summary(results: &[&TwoStageResult]) -> Option<TwoStageSummary> {
+    let stats = |of: &dyn Fn(&BoxResult) -> f64, which: fn(&TwoStageResult) -> &BoxResult| {
+        Stats::of(&results.iter().map(|result| of(which(result))).collect::<Vec<_>>())
+    };
+    let boxes = |which: fn(&TwoStageResult) -> &BoxResult| {
+        Some(BoxStats { recall: stats(&|b| b.recall, which)?, iou: stats(&|b| b.iou, which)? })
+    };
+    Some(TwoStageSummary {
+        coarse: DiceStats::of(&results.iter().map(|result| &result.coarse).collect::<Vec<_>>())?,
+        oracle: DiceStats::of(&results.iter().map(|result| &result.oracle).collect::<Vec<_>>())?,
+        box1: boxes(|result| &result.box1)?,
+        box2: boxes(|result| &result.box2)?,
+        fallbacks: results.iter().filter(|result| result.fallback.is_some()).count(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(dice: [f64; 2], two_stages: bool) -> CaseResult {
+        let of = |dice: [f64; 2]| LabelDice {
+            mean: (dice[0] + dice[1]) / 2.0,
+            labels: BTreeMap::from([(1, dice[0]), (2, dice[1])]),
+        };
+        let boxes = BoxResult { recall: dice[0], iou: dice[1] };
+        let two = TwoStageResult {
+            coarse: of([0.25, 0.5]),
+            oracle: of(dice),
+            box1: boxes,
+            box2: boxes,
+            fallback: None,
+        };
+        CaseResult { case: "a".into(), refined: of(dice), two_stages: two_stages.then_some(two) }
+    }
+
+    #[test]
+    fn figures_are_means_over_cases_of_each_label_and_of_the_labels_means() {
+        let summary = ResultSummary::of(&[case([0.5, 1.0], true), case([1.0, 0.75], true)]).unwrap();
+        assert_eq!((summary.refined.dice.mean, summary.refined.dice.min), (0.8125, 0.75));
+        assert_eq!(summary.refined.labels[&1].mean, 0.75);
+        assert_eq!(summary.refined.labels[&2].mean, 0.875);
+        let two = summary.two_stages.as_ref().unwrap();
+        assert_eq!((two.box1.recall.mean, two.coarse.labels[&2].mean), (0.75, 0.5));
+        let text = summary.to_text();
+        assert!(text.contains("of label 2") && text.contains("box 2 IoU"), "{text}");
+    }
+
+    #[test]
+    fn a_single_stage_has_no_boxes() {
+        let summary = ResultSummary::of(&[case([0.5, 1.0], false)]).unwrap();
+        assert!(summary.two_stages.is_none() && !summary.to_text().contains("box"));
+        assert!(ResultSummary::of(&[]).is_none());
     }
 }

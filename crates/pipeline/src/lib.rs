@@ -7,16 +7,20 @@ mod candidate;
 mod cross_validation;
 mod error;
 mod evaluation;
+mod flips;
 mod looks;
 mod model;
+mod montage;
 mod plan;
 mod predict;
+mod prediction;
 mod report;
 mod scores;
 mod segmenter;
 mod source;
 mod tiles;
 mod training;
+mod validation;
 
 /// Where to compute; candle's own type.
 pub use candle_core::Device;
@@ -24,10 +28,15 @@ pub use candle_core::Device;
 pub use candidate::{BoxConfig, CandidateBoxes, candidate_boxes};
 pub use cross_validation::{CrossValidation, FoldResult, cross_validate};
 pub use error::PipelineError;
-pub use evaluation::{BoxResult, BoxStats, CaseMasks, CaseResult, DiceStats, ResultSummary, evaluate_case};
-pub use model::{Method, ModelConfig, StageConfig, weights_path};
-pub use plan::{MAX_PATCH_VOXELS, plan};
+pub use evaluation::{
+    BoxResult, BoxStats, CaseMasks, CaseResult, DiceStats, LabelDice, ResultSummary, TwoStageResult,
+    TwoStageSummary, evaluate_case,
+};
+pub use model::{Method, ModelConfig, PlannedDataset, StageConfig, weights_path};
+pub use montage::Montage;
+pub use plan::{MAX_PATCH_VOXELS, Plan, plan};
 pub use predict::predict;
+pub use prediction::{Boxes, Combine, PredictionConfig};
 pub use report::{Fallback, LabelReport, SegmentationReport};
 pub use segmenter::{Segmentation, Segmenter, TwoStages};
 pub use training::{Stages, TrainRequest, TrainSummary, oracle_box, train};

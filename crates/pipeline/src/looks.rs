@@ -3,8 +3,11 @@
 
 use organseg_roi::{BoundingBox, majority_vote, paste};
 use organseg_volume::{Grid, LabelVolume, upsample_nearest};
+use rayon::prelude::*;
 
 use crate::report::Fallback;
+use crate::scores::most_probable;
+use crate::tiles::Probabilities;
 use crate::{CandidateBoxes, PipelineError};
 
 /// The answers of both stages.
@@ -18,13 +21,38 @@ pub(crate) struct Looks {
     pub(crate) fallback: Option<Fallback>,
 }
 
+/// A mask and the box of the full grid that it fills.
+pub(crate) type Placed = (LabelVolume, BoundingBox);
+
 /// What the fine network found.
-#[expect(clippy::large_enum_variant, reason = "one is made for a scan, and moved once")]
 pub(crate) enum Found {
-    /// In the two candidate boxes; background elsewhere.
-    InBoxes([(LabelVolume, BoundingBox); 2]),
-    /// In the whole scan, which counts for both boxes.
+    /// In both candidate boxes, background elsewhere; to be voted on.
+    InBoxes([Placed; 2]),
+    /// In one box, or in two whose answers were made one: what counts is `answer`. Masks are those of the boxes,
+    /// the widest last.
+    Settled { answer: Placed, masks: Vec<Placed> },
+    /// In the whole scan, which counts for all boxes.
     InScan(LabelVolume),
+}
+
+impl Found {
+    /// The mask from the widest of the boxes.
+    pub(crate) fn widest(&self) -> Option<&Placed> {
+        match self {
+            Self::InBoxes([_, second]) => Some(second),
+            Self::Settled { masks, .. } => masks.last(),
+            Self::InScan(_) => None,
+        }
+    }
+
+    /// [`Found::widest`], without the rest.
+    pub(crate) fn into_widest(self) -> Option<Placed> {
+        match self {
+            Self::InBoxes([_, second]) => Some(second),
+            Self::Settled { mut masks, .. } => masks.pop(),
+            Self::InScan(_) => None,
+        }
+    }
 }
 
 impl Looks {
@@ -33,22 +61,28 @@ impl Looks {
         Ok(upsample_nearest(&self.low_mask, self.factors, grid)?)
     }
 
-    /// Both refined masks on `grid`.
-    pub(crate) fn refined(&self, grid: &Grid) -> Result<[LabelVolume; 2], PipelineError> {
-        match &self.found {
-            Found::InScan(mask) => Ok([mask.clone(), mask.clone()]),
-            Found::InBoxes([first, second]) => {
-                let whole = BoundingBox::of_grid(grid);
-                Ok([within(&whole, grid, first)?, within(&whole, grid, second)?])
-            }
-        }
+    /// The refined masks on `grid`, one for each box that was looked at.
+    pub(crate) fn refined(&self, grid: &Grid) -> Result<Vec<LabelVolume>, PipelineError> {
+        let whole = BoundingBox::of_grid(grid);
+        let masks = match &self.found {
+            Found::InScan(mask) => return Ok(vec![mask.clone()]),
+            Found::InBoxes(masks) => &masks[..],
+            Found::Settled { masks, .. } => masks,
+        };
+        masks.iter().map(|mask| within(&whole, grid, mask)).collect()
     }
 
-    /// The voxelwise majority of the refined masks and the coarse one, on `grid`.
-    pub(crate) fn vote(self, grid: &Grid) -> Result<LabelVolume, PipelineError> {
+    /// The answer on `grid`: where two boxes are to be voted on, the voxelwise majority of their masks and the
+    /// coarse one.
+    pub(crate) fn answer(self, grid: &Grid) -> Result<LabelVolume, PipelineError> {
+        let mut mask = LabelVolume::filled(*grid, 0);
         let [first, second] = match self.found {
             // Two of three votes, whatever the coarse mask says.
             Found::InScan(mask) => return Ok(mask),
+            Found::Settled { answer: (answer, place), .. } => {
+                paste(&mut mask, &answer, &place)?;
+                return Ok(mask);
+            }
             Found::InBoxes(found) => found,
         };
         // Outside both boxes two of three say background.
@@ -56,10 +90,41 @@ impl Looks {
         let coarse = coarse_within(&self.low_mask, self.factors, &place, grid)?;
         let masks = [within(&place, grid, &first)?, within(&place, grid, &second)?];
         let voted = majority_vote(&[&masks[0], &masks[1], &coarse])?;
-        let mut mask = LabelVolume::filled(*grid, 0);
         paste(&mut mask, &voted, &place)?;
         Ok(mask)
     }
+}
+
+/// Each voxel of the union of two boxes the class of the largest mean probability over the boxes that hold it;
+/// background outside both.
+pub(crate) fn most_probable_mean(
+    looks: [(&Probabilities, &BoundingBox); 2],
+    grid: &Grid,
+) -> Result<Placed, PipelineError> {
+    let place = looks[0].1.union(looks[1].1);
+    let [nx, ny, nz] = place.size();
+    let classes = looks[0].0.classes();
+    let mut labels = vec![0; nx * ny * nz];
+    let room = || (vec![0.0f32; classes * nx], Vec::new());
+    labels.par_chunks_mut(nx).enumerate().for_each_init(room, |(sums, best), (row, labels)| {
+        sums.fill(0.0);
+        for (probabilities, own) in looks {
+            let start = [0, 1, 2].map(|a| (own.min()[a] - place.min()[a]) as usize);
+            let [_, n, planes] = probabilities.size();
+            let (y, z) = ((row % ny).wrapping_sub(start[1]), (row / ny).wrapping_sub(start[2]));
+            if y >= n || z >= planes {
+                continue;
+            }
+            // The sum is as good as the mean: all classes of a voxel have as many summands.
+            for (class, sums) in sums.chunks_mut(nx).enumerate() {
+                let row = probabilities.row(class, z, y);
+                sums[start[0]..].iter_mut().zip(row).for_each(|(sum, p)| *sum += p);
+            }
+        }
+        most_probable(sums.chunks(nx), best, labels);
+    });
+    let part = grid.cropped(place.min(), place.size())?;
+    Ok((LabelVolume::from_vec(part, labels)?, place))
 }
 
 /// `low_mask`, upsampled by `factors`, in `place` of the full grid.
@@ -107,13 +172,13 @@ mod tests {
         });
         let looks =
             Looks { low_mask, factors, boxes: None, found: Found::InBoxes(found.clone()), fallback: None };
-        let [first, second] = looks.refined(&grid).unwrap();
-        for (mask, (part, place)) in [&first, &second].into_iter().zip(&found) {
+        let [first, second] = &looks.refined(&grid).unwrap()[..] else { panic!("two boxes") };
+        for (mask, (part, place)) in [first, second].into_iter().zip(&found) {
             assert_eq!(organseg_roi::crop(mask, place, 0).voxels(), part.voxels());
         }
         let coarse = looks.coarse(&grid).unwrap();
-        let expected = majority_vote(&[&first, &second, &coarse]).unwrap();
+        let expected = majority_vote(&[first, second, &coarse]).unwrap();
         assert!(expected.voxels().contains(&2));
-        assert_eq!(looks.vote(&grid).unwrap(), expected);
+        assert_eq!(looks.answer(&grid).unwrap(), expected);
     }
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use organseg_train::{Preprocessing, TrainConfig};
+use organseg_train::{Modality, Padding, Preprocessing, TrainConfig};
 use organseg_unet::UnetConfig;
 use organseg_volume::{Label, write_atomically};
 use serde::{Deserialize, Serialize};
 
-use crate::{BoxConfig, PipelineError};
+use crate::{BoxConfig, PipelineError, PredictionConfig};
 
 /// Which networks a model has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,27 @@ pub enum Method {
     Single,
 }
 
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Two => "two stages",
+            Self::Single => "a single stage",
+        })
+    }
+}
+
+/// What a plan was made from; a plan for another dataset is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedDataset {
+    /// Name of the dataset.
+    pub name: String,
+    /// What kind of images it has.
+    pub modality: Modality,
+    /// How many of its cases were measured.
+    pub cases: usize,
+}
+
 /// One of the networks: its shape, what it is shown and how it is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -29,8 +50,10 @@ pub struct StageConfig {
     /// Size (x, y, z) of the patches it is trained on and sees at prediction; without it, what the stage
     /// looks at goes through whole.
     pub patch_size: Option<[usize; 3]>,
-    /// Share of the patches that are centred on the organ; the rest lie anywhere.
+    /// Share of the patches that are drawn around an organ, each label as often; the rest lie anywhere.
     pub foreground_share: f64,
+    /// What happens where an image is smaller than a patch: `fill` or `refuse`.
+    pub padding: Padding,
     /// Samples drawn from each case in an epoch.
     pub samples_per_case: usize,
     /// Shape of the network; classes and channels of the image follow from the data.
@@ -43,7 +66,9 @@ impl Default for StageConfig {
     fn default() -> Self {
         Self {
             patch_size: None,
-            foreground_share: 0.5,
+            // A third, as in nnU-Net.
+            foreground_share: 0.33,
+            padding: Padding::default(),
             samples_per_case: 1,
             network: UnetConfig::default(),
             train: TrainConfig::default(),
@@ -69,10 +94,15 @@ pub struct ModelConfig {
     /// Names of the labels, background left out. Keys are strings, as TOML wants them.
     #[serde(with = "label_names")]
     pub labels: BTreeMap<Label, String>,
+    /// The dataset that this was planned for; none for a configuration by hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<PlannedDataset>,
     /// What happens to a scan before any network sees it.
     pub preprocessing: Preprocessing,
     /// How the candidate boxes are made.
     pub boxes: BoxConfig,
+    /// How a scan is segmented with the trained networks.
+    pub prediction: PredictionConfig,
     /// The coarse network.
     pub coarse: StageConfig,
     /// The fine network.
@@ -91,8 +121,10 @@ impl Default for ModelConfig {
             crop_margin_voxels: 10,
             crop_jitter_voxels: 4,
             labels: BTreeMap::from([(1, "organ".to_string())]),
+            dataset: None,
             preprocessing: Preprocessing::default(),
             boxes: BoxConfig::default(),
+            prediction: PredictionConfig::default(),
             coarse: StageConfig::default(),
             fine: StageConfig::default(),
             single: StageConfig::default(),

@@ -9,7 +9,7 @@ use organseg_volume::{LabelVolume, Volume};
 
 use crate::PipelineError;
 use crate::scores::Scores;
-use crate::tiles::most_probable_in_tiles;
+use crate::tiles::{Probabilities, Tiling, most_probable_in_tiles, probabilities_in_tiles};
 
 /// Memory that a prediction may take beside the image and the labels, going by [`bytes_per_voxel`]. With a scan
 /// of 512×512×1000 voxels, 1.05 GB, its labels, 0.26 GB, and two networks ready to run that stays below 4 GB.
@@ -48,19 +48,51 @@ pub fn predict(
     patch: Option<[usize; 3]>,
     device: &Device,
 ) -> Result<LabelVolume, PipelineError> {
-    let size = image.size();
-    let tile = patch.unwrap_or_else(|| tile_within_budget(size, net.config()));
-    if tile.iter().product::<usize>() * bytes_per_voxel(net.config()) > LARGE_BYTES {
-        release_memory();
+    View { patch, flips: [false; 3], device }.labels(net, image)
+}
+
+/// How a network is shown a volume.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    /// As in [`predict`].
+    pub(crate) patch: Option<[usize; 3]>,
+    /// Axes (x, y, z) along which it is also shown mirrored; its answer is the mean of the probabilities.
+    pub(crate) flips: [bool; 3],
+    pub(crate) device: &'a Device,
+}
+
+impl View<'_> {
+    /// Label of the most probable class of each voxel of `image`.
+    pub(crate) fn labels(&self, net: &Unet3d, image: &Volume<f32>) -> Result<LabelVolume, PipelineError> {
+        let tiling = self.tiling(net, image);
+        let size = image.size();
+        let labels = if size == tiling.tile && tiling.flips == [false; 3] {
+            let [x, y, z] = size;
+            let input = Tensor::from_slice(image.voxels(), (1, 1, z, y, x), self.device)?;
+            Scores::of(net, &input)?.most_probable()?
+        } else {
+            most_probable_in_tiles(net, image, tiling, self.device)?
+        };
+        Ok(LabelVolume::from_vec(*image.grid(), labels)?)
     }
-    let labels = if size == tile {
-        let [x, y, z] = size;
-        let input = Tensor::from_slice(image.voxels(), (1, 1, z, y, x), device)?;
-        Scores::of(net, &input)?.most_probable()?
-    } else {
-        most_probable_in_tiles(net, image, tile, device)?
-    };
-    Ok(LabelVolume::from_vec(*image.grid(), labels)?)
+
+    /// Class probabilities of each voxel of `image`: 4 bytes a class and voxel beside what labels take.
+    pub(crate) fn probabilities(
+        &self,
+        net: &Unet3d,
+        image: &Volume<f32>,
+    ) -> Result<Probabilities, PipelineError> {
+        probabilities_in_tiles(net, image, self.tiling(net, image), self.device)
+    }
+
+    /// The tiles in which `image` is seen; makes room for large ones.
+    fn tiling(&self, net: &Unet3d, image: &Volume<f32>) -> Tiling {
+        let tile = self.patch.unwrap_or_else(|| tile_within_budget(image.size(), net.config()));
+        if tile.iter().product::<usize>() * bytes_per_voxel(net.config()) > LARGE_BYTES {
+            release_memory();
+        }
+        Tiling { tile, flips: self.flips }
+    }
 }
 
 /// What a prediction takes for each voxel that goes through at once: at full resolution three values at a

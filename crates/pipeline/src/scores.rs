@@ -18,6 +18,8 @@ pub(crate) struct Rows<'a> {
     steps: [usize; 3],
     /// K, D, H, W.
     shape: [usize; 4],
+    /// Axes (x, y, z) along which the image was mirrored.
+    flip: [bool; 3],
 }
 
 impl Scores {
@@ -32,12 +34,22 @@ impl Scores {
 
     /// What `read` makes of the rows.
     pub(crate) fn read<R>(&self, read: impl FnOnce(&Rows<'_>) -> R) -> Result<R, PipelineError> {
+        self.read_flipped([false; 3], read)
+    }
+
+    /// What `read` makes of the rows of an image that was mirrored along the axes `flip` (x, y, z): planes and rows
+    /// are in the order of the image as it was.
+    pub(crate) fn read_flipped<R>(
+        &self,
+        flip: [bool; 3],
+        read: impl FnOnce(&Rows<'_>) -> R,
+    ) -> Result<R, PipelineError> {
         let (_, classes, d, h, w) = self.0.dims5()?;
         let (storage, layout) = self.0.storage_and_layout();
         let Storage::Cpu(storage) = &*storage else { unreachable!("the scores were brought to the CPU") };
         let values = &storage.as_slice::<f32>()?[layout.start_offset()..];
         let stride = layout.stride();
-        let rows = Rows { values, steps: [stride[1], stride[2], stride[3]], shape: [classes, d, h, w] };
+        let rows = Rows { values, steps: [stride[1], stride[2], stride[3]], shape: [classes, d, h, w], flip };
         Ok(read(&rows))
     }
 
@@ -55,8 +67,16 @@ impl Scores {
 }
 
 impl Rows<'_> {
+    /// Whether rows run the other way than the image's: [`Rows::row`] gives them as they lie.
+    pub(crate) fn reversed(&self) -> bool {
+        self.flip[0]
+    }
+
     /// The scores of `class` along x.
     pub(crate) fn row(&self, class: usize, z: usize, y: usize) -> &[f32] {
+        let [_, d, h, _] = self.shape;
+        let z = if self.flip[2] { d - 1 - z } else { z };
+        let y = if self.flip[1] { h - 1 - y } else { y };
         let start = class * self.steps[0] + z * self.steps[1] + y * self.steps[2];
         &self.values[start..start + self.shape[3]]
     }

@@ -10,15 +10,18 @@ use organseg_unet::{Unet3d, UnetConfig, weights};
 use organseg_volume::{Grid, LabelVolume, Volume, decimate_mean};
 use rayon::prelude::*;
 
-use crate::looks::{Found, Looks};
-use crate::model::{Method, ModelConfig, weights_path};
-use crate::predict::{LARGE_BYTES, predict};
+use crate::looks::{Found, Looks, Placed, most_probable_mean};
+use crate::model::{Method, ModelConfig, StageConfig, weights_path};
+use crate::predict::{LARGE_BYTES, View};
+use crate::prediction::{Boxes, Combine, PredictionConfig};
 use crate::report::{Fallback, SegmentationReport};
+use crate::tiles::Probabilities;
 use crate::{CandidateBoxes, PipelineError, candidate_boxes};
 
 /// A model in memory, ready to segment.
 pub struct Segmenter {
     config: ModelConfig,
+    prediction: PredictionConfig,
     networks: Networks,
     device: Device,
 }
@@ -46,9 +49,10 @@ pub struct TwoStages {
     pub coarse: LabelVolume,
     /// The candidate boxes; none if the coarse mask is empty.
     pub boxes: Option<CandidateBoxes>,
-    /// The fine network's masks from box 1 and box 2, 0 outside.
-    pub refined: [LabelVolume; 2],
-    /// The voxelwise majority of the three.
+    /// The fine network's masks from the boxes that are used, box 1 first, 0 outside; one where it looked at the
+    /// whole scan.
+    pub refined: Vec<LabelVolume>,
+    /// The answer: the voxelwise majority of refined and coarse masks, or as [`PredictionConfig`] says.
     pub voted: LabelVolume,
     /// Why the fine network looked at the whole scan, if it did.
     pub fallback: Option<Fallback>,
@@ -70,7 +74,14 @@ impl Segmenter {
             },
             Method::Single => Networks::Single(net("single", &config.network_of(&config.single))?),
         };
-        Ok(Self { config, networks, device: device.clone() })
+        Ok(Self { prediction: config.prediction, config, networks, device: device.clone() })
+    }
+
+    /// The same model asked in another way than its `model.toml` says.
+    #[must_use]
+    pub fn with_prediction(mut self, prediction: PredictionConfig) -> Self {
+        self.prediction = prediction;
+        self
     }
 
     /// How the model was made.
@@ -107,7 +118,7 @@ impl Segmenter {
         let back = |mask| self.config.preprocessing.restore_labels_owned(mask, grid);
         match &self.networks {
             Networks::Single(net) => {
-                let mask = predict(net, &prepared, self.config.single.patch_size, &self.device)?;
+                let mask = self.view(&self.config.single).labels(net, &prepared)?;
                 release_if_large(&prepared);
                 drop(prepared);
                 let mask = back(mask)?;
@@ -120,7 +131,7 @@ impl Segmenter {
                 drop(prepared);
                 let coarse = back(looks.coarse(&prepared_grid)?)?;
                 let (boxes, fallback) = (looks.boxes, looks.fallback);
-                let mask = back(looks.vote(&prepared_grid)?)?;
+                let mask = back(looks.answer(&prepared_grid)?)?;
                 let names = &self.config.labels;
                 let report = SegmentationReport::of_two(&mask, boxes, fallback, &prepared_grid, names);
                 Ok(Segmentation { mask, coarse: Some(coarse), report })
@@ -141,7 +152,7 @@ impl Segmenter {
             boxes: looks.boxes,
             refined: looks.refined(grid)?,
             fallback: looks.fallback,
-            voted: looks.vote(grid)?,
+            voted: looks.answer(grid)?,
         })
     }
 
@@ -172,24 +183,60 @@ impl Segmenter {
         let (grid, factors) = (prepared.grid(), self.config.decimation);
         let whole = BoundingBox::of_grid(grid);
         let low = decimate_mean(prepared, factors)?;
-        let low_mask = predict(coarse, &low, self.config.coarse.patch_size, &self.device)?;
+        let low_mask = self.view(&self.config.coarse).labels(coarse, &low)?;
         let boxes = candidate_boxes(&low_mask, factors, grid, &self.config.boxes)?;
         let looks = |found, fallback| Looks { low_mask, factors, boxes, found, fallback };
         let Some(CandidateBoxes { box1, box2 }) = boxes else {
             let found = self.fine_within(fine, prepared, &whole)?;
             return Ok(looks(Found::InScan(found), Some(Fallback::CoarseMaskEmpty)));
         };
-        let first = self.fine_within(fine, prepared, &box1)?;
-        let second = self.fine_within(fine, prepared, &box2)?;
-        if !touches_inner_face(&second, &box2, grid.size()) {
-            return Ok(looks(Found::InBoxes([(first, box1), (second, box2)]), None));
+        let found = self.look_in_boxes(fine, prepared, [box1, box2])?;
+        if !found.widest().is_some_and(|(mask, place)| touches_inner_face(mask, place, grid.size())) {
+            return Ok(looks(found, None));
         }
+        let widest = found.into_widest();
         let found = self.fine_within(fine, prepared, &whole)?;
         release_if_large(prepared);
         let mut anchor = LabelVolume::filled(*grid, 0);
-        paste(&mut anchor, &second, &box2)?;
+        if let Some((mask, place)) = widest {
+            paste(&mut anchor, &mask, &place)?;
+        }
         let found = components_that_meet(&found, &anchor, Connectivity::TwentySix)?;
         Ok(looks(Found::InScan(found), Some(Fallback::OrganCutByBox)))
+    }
+
+    /// What the fine network finds in those of the candidate boxes that are used.
+    fn look_in_boxes(
+        &self,
+        fine: &Unet3d,
+        prepared: &Volume<f32>,
+        [box1, box2]: [BoundingBox; 2],
+    ) -> Result<Found, PipelineError> {
+        let alone = |place: BoundingBox| -> Result<Found, PipelineError> {
+            let mask = (self.fine_within(fine, prepared, &place)?, place);
+            Ok(Found::Settled { answer: mask.clone(), masks: vec![mask] })
+        };
+        match (self.prediction.boxes, self.prediction.combine) {
+            (Boxes::Box1, _) => alone(box1),
+            (Boxes::Box2, _) => alone(box2),
+            (Boxes::Both, Combine::Vote) => {
+                let first = self.fine_within(fine, prepared, &box1)?;
+                let second = self.fine_within(fine, prepared, &box2)?;
+                Ok(Found::InBoxes([(first, box1), (second, box2)]))
+            }
+            (Boxes::Both, Combine::Mean) => {
+                let view = self.view(&self.config.fine);
+                let look = |place: &BoundingBox| view.probabilities(fine, &crop(prepared, place, 0.0));
+                let looks = [look(&box1)?, look(&box2)?];
+                let answer = most_probable_mean([(&looks[0], &box1), (&looks[1], &box2)], prepared.grid())?;
+                let mask = |found: &Probabilities, place: BoundingBox| -> Result<Placed, PipelineError> {
+                    let part = prepared.grid().cropped(place.min(), place.size())?;
+                    Ok((LabelVolume::from_vec(part, found.most_probable())?, place))
+                };
+                let masks = vec![mask(&looks[0], box1)?, mask(&looks[1], box2)?];
+                Ok(Found::Settled { answer, masks })
+            }
+        }
     }
 
     /// What the fine network finds in `place`, on the grid of that part of the scan.
@@ -199,11 +246,19 @@ impl Segmenter {
         prepared: &Volume<f32>,
         place: &BoundingBox,
     ) -> Result<LabelVolume, PipelineError> {
-        let patch = self.config.fine.patch_size;
+        let view = self.view(&self.config.fine);
         if *place == BoundingBox::of_grid(prepared.grid()) {
-            return predict(fine, prepared, patch, &self.device);
+            return view.labels(fine, prepared);
         }
-        predict(fine, &crop(prepared, place, 0.0), patch, &self.device)
+        view.labels(fine, &crop(prepared, place, 0.0))
+    }
+
+    /// How the network of `stage` is shown its image.
+    fn view(&self, stage: &StageConfig) -> View<'_> {
+        let augment = &stage.train.augment;
+        let mirrored = self.prediction.flips && augment.mirror_probability > 0.0;
+        let flips = augment.mirror_axes.map(|axis| mirrored && axis);
+        View { patch: stage.patch_size, flips, device: &self.device }
     }
 }
 

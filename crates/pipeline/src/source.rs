@@ -48,6 +48,24 @@ impl CaseSource {
         order.shuffle(&mut sample_rng(self.seed, epoch, ORDER_STREAM));
         &self.cases[order[index % order.len()]]
     }
+
+    fn draw(&self, case: &PreparedCase, epoch: usize, index: usize) -> Result<Sample, TrainError> {
+        let mut rng = sample_rng(self.seed, epoch, index);
+        let place = match &self.cut {
+            Cut::Whole => BoundingBox::of_grid(case.image.grid()),
+            Cut::Patch(patch) => patch.place(&case.labels, &mut rng)?,
+            Cut::Crop(crop) => crop.place(&case.labels, &mut rng)?,
+            Cut::PatchOfCrop(crop, patch) => {
+                // The patch sees of its surroundings what tiles of a box see at prediction: the box, no more.
+                let place = crop.place(&case.labels, &mut rng)?;
+                let image = organseg_roi::crop(&case.image, &place, 0.0);
+                let labels = organseg_roi::crop(&case.labels, &place, 0);
+                let place = patch.place(&labels, &mut rng)?;
+                return self.augment.cut(&image, &labels, &place, &mut rng);
+            }
+        };
+        self.augment.cut(&case.image, &case.labels, &place, &mut rng)
+    }
 }
 
 impl SampleSource for CaseSource {
@@ -57,25 +75,7 @@ impl SampleSource for CaseSource {
 
     fn sample(&self, epoch: usize, index: usize) -> Result<Sample, TrainError> {
         let case = self.case(epoch, index);
-        let mut rng = sample_rng(self.seed, epoch, index);
-        let mut sample = match &self.cut {
-            Cut::Whole => Sample {
-                image: case.image.voxels().to_vec(),
-                labels: case.labels.voxels().to_vec(),
-                size: case.image.size(),
-            },
-            Cut::Patch(patch) => patch.sample(&case.image, &case.labels, &mut rng)?,
-            Cut::Crop(crop) => crop.sample(&case.image, &case.labels, &mut rng)?,
-            Cut::PatchOfCrop(crop, patch) => {
-                let place = crop.place(&case.labels, &mut rng)?;
-                let image = organseg_roi::crop(&case.image, &place, 0.0);
-                let labels = organseg_roi::crop(&case.labels, &place, 0);
-                patch.sample(&image, &labels, &mut rng)?
-            }
-        };
-        let spacing_mm = case.image.grid().spacing().to_array();
-        self.augment.apply_with_spacing(&mut sample, spacing_mm, &mut rng);
-        Ok(sample)
+        self.draw(case, epoch, index).map_err(|error| error.in_case(&case.name))
     }
 
     fn describe(&self, epoch: usize, index: usize) -> String {
@@ -91,4 +91,55 @@ pub(crate) fn within_reach(case: PreparedCase, reach: usize) -> Option<PreparedC
         image: organseg_roi::crop(&case.image, &place, 0.0),
         labels: organseg_roi::crop(&case.labels, &place, 0),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use organseg_train::PrefetchLoader;
+    use organseg_volume::{Grid, Spacing};
+
+    use super::*;
+
+    /// Two cases of different size in which everything that can be varied is.
+    fn source(cut: Cut) -> CaseSource {
+        let case = |name: &str, size: [usize; 3]| {
+            let grid = Grid::with_spacing(size, Spacing::new([1.0, 1.0, 2.0]).unwrap()).unwrap();
+            let image = Volume::from_fn(grid, |at| ((grid.offset(at) * 37) % 101) as f32);
+            let labels = LabelVolume::from_fn(grid, |[x, y, z]| {
+                u8::from(x.abs_diff(8) < 4 && y.abs_diff(7) < 3 && z.abs_diff(5) < 3)
+            });
+            PreparedCase { name: name.into(), image, labels }
+        };
+        let augment = AugmentConfig {
+            spatial_probability: 0.7,
+            elastic_probability: 0.7,
+            intensity_probability: 0.7,
+            blur_probability: 0.7,
+            low_resolution_probability: 0.7,
+            ..AugmentConfig::strong()
+        };
+        let cases = vec![case("a", [20, 16, 12]), case("b", [18, 15, 11])];
+        CaseSource { cases, cut, augment, samples_per_case: 4, seed: 11 }
+    }
+
+    #[test]
+    fn samples_are_the_same_in_any_order_and_with_any_number_of_threads() {
+        let (crop, patch) = (CropSampler::new(3, 2), PatchSampler::new([8, 12, 16], 0.5));
+        for cut in [Cut::Whole, Cut::Patch(patch), Cut::Crop(crop), Cut::PatchOfCrop(crop, patch)] {
+            let source = Arc::new(source(cut));
+            let alone: Vec<Sample> = (0..8).map(|i| source.sample(1, i).unwrap()).collect();
+            for index in [5, 0, 7, 5] {
+                assert!(source.sample(1, index).unwrap() == alone[index], "sample {index} out of order");
+            }
+            assert!(source.sample(2, 3).unwrap() != alone[3], "another epoch");
+            for threads in [1, 3] {
+                let source = Arc::clone(&source);
+                let loader = PrefetchLoader::new(8, move |index| source.sample(1, index), threads, 4);
+                let together: Result<Vec<_>, _> = loader.collect();
+                assert!(together.unwrap() == alone, "{threads} threads");
+            }
+        }
+    }
 }

@@ -11,7 +11,8 @@
 //!     planes before the next z are done: their labels are the classes with the largest sums
 //! ```
 //!
-//! So the sums of no more planes than a tile has are held at a time, in a ring of planes.
+//! So the sums of no more planes than a tile has are held at a time, in a ring of planes; of all planes where the
+//! probabilities themselves are asked for. A tile that is also seen mirrored adds the probabilities of each way.
 
 use std::ops::Range;
 
@@ -22,41 +23,79 @@ use organseg_volume::{Label, Volume};
 use rayon::prelude::*;
 
 use crate::PipelineError;
+use crate::flips::{combinations, flipped};
 use crate::scores::{Rows, Scores, most_probable};
 
 /// The Gaussian's standard deviation as a share of the tile's side.
 const GAUSSIAN_SHARE: f64 = 0.125;
 
-/// Label of the most probable class of each voxel of `image`, seen in tiles of size `tile` (x, y, z), padded
-/// with the image's smallest value where they reach beyond it.
+/// How a network sees a volume.
+#[derive(Clone, Copy)]
+pub(crate) struct Tiling {
+    /// Size (x, y, z) of the tiles.
+    pub(crate) tile: [usize; 3],
+    /// Axes (x, y, z) along which each tile is also seen mirrored.
+    pub(crate) flips: [bool; 3],
+}
+
+/// Label of the most probable class of each voxel of `image`, seen in tiles, padded with the image's smallest value
+/// where they reach beyond it.
 pub(crate) fn most_probable_in_tiles(
     net: &Unet3d,
     image: &Volume<f32>,
-    tile: [usize; 3],
+    tiling: Tiling,
     device: &Device,
 ) -> Result<Vec<Label>, PipelineError> {
+    let mut sums = Sums::new(image.size(), tiling.tile[2], net.config().classes);
+    let mut labels = vec![0; image.grid().voxel_count()];
+    add_tiles(net, image, tiling, device, &mut sums, |sums, done| sums.finish(done, &mut labels))?;
+    Ok(labels)
+}
+
+/// Class probabilities of each voxel of `image`, seen in tiles.
+pub(crate) fn probabilities_in_tiles(
+    net: &Unet3d,
+    image: &Volume<f32>,
+    tiling: Tiling,
+    device: &Device,
+) -> Result<Probabilities, PipelineError> {
+    let mut sums = Sums::new(image.size(), image.size()[2], net.config().classes);
+    add_tiles(net, image, tiling, device, &mut sums, |_, _| {})?;
+    Ok(sums.into_probabilities())
+}
+
+/// Adds up all tiles; `done` is told of planes that no later tile touches.
+fn add_tiles(
+    net: &Unet3d,
+    image: &Volume<f32>,
+    Tiling { tile, flips }: Tiling,
+    device: &Device,
+    sums: &mut Sums,
+    mut done: impl FnMut(&mut Sums, Range<usize>),
+) -> Result<(), PipelineError> {
     let size = image.size();
     let fill = image.voxels().par_iter().copied().reduce(|| f32::INFINITY, f32::min);
     let weights = tile.map(gaussian);
     let starts = [0, 1, 2].map(|a| tile_starts(size[a], tile[a]));
-    let mut sums = Sums::new(size, tile[2], net.config().classes);
-    let mut labels = vec![0; image.grid().voxel_count()];
     for (i, &z) in starts[2].iter().enumerate() {
         for &y in &starts[1] {
             for &x in &starts[0] {
                 let start = [x, y, z];
                 let end = [0, 1, 2].map(|a| start[a] + tile[a] as i64);
                 let part = crop(image, &BoundingBox::new(start, end)?, fill);
-                let input = Tensor::from_vec(part.into_vec(), (1, 1, tile[2], tile[1], tile[0]), device)?;
-                let scores = Scores::of(net, &input)?;
-                scores.read(|rows| sums.add(rows, start, tile, &weights))?;
+                for flip in combinations(flips) {
+                    let seen = flipped(part.voxels(), tile, flip);
+                    let input = Tensor::from_vec(seen, (1, 1, tile[2], tile[1], tile[0]), device)?;
+                    let scores = Scores::of(net, &input)?;
+                    scores.read_flipped(flip, |rows| sums.add(rows, start, tile, &weights))?;
+                }
             }
         }
         // No later tile touches the planes before the next one's first.
         let next = starts[2].get(i + 1).map_or(size[2], |&next| next as usize);
-        sums.finish(z.max(0) as usize..next, &mut labels);
+        done(sums, z.max(0) as usize..next);
     }
-    Ok(labels)
+    Ok(())
 }
 
 /// First voxels of the tiles along an axis: half a tile apart or less, the first at the near end and the
@@ -125,6 +164,22 @@ impl Sums {
         );
     }
 
+    /// The sums over all classes made 1; only for sums of all planes.
+    fn into_probabilities(mut self) -> Probabilities {
+        let (classes, [nx, ny, _]) = (self.classes, self.size);
+        self.values.par_chunks_mut(classes * ny * nx).for_each_init(Vec::new, |total, plane| {
+            total.clear();
+            total.resize(ny * nx, 0.0f32);
+            for class in plane.chunks(ny * nx) {
+                total.iter_mut().zip(class).for_each(|(total, sum)| *total += sum);
+            }
+            for class in plane.chunks_mut(ny * nx) {
+                class.iter_mut().zip(&*total).for_each(|(sum, total)| *sum /= total);
+            }
+        });
+        Probabilities { values: self.values, classes, size: self.size }
+    }
+
     /// Writes the labels of the planes `done` and makes room for as many others.
     fn finish(&mut self, done: Range<usize>, labels: &mut [Label]) {
         let (classes, [nx, ny, _]) = (self.classes, self.size);
@@ -142,7 +197,44 @@ impl Sums {
     }
 }
 
-/// Probabilities of the classes, one after the other, in `columns` of a row of scores: exp(s) over their
+/// Class probabilities of a box of voxels.
+pub(crate) struct Probabilities {
+    /// Plane by plane, in each class by class, x fastest.
+    values: Vec<f32>,
+    classes: usize,
+    size: [usize; 3],
+}
+
+impl Probabilities {
+    /// The probabilities of `class` along x.
+    pub(crate) fn row(&self, class: usize, z: usize, y: usize) -> &[f32] {
+        let [nx, ny, _] = self.size;
+        &self.values[((z * self.classes + class) * ny + y) * nx..][..nx]
+    }
+
+    /// Voxels along (x, y, z).
+    pub(crate) fn size(&self) -> [usize; 3] {
+        self.size
+    }
+
+    /// Classes, background included.
+    pub(crate) fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The class with the highest probability of each voxel; the lowest such class where several have it.
+    pub(crate) fn most_probable(&self) -> Vec<Label> {
+        let [nx, ny, nz] = self.size;
+        let mut labels = vec![0; nx * ny * nz];
+        let planes = labels.par_chunks_mut(nx * ny).zip(self.values.par_chunks(self.classes * ny * nx));
+        planes.for_each_init(Vec::new, |best, (labels, sums)| {
+            most_probable(sums.chunks(ny * nx), best, labels);
+        });
+        labels
+    }
+}
+
+/// Probabilities of the classes, one after the other, in `columns` of a row of the image: exp(s) over their
 /// sum, with the largest score subtracted first. `room` holds them and two rows to work in.
 fn softmax<'a>(
     scores: &Rows<'_>,
@@ -152,6 +244,9 @@ fn softmax<'a>(
     classes: usize,
     room: &'a mut [f32],
 ) -> &'a [f32] {
+    // Where rows lie the other way round, so do their columns.
+    let n = scores.row(0, z, y).len();
+    let columns = if scores.reversed() { n - columns.end..n - columns.start } else { columns };
     let (work, probabilities) = room.split_at_mut(2 * columns.len());
     let (largest, sums) = work.split_at_mut(columns.len());
     largest.fill(f32::NEG_INFINITY);
@@ -170,6 +265,9 @@ fn softmax<'a>(
     }
     for row in probabilities.chunks_mut(columns.len()) {
         row.iter_mut().zip(&*sums).for_each(|(p, &sum)| *p /= sum);
+        if scores.reversed() {
+            row.reverse();
+        }
     }
     probabilities
 }
@@ -255,9 +353,50 @@ mod tests {
             let grid = Grid::with_spacing(size, Spacing::isotropic(1.0).unwrap()).unwrap();
             let image =
                 Volume::from_fn(grid, |[x, y, z]| ((x * 7 + y * 13 + z * 29) % 17) as f32 / 17.0 - 0.4);
-            let found = most_probable_in_tiles(&net, &image, tile, &Device::Cpu).unwrap();
+            let tiling = Tiling { tile, flips: [false; 3] };
+            let found = most_probable_in_tiles(&net, &image, tiling, &Device::Cpu).unwrap();
             assert!(found.contains(&0) && found.iter().any(|&label| label > 0), "something to compare");
             assert_eq!(found, by_whole_sums(&net, &image, tile), "{size:?} in tiles of {tile:?}");
         }
+    }
+
+    /// Probabilities with and without flips, each voxel against its own mean of the network's answers.
+    #[test]
+    fn flipped_probabilities_are_the_mean_over_mirrored_images() {
+        let config = UnetConfig::new(1, 3).with_channels(vec![4, 5]);
+        let variables = VarMap::new();
+        let net =
+            Unet3d::new(&config, VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu)).unwrap();
+        initialize(&variables, 4).unwrap();
+        let size = [9, 6, 7];
+        let grid = Grid::with_spacing(size, Spacing::isotropic(1.0).unwrap()).unwrap();
+        let image = Volume::from_fn(grid, |[x, y, z]| ((x * 7 + y * 13 + z * 29) % 17) as f32 / 17.0 - 0.4);
+        let flips = [true, false, true];
+        let tiling = Tiling { tile: size, flips };
+        let found = probabilities_in_tiles(&net, &image, tiling, &Device::Cpu).unwrap();
+        let mut expected = vec![0.0f32; 3 * image.voxels().len()];
+        for flip in combinations(flips) {
+            let mirror =
+                |at: [usize; 3]| [0, 1, 2].map(|a| if flip[a] { size[a] - 1 - at[a] } else { at[a] });
+            let seen = Volume::from_fn(grid, |at| image[mirror(at)]);
+            let input = Tensor::from_slice(seen.voxels(), (1, 1, size[2], size[1], size[0]), &Device::Cpu);
+            let scores = net.predict(&input.unwrap()).unwrap();
+            let p =
+                candle_nn::ops::softmax(&scores, 1).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            for (v, class) in (0..image.voxels().len()).flat_map(|v| (0..3).map(move |class| (v, class))) {
+                let at = [v % size[0], v / size[0] % size[1], v / (size[0] * size[1])];
+                expected[class * image.voxels().len() + v] +=
+                    p[class * image.voxels().len() + grid.offset(mirror(at))] / 4.0;
+            }
+        }
+        for (v, class) in (0..image.voxels().len()).flat_map(|v| (0..3).map(move |class| (v, class))) {
+            let at = [v % size[0], v / size[0] % size[1], v / (size[0] * size[1])];
+            let found = found.row(class, at[2], at[1])[at[0]];
+            let expected = expected[class * image.voxels().len() + v];
+            // Sums of four rounded probabilities.
+            assert!((found - expected).abs() < 1e-5, "{at:?}: {found}, expected {expected}");
+        }
+        let labels = most_probable_in_tiles(&net, &image, tiling, &Device::Cpu).unwrap();
+        assert_eq!(found.most_probable(), labels);
     }
 }

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::PipelineError;
 use crate::model::{Method, ModelConfig, StageConfig, weights_path};
-use crate::predict::predict;
 use crate::source::{CaseSource, Cut, PreparedCase, within_reach};
+use crate::validation::Validation;
 
 /// Which networks to train now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,12 @@ impl Stages {
     #[must_use]
     pub fn method(self) -> Method {
         if self == Self::Single { Method::Single } else { Method::Two }
+    }
+
+    /// The stages of a model of `method`.
+    #[must_use]
+    pub fn all_of(method: Method) -> Self {
+        if method == Method::Single { Self::Single } else { Self::Both }
     }
 
     fn names(self) -> &'static [&'static str] {
@@ -111,8 +117,10 @@ fn prepare_folder(request: &TrainRequest<'_>) -> Result<(), PipelineError> {
     let model = folder.join("model.toml");
     if model.exists() {
         let made = ModelConfig::load(folder)?;
-        // Another version may go on with a model; everything else must be the same.
-        if (ModelConfig { software: request.config.software.clone(), ..made }) != *request.config {
+        // Another version may go on with a model, and how it is asked afterwards is open; everything else must be
+        // the same.
+        let (software, prediction) = (request.config.software.clone(), request.config.prediction);
+        if (ModelConfig { software, prediction, ..made }) != *request.config {
             return Err(PipelineError::Resume {
                 path: model,
                 reason: "it describes another model than the one asked for".into(),
@@ -140,7 +148,16 @@ fn train_stage(
         let mut cases = Vec::with_capacity(names.len());
         for case in names {
             let case = find(request.dataset, case)?;
-            cases.push(prepare_case(request, name, case).map_err(|e| e.in_case(&case.name))?);
+            match prepare_case(request, name, case).map_err(|e| e.in_case(&case.name))? {
+                Some(case) => cases.push(case),
+                None => eprintln!(
+                    "warning: case {}: no voxel is labelled; stage {name} does without it",
+                    case.name
+                ),
+            }
+        }
+        if cases.is_empty() {
+            return Err(PipelineError::NoForeground { stage: name.to_string(), cases: names.len() });
         }
         Ok(cases)
     };
@@ -160,49 +177,55 @@ fn train_stage(
         trainer.resume(&checkpoint)?;
     }
     let labels: Vec<Label> = request.config.labels.keys().copied().collect();
-    let mut last = BTreeMap::new();
+    let look = |net: &Unet3d| Validation::of(net, &validation, stage.patch_size, &labels, request.device);
+    let mut last = None;
     let validate = |net: &Unet3d| {
-        last = mean_dice(net, &validation, stage.patch_size, &labels, request.device)
-            .map_err(|e| TrainError::Validation { source: Box::new(e) })?;
-        Ok(last.clone())
+        let found = look(net).map_err(|e| TrainError::Validation { source: Box::new(e) })?;
+        Ok(last.insert(found).mean())
     };
     trainer.run(&source, validate, Some(request.folder))?;
-    if last.is_empty() {
-        // Nothing was left to run: a finished training resumed.
-        last = mean_dice(&trainer.frozen()?, &validation, stage.patch_size, &labels, request.device)?;
-    }
+    let net = trainer.frozen()?;
+    // Nothing was left to run where a finished training is resumed.
+    let last = last.map_or_else(|| look(&net), Ok)?;
+    let pictures = request.folder.join("validation");
+    last.draw_worst(name, &net, &validation, stage.patch_size, request.device, &pictures)?;
     weights::save(&trainer.weights()?, None, &weights_path(request.folder, name))?;
-    Ok(last)
+    Ok(last.mean())
 }
 
 pub(crate) fn find<'a>(dataset: &'a Dataset, name: &str) -> Result<&'a Case, PipelineError> {
     Ok(dataset.case(name)?)
 }
 
-/// Reads a case and brings it into the form that the stage sees: decimated, around the organ, or whole.
-fn prepare_case(request: &TrainRequest<'_>, stage: &str, case: &Case) -> Result<PreparedCase, PipelineError> {
+/// Reads a case and brings it into the form that the stage sees: decimated, around the organ, or whole. None for
+/// the fine stage where there is no organ.
+fn prepare_case(
+    request: &TrainRequest<'_>,
+    stage: &str,
+    case: &Case,
+) -> Result<Option<PreparedCase>, PipelineError> {
     let config = request.config;
     let loaded = case.load(request.dataset)?;
     let image = config.preprocessing.prepare(&loaded.image)?;
     let labels = config.preprocessing.prepare_labels(&loaded.label)?;
     let case_at = |image, labels| PreparedCase { name: case.name.clone(), image, labels };
     match stage {
-        "coarse" => Ok(case_at(
+        "coarse" => Ok(Some(case_at(
             decimate_mean(&image, config.decimation)?,
             decimate_labels(&labels, config.decimation, LabelRule::Majority)?,
-        )),
+        ))),
         "fine" => {
             let reach = config.crop_margin_voxels + config.crop_jitter_voxels;
-            within_reach(case_at(image, labels), reach).ok_or_else(|| PipelineError::EmptyLabel {
-                path: case.label.clone().unwrap_or_else(|| case.image.clone()),
-            })
+            Ok(within_reach(case_at(image, labels), reach))
         }
-        _ => Ok(case_at(image, labels)),
+        _ => Ok(Some(case_at(image, labels))),
     }
 }
 
 fn cut_of(config: &ModelConfig, name: &str, stage: &StageConfig) -> Cut {
-    let patch = stage.patch_size.map(|size| PatchSampler::new(size, stage.foreground_share));
+    let patch = stage
+        .patch_size
+        .map(|size| PatchSampler::new(size, stage.foreground_share).with_padding(stage.padding));
     let crop = CropSampler::new(config.crop_margin_voxels, config.crop_jitter_voxels);
     match (name, patch) {
         ("fine", Some(patch)) => Cut::PatchOfCrop(crop, patch),
@@ -210,24 +233,6 @@ fn cut_of(config: &ModelConfig, name: &str, stage: &StageConfig) -> Cut {
         (_, Some(patch)) => Cut::Patch(patch),
         (_, None) => Cut::Whole,
     }
-}
-
-/// Mean DSC of each label over `cases`.
-fn mean_dice(
-    net: &Unet3d,
-    cases: &[PreparedCase],
-    patch: Option<[usize; 3]>,
-    labels: &[Label],
-    device: &Device,
-) -> Result<BTreeMap<Label, f64>, PipelineError> {
-    let mut sums: BTreeMap<Label, f64> = labels.iter().map(|&label| (label, 0.0)).collect();
-    for case in cases {
-        let found: LabelVolume = predict(net, &case.image, patch, device)?;
-        for (&label, sum) in &mut sums {
-            *sum += organseg_metrics::dice(&found, &case.labels, label)?;
-        }
-    }
-    Ok(sums.into_iter().map(|(label, sum)| (label, sum / cases.len() as f64)).collect())
 }
 
 /// The box of the true mask, for the fine stage's upper bound.

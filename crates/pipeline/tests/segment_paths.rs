@@ -10,7 +10,10 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{VarBuilder, VarMap};
-use organseg_pipeline::{Fallback, Method, ModelConfig, Segmenter, candidate_boxes, predict, weights_path};
+use organseg_pipeline::{
+    Boxes, Combine, Fallback, Method, ModelConfig, PredictionConfig, Segmenter, candidate_boxes, predict,
+    weights_path,
+};
 use organseg_roi::{BoundingBox, Connectivity, connected_components, majority_vote};
 use organseg_train::Preprocessing;
 use organseg_unet::{Unet3d, UnetConfig, initialize, weights};
@@ -154,6 +157,71 @@ fn two_boxes_and_a_vote() {
     for orientation in ORIENTATIONS {
         check(&config(), 2.0, &scan(orientation, false), None);
     }
+}
+
+/// Class probabilities of `image`, seen whole.
+fn probabilities(net: &Unet3d, image: &Volume<f32>) -> Vec<f32> {
+    let [x, y, z] = image.size();
+    let input = Tensor::from_slice(image.voxels(), (1, 1, z, y, x), &Device::Cpu).unwrap();
+    let scores = net.predict(&input).unwrap();
+    candle_nn::ops::softmax(&scores, 1).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[test]
+fn one_box_alone_and_the_mean_of_two() {
+    let config = config();
+    let folder = tempfile::tempdir().unwrap();
+    let [coarse, fine] = save_model(&config, 2.0, folder.path());
+    let scan = scan("RAS", false);
+    let prepared = config.preprocessing.prepare(&scan).unwrap();
+    let grid = prepared.grid();
+    let low = decimate_mean(&prepared, config.decimation).unwrap();
+    let low_mask = predict(&coarse, &low, None, &Device::Cpu).unwrap();
+    let boxes = candidate_boxes(&low_mask, config.decimation, grid, &config.boxes).unwrap().unwrap();
+    assert_ne!(boxes.box1, boxes.box2);
+    let found = |prediction: PredictionConfig| {
+        let model = Segmenter::load(folder.path(), &Device::Cpu).unwrap().with_prediction(prediction);
+        let found = model.segment(&scan).unwrap();
+        assert_eq!(found.report.fallback, None);
+        found.mask
+    };
+    let mut sums = vec![[0.0f32; 2]; grid.voxel_count()];
+    for (place, alone) in [(boxes.box1, Boxes::Box1), (boxes.box2, Boxes::Box2)] {
+        let part = organseg_roi::crop(&prepared, &place, 0.0);
+        let p = probabilities(&fine, &part);
+        let mut expected = LabelVolume::filled(*grid, 0);
+        let [nx, ny, _] = place.size();
+        for v in 0..part.voxels().len() {
+            let inner = [v % nx, v / nx % ny, v / (nx * ny)];
+            let at = [0, 1, 2].map(|a| place.min()[a] as usize + inner[a]);
+            let pair = [p[v], p[part.voxels().len() + v]];
+            expected[at] = u8::from(pair[1] > pair[0]);
+            (0..2).for_each(|class| sums[grid.offset(at)][class] += pair[class]);
+        }
+        assert!(found(PredictionConfig::default().with_boxes(alone)) == expected, "{alone:?}");
+    }
+    let mean = found(PredictionConfig::default().with_combine(Combine::Mean));
+    // Where the two classes differ by rounding alone, either will do.
+    for (found, [background, organ]) in mean.voxels().iter().zip(sums) {
+        assert!(*found == u8::from(organ > background) || (organ - background).abs() < 1e-5);
+    }
+    assert!(mean.voxels().contains(&1));
+}
+
+#[test]
+fn flips_find_what_is_found_without_them() {
+    let config = config();
+    let folder = tempfile::tempdir().unwrap();
+    save_model(&config, 2.0, folder.path());
+    let scan = scan("RAS", false);
+    let model = || Segmenter::load(folder.path(), &Device::Cpu).unwrap();
+    let plain = model().segment(&scan).unwrap().mask;
+    let flipped =
+        model().with_prediction(PredictionConfig::default().with_flips(true)).segment(&scan).unwrap();
+    assert!(flipped.mask.voxels().contains(&1));
+    // The networks look at single voxels, but pad and pool from one end: borders may differ, the block does not.
+    let block = |mask: &LabelVolume| mask[[22, 19, 15]];
+    assert_eq!((block(&plain), block(&flipped.mask)), (1, 1));
 }
 
 #[test]

@@ -47,9 +47,10 @@ pub enum TrainError {
     #[expect(missing_docs, reason = "the message names the fields")]
     MultiChannel { path: PathBuf, found: String },
     /// A label file holds a value that the dataset does not name.
-    #[error("{path}: holds label {found}, but the dataset declares {declared:?}", path = path.display())]
+    #[error("{path}: holds label {found} in {voxels} voxels, but the dataset declares {declared:?}",
+        path = path.display())]
     #[expect(missing_docs, reason = "the message names the fields")]
-    UnknownLabel { path: PathBuf, found: Label, declared: Vec<Label> },
+    UnknownLabel { path: PathBuf, found: Label, voxels: u64, declared: Vec<Label> },
     /// An image and its label are not on one grid; the cause says how they differ.
     #[error("{image} and its label {label} do not lie on one grid",
         image = image.display(), label = label.display())]
@@ -62,6 +63,14 @@ pub enum TrainError {
     /// A label that is background everywhere, where an organ is needed.
     #[error("the label is background everywhere, expected some foreground")]
     NoForeground,
+    /// An image smaller than the patches, where filling them up is not allowed.
+    #[error("the patch of {patch:?} voxels is larger than the image of {image:?}, and `padding` is `refuse`")]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    PatchTooLarge { patch: [usize; 3], image: [usize; 3] },
+    /// What went wrong, with the case it went wrong in.
+    #[error("case {case}: {source}")]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    Case { case: String, source: Box<TrainError> },
     /// A setting that cannot be run.
     #[error("`{field}` is {found}, expected {expected}")]
     #[expect(missing_docs, reason = "the message names the fields")]
@@ -109,4 +118,12 @@ pub enum TrainError {
     /// A box or crop that cannot be made.
     #[error(transparent)]
     Roi(#[from] RoiError),
+}
+
+impl TrainError {
+    /// The same error with the case it arose in.
+    #[must_use]
+    pub fn in_case(self, case: &str) -> Self {
+        Self::Case { case: case.to_string(), source: Box::new(self) }
+    }
 }

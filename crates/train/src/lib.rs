@@ -2,8 +2,8 @@
 //!
 //! From files to samples: a [`Dataset`] is opened, perhaps looked over ([`check_dataset`]) and divided
 //! ([`Splits`]); each [`Case`] is loaded and prepared ([`Preprocessing`]); [`PatchSampler`] or
-//! [`CropSampler`] cut samples, [`AugmentConfig`] varies them, and a [`PrefetchLoader`] does all that in
-//! threads. Everything random comes from [`sample_rng`], so that a seed decides it.
+//! [`CropSampler`] say where a sample lies, [`AugmentConfig`] cuts and varies it, and a [`PrefetchLoader`] does
+//! all that in threads. Everything random comes from [`sample_rng`], so that a seed decides it.
 //!
 //! [`nih`] makes a dataset of one set as it is downloaded.
 //!
@@ -11,12 +11,12 @@
 //! [`Optimizer`] on a [`Schedule`], and leaves [`Checkpoint`]s and a history of [`EpochRecord`]s.
 
 mod augment;
-mod augment_spatial;
 mod check;
 mod checkpoint;
 mod config;
 mod dataset;
 mod error;
+mod fingerprint;
 mod history;
 mod loader;
 mod mersenne_twister;
@@ -35,11 +35,12 @@ pub use checkpoint::Checkpoint;
 pub use config::TrainConfig;
 pub use dataset::{Case, Dataset, LoadedCase, Modality};
 pub use error::TrainError;
+pub use fingerprint::{CaseFingerprint, Fingerprint, IntensityRange, LabelExtent};
 pub use history::{EpochRecord, append_history, read_history, rewind_history};
 pub use loader::PrefetchLoader;
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use preprocess::{Intensity, Preprocessing};
-pub use sample::{CropSampler, PatchSampler, Sample};
+pub use sample::{CropSampler, Padding, PatchSampler, Sample};
 pub use sample_rng::sample_rng;
 pub use schedule::Schedule;
 pub use splits::{Split, Splits};

@@ -7,6 +7,7 @@
 use organseg_roi::{BoundingBox, crop};
 use organseg_volume::{Label, LabelVolume, Volume};
 use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
 use crate::dataset::{nth_voxel_of_label, voxels_per_label};
@@ -30,11 +31,15 @@ impl Sample {
     /// [`TrainError::Volume`] if the two are not on one grid.
     pub fn cut(image: &Volume<f32>, labels: &LabelVolume, at: &BoundingBox) -> Result<Self, TrainError> {
         image.grid().check_same(labels.grid())?;
-        let inside = at.clamp_to(image.size()).is_some_and(|clamped| clamped == *at);
-        let fill = if inside { 0.0 } else { image.voxels().iter().copied().fold(f32::INFINITY, f32::min) };
-        let image = crop(image, at, fill).into_vec();
+        let image = crop(image, at, fill_for(image, at)).into_vec();
         Ok(Self { image, labels: crop(labels, at, 0).into_vec(), size: at.size() })
     }
+}
+
+/// What fills the part of `at` that lies outside `image`: its smallest value. Not looked for where nothing does.
+pub(crate) fn fill_for(image: &Volume<f32>, at: &BoundingBox) -> f32 {
+    let inside = at.clamp_to(image.size()).is_some_and(|clamped| clamped == *at);
+    if inside { 0.0 } else { image.voxels().iter().copied().fold(f32::INFINITY, f32::min) }
 }
 
 /// Draws patches of one size.
@@ -42,6 +47,18 @@ impl Sample {
 pub struct PatchSampler {
     size: [usize; 3],
     foreground_share: f64,
+    padding: Padding,
+}
+
+/// What happens where an image is smaller than a patch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Padding {
+    /// The whole image lies somewhere in the patch, and the rest is filled.
+    #[default]
+    Fill,
+    /// It is an error.
+    Refuse,
 }
 
 impl PatchSampler {
@@ -49,7 +66,14 @@ impl PatchSampler {
     /// is drawn around a foreground voxel, and the others lie anywhere.
     #[must_use]
     pub fn new(size: [usize; 3], foreground_share: f64) -> Self {
-        Self { size, foreground_share }
+        Self { size, foreground_share, padding: Padding::default() }
+    }
+
+    /// With this way of treating images that are smaller than a patch.
+    #[must_use]
+    pub fn with_padding(mut self, padding: Padding) -> Self {
+        self.padding = padding;
+        self
     }
 
     /// Draws a patch; see [`PatchSampler::place`] for where.
@@ -73,10 +97,11 @@ impl PatchSampler {
     /// foreground, any patch is drawn.
     ///
     /// Along an axis where the image is at least as long as the patch, the patch lies inside; where it is
-    /// shorter, the whole image lies somewhere in the patch, and the rest is outside.
+    /// shorter, the whole image lies somewhere in the patch, and the rest is outside; [`Padding::Refuse`]
+    /// makes that an error.
     ///
     /// # Errors
-    /// [`TrainError::Config`] for an empty patch or a share outside [0, 1].
+    /// [`TrainError::Config`] for an empty patch or a share outside [0, 1], [`TrainError::PatchTooLarge`].
     pub fn place<R: Rng + ?Sized>(
         &self,
         labels: &LabelVolume,
@@ -93,6 +118,9 @@ impl PatchSampler {
                 found,
                 expected: "at least 1 along each axis",
             });
+        }
+        if self.padding == Padding::Refuse && (0..3).any(|a| self.size[a] > labels.size()[a]) {
+            return Err(TrainError::PatchTooLarge { patch: self.size, image: labels.size() });
         }
         let wanted = rng.random_bool(self.foreground_share);
         let centre = if wanted { foreground_voxel(labels, rng) } else { None };
@@ -253,6 +281,15 @@ mod tests {
     }
 
     #[test]
+    fn a_patch_larger_than_the_image_can_be_refused_with_both_sizes() {
+        let sampler = PatchSampler::new([24, 16, 8], 0.5).with_padding(Padding::Refuse);
+        let error = sampler.place(&case().1, &mut sample_rng(0, 0, 0)).unwrap_err().to_string();
+        assert!(error.contains("[24, 16, 8]") && error.contains("[20, 16, 12]"), "{error}");
+        let fits = PatchSampler::new([20, 16, 12], 0.5).with_padding(Padding::Refuse);
+        assert!(fits.place(&case().1, &mut sample_rng(0, 0, 0)).is_ok());
+    }
+
+    #[test]
     fn image_and_labels_are_cut_at_one_place() {
         let (image, labels) = case();
         let sample = PatchSampler::new([5; 3], 1.0).sample(&image, &labels, &mut sample_rng(3, 0, 0));
@@ -275,6 +312,20 @@ mod tests {
     fn crops_grow_by_the_margin_and_stop_at_the_border() {
         let place = CropSampler::new(4, 0).place(&case().1, &mut sample_rng(0, 0, 0)).unwrap();
         assert_eq!((place.min(), place.max()), ([1, 0, 0], [20, 12, 12]));
+    }
+
+    #[test]
+    fn jitter_changes_the_size_of_a_crop_as_well_as_its_place() {
+        let (_, labels) = case();
+        let (mut sizes, mut middles) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+        for index in 0..200 {
+            let place = CropSampler::new(2, 2).place(&labels, &mut sample_rng(7, 0, index)).unwrap();
+            sizes.insert(place.size()[0]);
+            middles.insert(place.min()[0] + place.max()[0]);
+        }
+        // Along x the crop has 15 voxels and stays inside the image at the far end: both sides move by ±2 there.
+        assert!(sizes.first() < Some(&15) && sizes.last() > Some(&15), "{sizes:?}");
+        assert!(middles.len() > 4, "{middles:?}");
     }
 
     #[test]

@@ -147,6 +147,23 @@ mod tests {
         assert_eq!(validation(&splits), expected);
     }
 
+    /// The folds that figures on the hippocampus are given for: 200 names, nnU-Net's seed. scikit-learn 1.9.1, numpy
+    /// 2.4.6: the first fold, and the sum of the indices in each.
+    #[test]
+    fn folds_of_two_hundred_cases_are_those_of_scikit_learn() {
+        let folds = validation(&Splits::k_fold(&names(200), 5, 12345).unwrap());
+        let first = [
+            10, 16, 17, 20, 27, 50, 52, 54, 55, 56, 61, 73, 95, 100, 102, 106, 122, 127, 130, 132, 135, 139,
+            140, 141, 144, 145, 149, 155, 156, 157, 158, 171, 173, 174, 178, 183, 189, 191, 195, 198,
+        ];
+        assert_eq!(folds[0], first);
+        let sums: Vec<usize> = folds.iter().map(|fold| fold.iter().sum()).collect();
+        assert_eq!(sums, [4676, 3761, 3578, 3736, 4149]);
+        let folds = validation(&Splits::k_fold(&names(203), 5, 12345).unwrap());
+        assert_eq!(folds.iter().map(Vec::len).collect::<Vec<_>>(), [41, 41, 41, 40, 40]);
+        assert_eq!(folds[2][..8], [8, 9, 15, 18, 21, 25, 28, 37]);
+    }
+
     #[test]
     fn each_case_validates_once_and_never_trains_in_that_fold() {
         let splits = Splits::k_fold(&names(23), 5, u64::MAX).unwrap();

@@ -11,6 +11,8 @@ pub(crate) mod import_nih;
 pub(crate) mod info;
 pub(crate) mod output;
 pub(crate) mod phantom;
+pub(crate) mod plan;
+pub(crate) mod prediction;
 pub(crate) mod resample;
 pub(crate) mod segment;
 pub(crate) mod train;

@@ -13,6 +13,7 @@ use super::device::device;
 use super::dicom::SeriesChoice;
 use super::files::{ENDINGS_TEXT, has_images, image_name, images_in, scan_name};
 use super::output::{make_folder, print, print_json, write_text};
+use super::prediction::PredictionChoice;
 
 /// Segment scans with a trained model; masks lie on the scans' own grids.
 #[derive(Args)]
@@ -29,6 +30,8 @@ pub(crate) struct Options {
     /// cpu or cuda:N.
     #[arg(long, default_value = "cpu")]
     device: String,
+    #[command(flatten)]
+    prediction: PredictionChoice,
     #[command(flatten)]
     series: SeriesChoice,
     /// Write boxes, volumes and warnings of each scan to this file.
@@ -53,6 +56,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let device = device(&options.device)?;
     let jobs = jobs(&options.input, &options.out)?;
     let model = Segmenter::load(&options.model, &device)?;
+    let prediction = options.prediction.over(model.config().prediction);
+    let model = model.with_prediction(prediction);
     let mut lines = Vec::new();
     for (input, output) in jobs {
         let (Segmentation { mask, report, .. }, findings) = segment(&model, &input, &options.series)?;

@@ -50,10 +50,11 @@ impl Case {
         if voxels > 0 {
             return Err(TrainError::NonFiniteVoxels { path: self.image.clone(), voxels });
         }
-        for (found, count) in (0..=Label::MAX).zip(voxels_per_label(&label)) {
-            if count > 0 && found > 0 && !dataset.labels.contains_key(&found) {
+        for (found, voxels) in (0..=Label::MAX).zip(voxels_per_label(&label)) {
+            if voxels > 0 && found > 0 && !dataset.labels.contains_key(&found) {
                 let declared = std::iter::once(0).chain(dataset.labels.keys().copied()).collect();
-                return Err(TrainError::UnknownLabel { path: label_path.to_path_buf(), found, declared });
+                let path = label_path.to_path_buf();
+                return Err(TrainError::UnknownLabel { path, found, voxels, declared });
             }
         }
         // Within the tolerance they are one grid: from here on it is the image's.

@@ -1,0 +1,52 @@
+//! Asking a trained model in another way than its `model.toml` says.
+
+use clap::{Args, ValueEnum};
+use organseg::pipeline::{Boxes, Combine, PredictionConfig};
+
+/// What the arguments change; without them the model's own settings stand.
+#[derive(Args)]
+pub(crate) struct PredictionChoice {
+    /// See each image mirrored too, along the axes that training mirrored: mean of the probabilities.
+    #[arg(long)]
+    flips: bool,
+    /// Candidate boxes in which the fine network looks [default: the model's, which is both]
+    #[arg(long, value_enum)]
+    boxes: Option<BoxesArgument>,
+    /// What becomes of its answers from both boxes [default: the model's, which is vote]
+    #[arg(long, value_enum)]
+    combine: Option<CombineArgument>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum BoxesArgument {
+    Both,
+    Box1,
+    Box2,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum CombineArgument {
+    /// The label that two of three agree on: both boxes' masks and the coarse one.
+    Vote,
+    /// The class of the largest mean probability over the boxes.
+    Mean,
+}
+
+impl PredictionChoice {
+    /// `model` with what the arguments change.
+    pub(crate) fn over(&self, model: PredictionConfig) -> PredictionConfig {
+        let boxes = self.boxes.map(|boxes| match boxes {
+            BoxesArgument::Both => Boxes::Both,
+            BoxesArgument::Box1 => Boxes::Box1,
+            BoxesArgument::Box2 => Boxes::Box2,
+        });
+        let combine = self.combine.map(|combine| match combine {
+            CombineArgument::Vote => Combine::Vote,
+            CombineArgument::Mean => Combine::Mean,
+        });
+        model
+            .with_flips(self.flips || model.flips)
+            .with_boxes(boxes.unwrap_or(model.boxes))
+            .with_combine(combine.unwrap_or(model.combine))
+    }
+}

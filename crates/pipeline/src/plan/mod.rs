@@ -1,0 +1,245 @@
+//! Settings that fit a dataset, where a person has set none: from what [`Fingerprint`] measures, by rules that
+//! docs/METHOD.md lists.
+//!
+//! - Intensities: z-scores but for CT; there the method's window if it holds the organs' intensities, else one
+//!   from their percentiles.
+//! - Spacing: each scan's own if they hardly differ, else the median (`spacing.rs`).
+//! - One stage if a whole scan is no larger than a patch may be, else two, and how far the coarse one is decimated;
+//!   levels, channels and patch sizes (`shape.rs`).
+//! - Axes to mirror along: all, without x where left and right have different labels (`laterality.rs`).
+//!
+//! What the caller's base sets otherwise than the default, and what a file sets, stands. A file with a table
+//! `[dataset]` is a whole plan: nothing is measured, and it must be for this dataset.
+
+mod file;
+mod laterality;
+mod rules;
+mod shape;
+mod spacing;
+mod statistics;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use organseg_train::{Dataset, Fingerprint, Split};
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::model::PlannedDataset;
+use crate::{Method, ModelConfig, PipelineError};
+
+/// Voxels of a patch that train on a desk computer: 16 channels of them take 64 MB, and a training step of
+/// the default network some 3 GB, 6 GB in batches of two.
+pub const MAX_PATCH_VOXELS: usize = 1 << 20;
+
+/// A configuration and where it comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// How to train.
+    pub config: ModelConfig,
+    /// What was measured, a line each; nothing for a plan that was read from a file.
+    pub measured: Vec<String>,
+    /// Which rule chose a setting, by its path in the file, such as `single.patch_size`.
+    pub reasons: BTreeMap<String, String>,
+    /// What a person should know before training, a line each.
+    pub warnings: Vec<String>,
+}
+
+/// `base` fitted to the training cases of `split`: [`Plan::make`]'s configuration.
+///
+/// # Errors
+/// As [`Plan::make`].
+pub fn plan(
+    base: &ModelConfig,
+    overrides: Option<&Path>,
+    dataset: &Dataset,
+    split: &Split,
+    max_patch_voxels: usize,
+) -> Result<ModelConfig, PipelineError> {
+    Ok(Plan::make(base, Some(base.method), overrides, dataset, &split.train, max_patch_voxels)?.config)
+}
+
+impl Plan {
+    /// `base` fitted to the cases `names` of `dataset`, for `method` or, without one, the method that suits them.
+    /// What `base` sets otherwise than the default and what the file at `overrides` sets, in the form of
+    /// `model.toml`, stands.
+    ///
+    /// # Errors
+    /// What reading the file or a case meets, naming the case; [`PipelineError::OtherDataset`] for a file whose
+    /// labels or modality are not the dataset's; [`PipelineError::OtherMethod`] for a plan of another method.
+    pub fn make(
+        base: &ModelConfig,
+        method: Option<Method>,
+        overrides: Option<&Path>,
+        dataset: &Dataset,
+        names: &[String],
+        max_patch_voxels: usize,
+    ) -> Result<Self, PipelineError> {
+        let given = match overrides {
+            Some(path) => {
+                let config = ModelConfig::read(path)?;
+                let given = read_table(path)?;
+                check_dataset(path, &config, &given, dataset)?;
+                check_method(path, &config, &given, method)?;
+                if config.dataset.is_some() {
+                    return Ok(Self::as_read(path, config));
+                }
+                given
+            }
+            None => Table::new(),
+        };
+        let mut settled = differences(base);
+        overlay(&mut settled, &given);
+        // Once before, for sizes depend on decimation, spacing and networks; once after, for the last word.
+        let mut config = overlaid(base, &given, overrides)?;
+        let fingerprint = Fingerprint::measure(dataset, names)?;
+        config.labels = dataset.labels.clone();
+        config.dataset = Some(PlannedDataset {
+            name: dataset.name.clone(),
+            modality: dataset.modality.clone(),
+            cases: names.len(),
+        });
+        let asked = method.or_else(|| is_set(&settled, "method").then_some(config.method));
+        let reasons = rules::apply(&mut config, &fingerprint, asked, &settled, max_patch_voxels);
+        let chosen = config.method;
+        let config = ModelConfig { method: chosen, ..overlaid(&config, &given, overrides)? };
+        config.check()?;
+        let warnings = warnings(&fingerprint, config.method);
+        Ok(Self { config, measured: file::measured(&fingerprint), reasons, warnings })
+    }
+
+    fn as_read(path: &Path, config: ModelConfig) -> Self {
+        let measured = vec![format!("read from {}", path.display())];
+        Self { config, measured, reasons: BTreeMap::new(), warnings: Vec::new() }
+    }
+}
+
+fn warnings(fingerprint: &Fingerprint, method: Method) -> Vec<String> {
+    let rule = match method {
+        Method::Two => {
+            "it teaches the coarse stage that there may be nothing, and the fine stage does without it"
+        }
+        Method::Single => "it gives background patches",
+    };
+    let empty = fingerprint.without_foreground();
+    let mut lines: Vec<_> =
+        empty.into_iter().map(|case| format!("case {case}: no voxel is labelled; {rule}")).collect();
+    let occurs = |label| fingerprint.cases.iter().any(|case| case.labels.contains_key(label));
+    let missing = fingerprint.labels.iter().filter(|(label, _)| !occurs(label));
+    lines.extend(missing.map(|(label, name)| format!("label {label} ({name}) is in none of the cases")));
+    lines
+}
+
+fn read_table(path: &Path) -> Result<Table, PipelineError> {
+    std::fs::read_to_string(path)
+        .map_err(|source| PipelineError::Io { path: path.to_path_buf(), source })?
+        .parse::<Table>()
+        .map_err(|source| PipelineError::Toml { path: path.to_path_buf(), source: Box::new(source) })
+}
+
+/// A file that names labels or a modality must name the dataset's.
+fn check_dataset(
+    path: &Path,
+    config: &ModelConfig,
+    given: &Table,
+    dataset: &Dataset,
+) -> Result<(), PipelineError> {
+    let other = |what: &'static str, found: String, expected: String| {
+        let (path, dataset) = (path.to_path_buf(), dataset.root.clone());
+        Err(PipelineError::OtherDataset { path, dataset, what, found, expected })
+    };
+    if let Some(planned) = &config.dataset
+        && planned.modality != dataset.modality
+    {
+        return other("modality", planned.modality.to_string(), dataset.modality.to_string());
+    }
+    // A list of files has no names for its labels: any will do.
+    let same = |label: &u8, name: &String| {
+        config.labels.get(label).is_some_and(|given| given == name || *name == format!("label {label}"))
+    };
+    let all_same = config.labels.len() == dataset.labels.len()
+        && dataset.labels.iter().all(|(label, name)| same(label, name));
+    if given.contains_key("labels") && !all_same {
+        return other("labels", format!("{:?}", config.labels), format!("{:?}", dataset.labels));
+    }
+    Ok(())
+}
+
+/// A whole plan has settings for its own method alone.
+fn check_method(
+    path: &Path,
+    config: &ModelConfig,
+    given: &Table,
+    method: Option<Method>,
+) -> Result<(), PipelineError> {
+    match method {
+        Some(asked) if given.contains_key("dataset") && asked != config.method => {
+            Err(PipelineError::OtherMethod { path: path.to_path_buf(), found: config.method, asked })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `config` with the fields that `given` sets.
+fn overlaid(config: &ModelConfig, given: &Table, path: Option<&Path>) -> Result<ModelConfig, PipelineError> {
+    let mut table = table_of(config);
+    overlay(&mut table, given);
+    table.try_into().map_err(|source| PipelineError::Toml {
+        path: path.unwrap_or(Path::new("model configuration")).to_path_buf(),
+        source: Box::new(source),
+    })
+}
+
+fn table_of(config: &ModelConfig) -> Table {
+    Table::try_from(config).expect("a model configuration is valid TOML")
+}
+
+fn overlay(onto: &mut Table, from: &Table) {
+    for (key, value) in from {
+        match (onto.get_mut(key), value) {
+            // A table with a kind is one thing, not a set of fields: another kind has other fields.
+            (Some(Value::Table(old)), Value::Table(new)) if !new.contains_key("kind") => overlay(old, new),
+            _ => {
+                onto.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+/// What `config` sets otherwise than the default, but for the labels, which are the dataset's.
+fn differences(config: &ModelConfig) -> Table {
+    fn from(config: &Table, default: &Table) -> Table {
+        let mut different = Table::new();
+        for (key, value) in config {
+            match (value, default.get(key)) {
+                (Value::Table(value), Some(Value::Table(default))) => {
+                    let inner = from(value, default);
+                    if !inner.is_empty() {
+                        different.insert(key.clone(), Value::Table(inner));
+                    }
+                }
+                (value, default) if default != Some(value) => {
+                    different.insert(key.clone(), value.clone());
+                }
+                _ => {}
+            }
+        }
+        different
+    }
+    let mut different = from(&table_of(config), &table_of(&ModelConfig::default()));
+    for key in ["labels", "method", "dataset"] {
+        different.remove(key);
+    }
+    different
+}
+
+/// Whether `settled` holds the setting at `path`, such as `single.patch_size`.
+fn is_set(settled: &Table, path: &str) -> bool {
+    let mut parts = path.split('.');
+    let last = parts.next_back().expect("a path has a last part");
+    let inner = parts.try_fold(settled, |table, key| table.get(key)?.as_table());
+    inner.is_some_and(|table| table.contains_key(last))
+}
+
+#[cfg(test)]
+mod tests;

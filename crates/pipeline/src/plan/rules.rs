@@ -1,0 +1,249 @@
+//! The rules, one after the other: each sets what nobody has set, and says why.
+
+use std::collections::BTreeMap;
+
+use organseg_train::{Fingerprint, Intensity, Modality};
+use toml::Table;
+
+use super::shape::{channels, decimation, patch_within, voxels};
+use super::spacing::{at_spacing, size_at, working_spacing};
+use super::statistics::{median, median_size};
+use super::{is_set, laterality};
+use crate::model::StageConfig;
+use crate::{Method, ModelConfig};
+
+/// Samples a step: nnU-Net's least. Steps of more take as much longer on a CPU and learn less a minute.
+const BATCH: usize = 2;
+
+/// The first level's channels for which the limit of a patch is meant.
+const USUAL_CHANNELS: usize = 16;
+
+/// Names of the stages of a method.
+const TWO: [&str; 2] = ["coarse", "fine"];
+const SINGLE: [&str; 1] = ["single"];
+
+/// Fits `config` where `settled` leaves it open, and returns which rule chose each setting.
+pub(super) fn apply(
+    config: &mut ModelConfig,
+    fingerprint: &Fingerprint,
+    method: Option<Method>,
+    settled: &Table,
+    max_voxels: usize,
+) -> BTreeMap<String, String> {
+    let mut rules = Rules { settled, max_voxels, reasons: BTreeMap::new() };
+    rules.intensity(config, fingerprint);
+    rules.spacing(config, fingerprint);
+    let scan = Scan::of(fingerprint, config.preprocessing.spacing_mm);
+    rules.method(config, method, &scan);
+    let stages = if config.method == Method::Two { &TWO[..] } else { &SINGLE };
+    if config.method == Method::Two {
+        rules.decimation(config, &scan);
+    }
+    for stage in stages {
+        rules.stage(config, stage, &scan);
+        rules.mirroring(config, stage, fingerprint);
+    }
+    rules.reasons
+}
+
+/// The median scan at the working spacing.
+struct Scan {
+    size: [usize; 3],
+    spacing_mm: [f64; 3],
+    /// Size of the box around everything labelled, of each case that has something.
+    organs: Vec<[usize; 3]>,
+}
+
+impl Scan {
+    fn of(fingerprint: &Fingerprint, working: Option<[f64; 3]>) -> Self {
+        let cases = &fingerprint.cases;
+        let spacing_mm = working.unwrap_or_else(|| {
+            [0, 1, 2].map(|a| median(&cases.iter().map(|case| case.spacing_mm[a]).collect::<Vec<_>>()))
+        });
+        // Without resampling every scan counts as it is.
+        let target = |own: [f64; 3]| working.unwrap_or(own);
+        let sizes: Vec<_> = cases.iter().map(|case| size_at(case, target(case.spacing_mm))).collect();
+        let organ = |case: &organseg_train::CaseFingerprint| {
+            let to = target(case.spacing_mm);
+            case.organ_size.map(|n| [0, 1, 2].map(|a| at_spacing(n[a], case.spacing_mm[a], to[a])))
+        };
+        Self { size: median_size(&sizes), spacing_mm, organs: cases.iter().filter_map(organ).collect() }
+    }
+
+    /// What the organ's box with `margin` voxels around it is in each case, where the scan ends at the latest.
+    fn crops(&self, margin: usize) -> Vec<[usize; 3]> {
+        let with_margin =
+            |organ: &[usize; 3]| [0, 1, 2].map(|a| (organ[a] + 2 * margin).min(self.size[a].max(organ[a])));
+        self.organs.iter().map(with_margin).collect()
+    }
+}
+
+struct Rules<'a> {
+    settled: &'a Table,
+    max_voxels: usize,
+    reasons: BTreeMap<String, String>,
+}
+
+impl Rules<'_> {
+    /// Whether the setting at `path` is open; if not, that somebody has set it is noted.
+    fn open(&mut self, path: &str) -> bool {
+        let set = is_set(self.settled, path);
+        if set {
+            self.because(path, "set by hand");
+        }
+        !set
+    }
+
+    fn because(&mut self, path: &str, reason: impl Into<String>) {
+        self.reasons.insert(path.to_string(), reason.into());
+    }
+
+    fn intensity(&mut self, config: &mut ModelConfig, fingerprint: &Fingerprint) {
+        const PATH: &str = "preprocessing.intensity";
+        if !self.open(PATH) {
+            return;
+        }
+        let (intensity, reason) = intensity(fingerprint);
+        config.preprocessing.intensity = intensity;
+        self.because(PATH, reason);
+    }
+
+    fn spacing(&mut self, config: &mut ModelConfig, fingerprint: &Fingerprint) {
+        const PATH: &str = "preprocessing.spacing_mm";
+        if !self.open(PATH) {
+            return;
+        }
+        let (spacing, reason) = working_spacing(fingerprint);
+        config.preprocessing.spacing_mm = spacing;
+        self.because(if spacing.is_some() { PATH } else { "preprocessing" }, format!("spacing: {reason}"));
+    }
+
+    fn method(&mut self, config: &mut ModelConfig, asked: Option<Method>, scan: &Scan) {
+        let fits = voxels(scan.size) <= self.max_voxels;
+        let [x, y, z] = scan.size;
+        let scan = format!("the median scan, {x} × {y} × {z} voxels at the working spacing,");
+        let (method, reason) = match asked {
+            Some(method) => (method, "asked for".to_string()),
+            None if fits => (Method::Single, format!("{scan} is no larger than a patch may be: one look")),
+            None => (Method::Two, format!("{scan} is larger than a patch may be: a coarse look first")),
+        };
+        config.method = method;
+        self.because("method", format!("{reason} (at most {} voxels a patch)", self.max_voxels));
+    }
+
+    fn decimation(&mut self, config: &mut ModelConfig, scan: &Scan) {
+        if !self.open("decimation") {
+            return;
+        }
+        let organ = median_size(&scan.organs);
+        config.decimation = decimation(scan.size, scan.spacing_mm, organ, self.max_voxels);
+        self.because(
+            "decimation",
+            format!(
+                "4 along the finest axis, others towards the same coarse spacing; less where the median scan \
+                 ({:?}) would keep fewer than 16 or the organ ({organ:?}) fewer than 3 coarse voxels; more until \
+                 the coarse scan fits",
+                scan.size
+            ),
+        );
+    }
+
+    /// Network, patch and batch of the stage called `name`.
+    fn stage(&mut self, config: &mut ModelConfig, name: &str, scan: &Scan) {
+        let (factors, margin) = (config.decimation, config.crop_margin_voxels);
+        let crops = scan.crops(margin);
+        let (seen, what) = match name {
+            "coarse" => ([0, 1, 2].map(|a| scan.size[a].div_ceil(factors[a])), "decimated scan"),
+            "fine" => (median_size(&crops), "crop around the organ"),
+            _ => (scan.size, "scan"),
+        };
+        let jitter = config.crop_jitter_voxels;
+        let stage = stage_mut(config, name);
+        let path = |field: &str| format!("{name}.{field}");
+        if self.open(&path("network.channels")) {
+            stage.network.channels = channels(seen);
+            let reason = format!(
+                "halved while the shortest side of the median {what}, {seen:?}, keeps 3 voxels, 4 times at most; \
+                 16 channels first, twice as many a level"
+            );
+            self.because(&path("network.channels"), reason);
+        }
+        let first = stage.network.channels.first().copied().unwrap_or(USUAL_CHANNELS);
+        let limit = self.max_voxels * USUAL_CHANNELS / first.max(USUAL_CHANNELS);
+        let too_large = match name {
+            "coarse" => voxels(seen) > limit,
+            "fine" => scan.crops(margin + jitter).iter().any(|&crop| voxels(crop) > limit),
+            _ => true,
+        };
+        if self.open(&path("patch_size")) {
+            let spacing_mm = match name {
+                "coarse" => [0, 1, 2].map(|a| scan.spacing_mm[a] * factors[a] as f64),
+                _ => scan.spacing_mm,
+            };
+            let multiple = stage.network.size_multiple();
+            stage.patch_size = too_large.then(|| patch_within(seen, spacing_mm, multiple, limit));
+            if too_large {
+                let reason = format!(
+                    "the median {what}, {seen:?}, rounded up to a multiple of {multiple}, and shrunk along the \
+                     axis longest in millimetres to {limit} voxels at most"
+                );
+                self.because(&path("patch_size"), reason);
+            } else {
+                let reason = format!("no patch_size: a {what} of at most {limit} voxels goes through whole");
+                self.because(name, reason);
+            }
+        }
+        if self.open(&path("train.batch")) {
+            stage.train.batch = BATCH;
+            self.because(&path("train.batch"), "nnU-Net's least; on a CPU larger ones learn less a minute");
+        }
+    }
+
+    fn mirroring(&mut self, config: &mut ModelConfig, name: &str, fingerprint: &Fingerprint) {
+        let path = format!("{name}.train.augment.mirror_axes");
+        if !self.open(&path) {
+            return;
+        }
+        let why_not = laterality::why_sides_differ(fingerprint);
+        stage_mut(config, name).train.augment.mirror_axes = [why_not.is_none(), true, true];
+        let reason = why_not.map_or_else(
+            || "all: neither names nor places of the labels tell left from right".to_string(),
+            |why| format!("not x: {why}"),
+        );
+        self.because(&path, reason);
+    }
+}
+
+fn stage_mut<'a>(config: &'a mut ModelConfig, name: &str) -> &'a mut StageConfig {
+    match name {
+        "coarse" => &mut config.coarse,
+        "fine" => &mut config.fine,
+        _ => &mut config.single,
+    }
+}
+
+/// How intensities are changed, and why.
+fn intensity(fingerprint: &Fingerprint) -> (Intensity, String) {
+    if fingerprint.modality != Modality::Ct {
+        let reason = format!("z-scores: {} has no unit", modality_name(&fingerprint.modality));
+        return (Intensity::ZScore, reason);
+    }
+    let fixed = Intensity::default();
+    let (Intensity::Window { low, high }, Some(range)) = (fixed, fingerprint.intensities) else {
+        return (fixed, "the method's window for soft tissue".into());
+    };
+    let measured = format!("99 % of the labelled voxels have {} to {} HU", range.low, range.high);
+    if low <= range.low && range.high <= high {
+        return (fixed, format!("the method's window for soft tissue, which holds them: {measured}"));
+    }
+    let (low, high) = (range.low.floor(), range.high.ceil());
+    let window = Intensity::Window { low, high: if low < high { high } else { low + 1.0 } };
+    (window, format!("percentiles 0.5 and 99.5, for the method's window does not hold them: {measured}"))
+}
+
+pub(super) fn modality_name(modality: &Modality) -> String {
+    match modality.to_string() {
+        name if name.is_empty() => "a modality without a name".into(),
+        name => name,
+    }
+}

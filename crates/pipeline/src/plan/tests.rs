@@ -1,0 +1,175 @@
+//! Plans from fingerprints made up and from phantoms on disk.
+
+use std::collections::BTreeMap;
+
+use organseg_phantom::{PhantomConfig, write_dataset};
+use organseg_train::{
+    AugmentConfig, CaseFingerprint, Dataset, Fingerprint, Intensity, IntensityRange, LabelExtent, Modality,
+};
+
+use super::*;
+
+fn fingerprint(modality: &str, size: [usize; 3], spacing_mm: &[[f64; 3]], organ: [usize; 3]) -> Fingerprint {
+    let extent = LabelExtent { voxels: 1000, middle_mm: [20.0; 3] };
+    let case = |(i, &spacing_mm): (usize, &[f64; 3])| CaseFingerprint {
+        name: format!("case_{i}"),
+        size,
+        spacing_mm,
+        organ_size: Some(organ),
+        labels: BTreeMap::from([(1, extent)]),
+    };
+    Fingerprint {
+        modality: Modality::from(modality.to_string()),
+        labels: BTreeMap::from([(1, "organ".into())]),
+        cases: spacing_mm.iter().enumerate().map(case).collect(),
+        intensities: Some(IntensityRange { low: -60.0, median: 90.0, high: 200.0 }),
+    }
+}
+
+fn planned(fingerprint: &Fingerprint, method: Option<Method>) -> ModelConfig {
+    let mut config = ModelConfig::default();
+    rules::apply(&mut config, fingerprint, method, &Table::new(), MAX_PATCH_VOXELS);
+    config
+}
+
+#[test]
+fn a_hippocampus_is_looked_at_once_in_patches_of_its_size() {
+    let mr = fingerprint("MRI", [35, 50, 35], &[[1.0; 3]; 3], [20, 30, 20]);
+    let config = planned(&mr, None);
+    assert_eq!((config.method, config.single.patch_size), (Method::Single, Some([40, 56, 40])));
+    assert_eq!(config.single.network.channels, [16, 32, 64, 128]);
+    assert_eq!((config.single.train.batch, config.single.train.augment.mirror_axes), (2, [true; 3]));
+    assert_eq!(config.preprocessing.intensity, Intensity::ZScore);
+    assert_eq!(config.preprocessing.spacing_mm, None);
+    let config = planned(&mr, Some(Method::Two));
+    assert_eq!((config.method, config.decimation), (Method::Two, [2; 3]));
+    assert_eq!((config.coarse.patch_size, config.fine.patch_size), (None, None));
+}
+
+#[test]
+fn abdominal_ct_is_looked_at_twice_as_the_paper_does() {
+    let spacings = [[0.7, 0.7, 1.0], [0.86, 0.86, 1.0], [0.9, 0.9, 1.0]];
+    let config = planned(&fingerprint("CT", [512, 512, 240], &spacings, [180, 110, 90]), None);
+    assert_eq!((config.method, config.decimation), (Method::Two, [4; 3]));
+    assert_eq!(config.preprocessing.spacing_mm, Some([0.86, 0.86, 1.0]), "the median");
+    assert_eq!(config.preprocessing.intensity, Intensity::default());
+    assert_eq!(config.coarse.patch_size, None, "the decimated scan goes through whole");
+    let patch = config.fine.patch_size.expect("crops are larger than a patch may be");
+    assert!(shape::voxels(patch) <= MAX_PATCH_VOXELS);
+}
+
+#[test]
+fn thick_slices_keep_a_fine_percentile_of_their_spacing() {
+    let spacings: Vec<_> = (0..11).map(|i| [0.7, 0.7, 3.0 + 0.5 * f64::from(i)]).collect();
+    let config = planned(&fingerprint("CT", [512, 512, 60], &spacings, [180, 110, 20]), None);
+    // Spacings of 3 to 8 mm: their tenth percentile is 3.5, their median 5.5.
+    assert_eq!(config.preprocessing.spacing_mm, Some([0.7, 0.7, 3.5]));
+}
+
+#[test]
+fn a_window_that_would_cut_the_organ_gives_way_to_percentiles() {
+    let mut lung = fingerprint("ct", [300; 3], &[[1.0; 3]; 2], [200; 3]);
+    lung.intensities = Some(IntensityRange { low: -980.4, median: -800.0, high: 50.2 });
+    let intensity = planned(&lung, None).preprocessing.intensity;
+    assert_eq!(intensity, Intensity::Window { low: -981.0, high: 51.0 });
+}
+
+#[test]
+fn what_is_settled_stands() {
+    let mut base = ModelConfig::default();
+    base.single.network.channels = vec![8, 16];
+    base.single.train.augment = AugmentConfig::none();
+    let settled = differences(&base);
+    assert!(is_set(&settled, "single.network.channels") && !is_set(&settled, "fine.network.channels"));
+    assert!(is_set(&settled, "single.train.augment.mirror_axes") && !is_set(&settled, "decimation"));
+    let mr = fingerprint("MRI", [35, 50, 35], &[[1.0; 3]], [20, 30, 20]);
+    rules::apply(&mut base, &mr, Some(Method::Single), &settled, MAX_PATCH_VOXELS);
+    assert_eq!(base.single.network.channels, [8, 16]);
+    assert_eq!(base.single.train.augment.mirror_axes, [false; 3]);
+    assert_eq!(base.single.patch_size, Some([36, 50, 36]), "a multiple of two is enough");
+}
+
+#[test]
+fn what_a_file_sets_stands_and_the_rest_stays() {
+    let given: Table = "decimation = [2, 2, 2]\n[fine.train]\nepochs = 7\n".parse().unwrap();
+    let config = overlaid(&ModelConfig::default(), &given, None).unwrap();
+    assert_eq!((config.decimation, config.fine.train.epochs), ([2; 3], 7));
+    assert_eq!(config.coarse, ModelConfig::default().coarse);
+    assert_eq!(config.fine.network, ModelConfig::default().fine.network);
+}
+
+/// Three small phantoms, a plan of them in a file, and the names of the cases.
+fn planned_phantoms(folder: &Path, method: Option<Method>) -> (Dataset, Plan, std::path::PathBuf) {
+    let data = folder.join("data");
+    write_dataset(&data, 3, &PhantomConfig::default().with_size([40, 36, 28]), 3).unwrap();
+    let dataset = Dataset::open(&data).unwrap();
+    let names: Vec<String> = dataset.names().iter().map(ToString::to_string).collect();
+    let plan = Plan::make(&ModelConfig::default(), method, None, &dataset, &names, MAX_PATCH_VOXELS).unwrap();
+    let path = folder.join("plan.toml");
+    std::fs::write(&path, plan.to_toml()).unwrap();
+    (dataset, plan, path)
+}
+
+#[test]
+fn a_plan_survives_its_file_and_is_not_measured_again() {
+    for method in [Method::Single, Method::Two] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut dataset, plan, path) = planned_phantoms(folder.path(), Some(method));
+        let text = plan.to_toml();
+        for words in ["# Measured in 3 cases of CT", "decimation = ", "[single]", "spacing: every scan keeps"]
+        {
+            let expected = match words {
+                "decimation = " => method == Method::Two,
+                "[single]" => method == Method::Single,
+                _ => true,
+            };
+            assert_eq!(text.contains(words), expected, "{words}: {text}");
+        }
+        assert!(text.lines().all(|line| !line.starts_with('#') || line.len() < 130));
+        // Whatever lies in the cases now: the plan says it all.
+        dataset.cases.clear();
+        let base = ModelConfig::default();
+        let read = Plan::make(&base, None, Some(&path), &dataset, &[], MAX_PATCH_VOXELS).unwrap();
+        assert_eq!(read.config, plan.config);
+        let other = if method == Method::Two { Method::Single } else { Method::Two };
+        let error = Plan::make(&base, Some(other), Some(&path), &dataset, &[], MAX_PATCH_VOXELS);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("plan.toml") && error.contains("stage"), "{error}");
+    }
+}
+
+#[test]
+fn a_plan_for_another_dataset_is_refused_naming_labels_or_modality() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dataset, _, path) = planned_phantoms(folder.path(), None);
+    let refused = |dataset: &Dataset| {
+        let base = ModelConfig::default();
+        Plan::make(&base, None, Some(&path), dataset, &[], MAX_PATCH_VOXELS).unwrap_err().to_string()
+    };
+    let mut other = dataset.clone();
+    other.labels.insert(2, "spleen".into());
+    let error = refused(&other);
+    for word in ["plan.toml", "labels", "spleen", "pancreas", "data"] {
+        assert!(error.contains(word), "{error}");
+    }
+    other.labels = BTreeMap::from([(1, "label 1".into())]);
+    let base = ModelConfig::default();
+    Plan::make(&base, None, Some(&path), &other, &[], MAX_PATCH_VOXELS).expect("a list has no names");
+    other = dataset;
+    other.modality = Modality::Other("MRI".into());
+    let error = refused(&other);
+    assert!(error.contains("modality") && error.contains("CT") && error.contains("MRI"), "{error}");
+}
+
+#[test]
+fn cases_without_foreground_are_planned_for_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dataset, _, _) = planned_phantoms(folder.path(), None);
+    let path = dataset.cases[1].label.as_ref().unwrap();
+    let empty = organseg_volume::read_labels(path).unwrap().map(|_| 0);
+    organseg_volume::write(path, &empty).unwrap();
+    let names: Vec<String> = dataset.names().iter().map(ToString::to_string).collect();
+    let plan = Plan::make(&ModelConfig::default(), None, None, &dataset, &names, MAX_PATCH_VOXELS).unwrap();
+    assert_eq!(plan.warnings.len(), 1);
+    assert!(plan.warnings[0].starts_with("case phantom_001: no voxel is labelled"), "{:?}", plan.warnings);
+}

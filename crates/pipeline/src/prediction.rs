@@ -1,0 +1,63 @@
+//! How a trained model's networks are asked, and what becomes of their answers.
+
+use serde::{Deserialize, Serialize};
+
+/// How a scan is segmented; the defaults are the paper's. Nothing of it changes what is trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PredictionConfig {
+    /// Whether every network also sees its image mirrored along each of the axes that its training mirrored, in
+    /// all combinations; what it says is then the mean of the probabilities. Eight times the work with three axes.
+    pub flips: bool,
+    /// In which candidate boxes the fine network looks.
+    pub boxes: Boxes,
+    /// What becomes of its answers from two boxes.
+    pub combine: Combine,
+}
+
+/// The candidate boxes that are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Boxes {
+    /// Both.
+    #[default]
+    Both,
+    /// Box 1; what the fine network finds there is the answer.
+    Box1,
+    /// Box 2, likewise.
+    Box2,
+}
+
+/// How two answers become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Combine {
+    /// Each voxel the label that two of three masks agree on: those of the two boxes and the upsampled coarse one.
+    #[default]
+    Vote,
+    /// Each voxel the class of the largest mean probability over the boxes that hold it, background outside both.
+    Mean,
+}
+
+impl PredictionConfig {
+    /// With or without mirrored images.
+    #[must_use]
+    pub fn with_flips(mut self, flips: bool) -> Self {
+        self.flips = flips;
+        self
+    }
+
+    /// With these boxes.
+    #[must_use]
+    pub fn with_boxes(mut self, boxes: Boxes) -> Self {
+        self.boxes = boxes;
+        self
+    }
+
+    /// With answers combined this way.
+    #[must_use]
+    pub fn with_combine(mut self, combine: Combine) -> Self {
+        self.combine = combine;
+        self
+    }
+}

@@ -1,5 +1,0 @@
-//! What the examples share: pictures.
-
-mod montage;
-
-pub use montage::Montage;
