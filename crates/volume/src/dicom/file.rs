@@ -154,6 +154,17 @@ struct Start {
     encoding: Option<Encoding>,
 }
 
+/// What gzip, NRRD and NIfTI-1 and -2 in both byte orders begin with. In such a file the magic word of DICOM is voxels or
+/// compressed bytes that happen to read so.
+const OTHER_BEGINNINGS: [&[u8]; 6] = [
+    &[0x1f, 0x8b],
+    b"NRRD000",
+    &348i32.to_le_bytes(),
+    &348i32.to_be_bytes(),
+    &540i32.to_le_bytes(),
+    &540i32.to_be_bytes(),
+];
+
 /// Where elements begin in the file, if it is DICOM by its first bytes. Without the magic word it must
 /// begin with an element of the file header or of the group that every data set begins with, and the
 /// length and type of that element must be of the kind that it can have.
@@ -165,6 +176,9 @@ fn start_of(stream: &mut Stream) -> Result<Option<Start>, VolumeError> {
         return Ok(None);
     }
     stream.fill(&mut first)?;
+    if OTHER_BEGINNINGS.iter().any(|&other| first.starts_with(other)) {
+        return Ok(None);
+    }
     if long_enough(stream, PREAMBLE + 4 - 8) {
         stream.go_to(PREAMBLE)?;
         let mut magic = [0; 4];

@@ -3,7 +3,7 @@
 /// What a file may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadLimits {
-    /// Most bytes that the voxels may take in memory, as stored or as converted.
+    /// Most bytes that the voxels may take, as stored and as converted together.
     pub max_bytes: u64,
 }
 

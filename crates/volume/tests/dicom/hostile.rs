@@ -1,10 +1,11 @@
 //! Files that are cut, or lie: an error, at once, and little memory.
 
+use std::io::Write;
 use std::path::Path;
 
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
-use organseg_volume::{VolumeError, read};
+use organseg_volume::{Grid, Spacing, Volume, VolumeError, read, write};
 
 use super::writer::{EXPLICIT_VR_BIG_ENDIAN, Slice, series};
 
@@ -194,4 +195,23 @@ fn the_limit_is_on_the_voxels() {
     assert!(read_with_limits::<i16>(folder.path(), limits(72)).is_ok());
     let error = read_with_limits::<i16>(folder.path(), limits(71)).unwrap_err();
     assert!(matches!(error, VolumeError::TooLarge { bytes: 72, limit: 71, .. }), "{error}");
+}
+
+/// The fuzzer met the magic word in a compressed NIfTI image, which then was a damaged DICOM file.
+#[test]
+fn a_compressed_image_with_the_magic_word_in_its_place_is_not_dicom() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = folder.path().join("plain.nii");
+    let path = folder.path().join("image.nii.gz");
+    let grid = Grid::with_spacing([2, 1, 1], Spacing::isotropic(1.0).unwrap()).unwrap();
+    write(&plain, &Volume::from_vec(grid, vec![3i16, -4]).unwrap()).unwrap();
+    let mut extra = [0; 120];
+    // The header before it is of twelve bytes.
+    extra[128 - 12..].copy_from_slice(b"DICM");
+    let mut gzip = flate2::GzBuilder::new().extra(&extra[..]).write(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&bytes_of(&plain)).unwrap();
+    let bytes = gzip.finish().unwrap();
+    assert_eq!(&bytes[128..132], b"DICM");
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(read::<i16>(&path).unwrap().voxels(), [3, -4]);
 }
