@@ -39,6 +39,9 @@ pub enum UnetError {
     /// A file without tensors where they were looked for.
     #[error("{path}: holds no tensors, expected a state dict at its top or under the key that the name map has", path = path.display())]
     NoTensors { path: PathBuf },
+    /// A name map that is no TOML, or has fields that there are not.
+    #[error("name map: {0}")]
+    NameMapFormat(#[source] Box<toml::de::Error>),
     /// Rules for names that make no sense.
     #[error("name map: `{pattern}`: {reason}")]
     NameMap { pattern: String, reason: String },

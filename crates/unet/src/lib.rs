@@ -3,7 +3,8 @@
 //! [`Unet3d`] maps an image (N, C, D, H, W) to class scores (N, K, D, H, W) of the same size,
 //! whatever that size is. [`LossConfig`] is the loss of the coarse-to-fine method, Dice + γ · center,
 //! with cross-entropy, focal and Tversky loss beside it; [`batch_loss`] is that of a network and a batch, what
-//! a trainer minimises. [`weights`] writes and reads safetensors.
+//! a trainer minimises. [`weights`] writes and reads safetensors,
+//! [`import`] reads what other programs have trained.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -22,6 +23,7 @@
 mod config;
 mod engine;
 mod error;
+pub mod import;
 mod init;
 pub mod loss;
 mod padding;

@@ -113,8 +113,9 @@ impl Plan {
         for (level, pair) in config.channels.windows(2).enumerate().rev() {
             let name = format!("up{level}");
             let (below, skip) = (x[0], across.pop().expect("each level but the deepest went across"));
-            let raised = plan.raise(config, &name, below, pair[0]);
+            // The gate first: what it reads is gone before what comes from below takes room at this level.
             let skip = if config.attention { plan.gate(config, &name, skip, below) } else { skip };
+            let raised = plan.raise(config, &name, below, pair[0]);
             let inputs = match config.skips {
                 Skips::Concatenated => vec![skip, raised],
                 Skips::RaisedFirst => vec![raised, skip],

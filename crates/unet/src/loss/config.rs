@@ -29,7 +29,7 @@ pub struct LossConfig {
     /// Weight of the cross-entropy.
     pub cross_entropy: f64,
     /// w₀: how much more a voxel at the truth's boundary weighs in the cross-entropy; 0 for all alike. 10 in
-    /// Ronneberger et al. 2015. Costs a distance transform for each class and sample.
+    /// Ronneberger et al. 2015. Costs a distance transform for each class and sample, a few per cent of a step.
     pub boundary: f64,
     /// σ of that weight's fall with the distance from the boundary, in voxels.
     pub boundary_sigma_voxels: f64,
