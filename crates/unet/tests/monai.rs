@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use organseg_unet::import::{NameMap, Rename, import_weights};
-use organseg_unet::{Downsampling, Skips, Unet3d, UnetConfig, UnetError, weights};
+use organseg_unet::{Downsampling, Norm, Skips, Unet3d, UnetConfig, UnetError, weights};
 
 /// What was asked for. Two ways of computing a dozen layers in `f32` differ by some 1e-6.
 const TOLERANCE: f32 = 1e-4;
@@ -53,6 +53,13 @@ fn assert_same_scores(config: &UnetConfig, map: &NameMap, file: &str, name: &str
 #[test]
 fn a_basic_unet_of_monai_gives_the_same_logits() {
     assert_same_scores(&basic_unet(), &NameMap::monai_basic_unet(), "basic_unet.pt", "basic_unet");
+}
+
+/// With running statistics, a bias before them, and the state dict under a key.
+#[test]
+fn a_basic_unet_with_batch_norm_gives_the_same_logits() {
+    let map = NameMap { key: Some("model".into()), ..NameMap::monai_basic_unet() };
+    assert_same_scores(&basic_unet().with_norm(Norm::Batch), &map, "batch_norm.pt", "batch_norm");
 }
 
 #[test]

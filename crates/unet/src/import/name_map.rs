@@ -32,7 +32,7 @@ pub struct NameMap {
     pub key: Option<String>,
     /// What all names in the file begin with; rules are written without it.
     pub prefix: String,
-    /// Tensors of the file that the network has no use for. A `*` at the end is any rest.
+    /// Tensors of the file that the network has no use for. A `*` is any text.
     pub ignore: Vec<String>,
     /// Tensors of the network that are zero if the file has none.
     pub zero: Vec<String>,
@@ -54,16 +54,9 @@ impl NameMap {
     /// A map from the text of a TOML file.
     ///
     /// # Errors
-    /// [`UnetError::NameMapFormat`] or [`UnetError::NameMap`] if it is none.
+    /// [`UnetError::NameMapFormat`] if it is none.
     pub fn from_toml(text: &str) -> Result<Self, UnetError> {
-        let map: Self = toml::from_str(text).map_err(|error| UnetError::NameMapFormat(Box::new(error)))?;
-        for pattern in &map.ignore {
-            if pattern.trim_end_matches('*').contains('*') {
-                let reason = "a `*` stands at the end of a pattern alone".to_string();
-                return Err(UnetError::NameMap { pattern: pattern.clone(), reason });
-            }
-        }
-        Ok(map)
+        toml::from_str(text).map_err(|error| UnetError::NameMapFormat(Box::new(error)))
     }
 
     /// MONAI's `BasicUNet` with transposed up-sampling and five levels, its features f, f, 2f, 4f, 8f, f.
@@ -116,13 +109,18 @@ impl NameMap {
 
     /// Whether tensor `name` of the network is zero if the file has none.
     pub(super) fn is_zero(&self, config: &UnetConfig, name: &str) -> Result<bool, UnetError> {
-        any(&self.zero, name, &known(config))
+        for pattern in &self.zero {
+            if read(pattern, name, &known(config)).map_err(wrong(pattern))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether tensor `name` of the file is not missed.
-    pub(super) fn is_ignored(&self, config: &UnetConfig, name: &str) -> Result<bool, UnetError> {
+    pub(super) fn is_ignored(&self, name: &str) -> bool {
         let name = name.strip_prefix(&self.prefix).unwrap_or(name);
-        any(&self.ignore, name, &known(config))
+        self.ignore.iter().any(|pattern| is_like(name, pattern))
     }
 }
 
@@ -130,13 +128,14 @@ fn known(config: &UnetConfig) -> Numbers {
     Numbers::from([("last".to_string(), config.levels() as i64 - 1)])
 }
 
-fn any(patterns: &[String], name: &str, known: &Numbers) -> Result<bool, UnetError> {
-    for pattern in patterns {
-        if read(pattern, name, known).map_err(wrong(pattern))?.is_some() {
-            return Ok(true);
-        }
+/// Whether `name` is `pattern` with any text in the place of each `*`.
+fn is_like(name: &str, pattern: &str) -> bool {
+    match pattern.split_once('*') {
+        None => name == pattern,
+        Some((start, rest)) => name.strip_prefix(start).is_some_and(|after| {
+            (0..=after.len()).filter(|&at| after.is_char_boundary(at)).any(|at| is_like(&after[at..], rest))
+        }),
     }
-    Ok(false)
 }
 
 fn wrong(pattern: &str) -> impl Fn(String) -> UnetError {
@@ -151,10 +150,21 @@ mod tests {
     fn what_is_no_name_map_says_what_is_wrong() {
         let error = |text: &str| NameMap::from_toml(text).unwrap_err().to_string();
         assert!(error("renmae = []").contains("renmae"));
-        assert_eq!(
-            error("ignore = ['*.running']"),
-            "name map: `*.running`: a `*` stands at the end of a pattern alone"
-        );
+        assert!(error("rename = [{ ours = 'head.bias' }]").contains("theirs"));
+    }
+
+    #[test]
+    fn a_star_is_any_text() {
+        for (name, pattern, like) in [
+            ("a.b.count", "*.count", true),
+            ("a.b.counts", "*.count", false),
+            ("skip.a", "skip.*", true),
+            ("skip", "skip.*", false),
+            ("a.norm.count", "a*norm*", true),
+            ("a.norm", "a.norm", true),
+        ] {
+            assert_eq!(is_like(name, pattern), like, "{name}, {pattern}");
+        }
     }
 
     /// Names of every kind, from both ends of the network.
@@ -172,9 +182,9 @@ mod tests {
         ] {
             assert_eq!(map.theirs(&config, ours).unwrap(), theirs);
         }
-        assert!(map.is_ignored(&config, "skip_layers.upsample.conv_block.norm1.bias").unwrap());
+        assert!(map.is_ignored("skip_layers.upsample.conv_block.norm1.bias"));
         let prefixed = NameMap { prefix: "model.".into(), ..map };
         assert_eq!(prefixed.theirs(&config, "head.bias").unwrap(), "model.output_block.conv.conv.bias");
-        assert!(prefixed.is_ignored(&config, "model.skip_layers.upsample.norm").unwrap());
+        assert!(prefixed.is_ignored("model.skip_layers.upsample.norm"));
     }
 }

@@ -1,8 +1,7 @@
 //! Names with numbers in them: `down{l}.conv{i}.weight`, `downsamples.{l-1}.conv{i+1}.conv.weight`.
 //!
 //! `{x}` is a number that is read where it first stands and written where it stands again; `{x+1}`,
-//! `{last-x}` are sums and differences of such numbers, of `last` (the deepest level) and of constants. A `*`
-//! at the end is any rest.
+//! `{last-x}` are sums and differences of such numbers, of `last` (the deepest level) and of constants.
 
 use std::collections::HashMap;
 
@@ -17,12 +16,9 @@ pub(super) fn read(pattern: &str, name: &str, known: &Numbers) -> Result<Option<
     let (mut numbers, mut rest) = (known.clone(), name);
     for part in parts(pattern)? {
         match part {
-            Part::Text(text) => match text.strip_suffix('*') {
-                Some(start) => return Ok(rest.starts_with(start).then_some(numbers)),
-                None => match rest.strip_prefix(text) {
-                    Some(after) => rest = after,
-                    None => return Ok(None),
-                },
+            Part::Text(text) => match rest.strip_prefix(text) {
+                Some(after) => rest = after,
+                None => return Ok(None),
             },
             Part::Number(expression) => {
                 let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -125,8 +121,6 @@ mod tests {
         assert!(!fits("down{last}.conv{i}.weight", "down2.conv1.weight"));
         assert!(!fits("down{l}.conv{i}.weight", "down2.conv1.weight.more"));
         assert!(!fits("down{l}.conv{i}.weight", "downs.conv1.weight"));
-        assert!(fits("skip_layers.*", "skip_layers.next.weight"));
-        assert!(!fits("skip_layers.*", "skip"));
         assert!(fits("pair{i}.{i}", "pair7.7") && !fits("pair{i}.{i}", "pair7.8"));
     }
 

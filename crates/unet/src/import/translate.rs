@@ -47,7 +47,7 @@ pub fn import_weights(
     let mut rest: Vec<&String> = found.keys().filter(|name| !used.contains(*name)).collect();
     rest.sort();
     for name in rest {
-        if !map.is_ignored(config, name)? {
+        if !map.is_ignored(name) {
             return Err(UnetError::UnknownTensor { path: path.to_path_buf(), name: name.clone() });
         }
     }

@@ -1,7 +1,7 @@
 """Golden numbers for `monai.rs`: networks of MONAI's, drawn from a seed, and what they give.
 
 Needs PyTorch and MONAI (made with torch 2.15.0, monai 1.6.1). Writes, beside itself,
-`basic_unet.pt` and `dynunet.safetensors` with the state dicts, and `monai_logits.safetensors` with some of
+`basic_unet.pt`, `batch_norm.pt` and `dynunet.safetensors` with the state dicts, and `monai_logits.safetensors` with some of
 the scores of each.
 """
 
@@ -42,10 +42,15 @@ def image():
 
 
 def scramble(network):
-    """Norms and biases that are not 1 and 0."""
+    """Norms, biases and running statistics that are not 1 and 0."""
     for parameter in network.parameters():
         if parameter.ndim == 1:
             torch.nn.init.normal_(parameter, 0.5, 0.5)
+    for name, buffer in network.named_buffers():
+        if name.endswith("running_mean"):
+            torch.nn.init.normal_(buffer, 0.0, 0.2)
+        elif name.endswith("running_var"):
+            torch.nn.init.uniform_(buffer, 0.2, 1.5)
     return network.eval()
 
 
@@ -66,11 +71,17 @@ dynunet = scramble(
         deep_supr_num=1,
     )
 )
+batch_norm = scramble(
+    BasicUNet(
+        spatial_dims=3, in_channels=1, out_channels=2, features=(1, 1, 2, 4, 8, 1), norm="batch"
+    )
+)
 logits = {}
-for name, network in [("basic_unet", basic), ("dynunet", dynunet)]:
+for name, network in [("basic_unet", basic), ("batch_norm", batch_norm), ("dynunet", dynunet)]:
     with torch.no_grad():
         logits[name] = network(image()).flatten()[::EVERY].contiguous()
 torch.save(basic.state_dict(), FOLDER / "basic_unet.pt")
+torch.save({"model": batch_norm.state_dict()}, FOLDER / "batch_norm.pt")
 own = {k: v.contiguous().clone() for k, v in dynunet.state_dict().items()}
 # The second names are needed once, to see that they are ignored.
 kept = {k: v for k, v in own.items() if not k.startswith("skip_layers.") or k.endswith("super_head.conv.conv.bias")}
