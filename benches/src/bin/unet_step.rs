@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let image = Tensor::from_vec(random(voxels, 1), (n, 1, d, h, w), &Device::Cpu)?;
     let labels: Vec<u8> =
         random(voxels, 2).iter().map(|v| ((v + 1.0) / 2.0 * options.classes as f32) as u8).collect();
-    let truth = one_hot(&labels, (n, d, h, w), options.classes, &Device::Cpu)?;
+    let truth = one_hot(&labels, (n, d, h, w), options.classes, None, &Device::Cpu)?;
     let loss = LossConfig { center: 0.0, cross_entropy: 1.0, ..LossConfig::default() };
 
     let variables = VarMap::new();

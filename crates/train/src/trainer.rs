@@ -9,8 +9,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{VarBuilder, VarMap};
 use indicatif::{ProgressBar, ProgressStyle};
-use organseg_unet::loss::{LossParts, one_hot};
-use organseg_unet::{Unet3d, UnetConfig, initialize, weights};
+use organseg_unet::{LossParts, Unet3d, UnetConfig, batch_loss, initialize, weights};
 use organseg_volume::Label;
 
 use crate::checkpoint::Checkpoint;
@@ -279,9 +278,7 @@ impl Trainer {
         let image: Vec<f32> = samples.iter().flat_map(|s| &s.image).copied().collect();
         let labels: Vec<Label> = samples.iter().flat_map(|s| &s.labels).copied().collect();
         let image = Tensor::from_vec(image, (n, channels, z, y, x), &self.device)?;
-        let truth = one_hot(&labels, (n, z, y, x), self.net.config().classes, &self.device)?;
-        let logits = self.net.forward(&image)?;
-        Ok(self.config.loss.compute(&logits, &truth, epoch)?)
+        Ok(batch_loss(&self.net, &self.config.loss, &image, &labels, epoch)?)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The shape of a U-Net: levels, channels, norm, activation, classes.
+//! The shape of a U-Net: levels, channels, norm, activation, skips, classes.
 
 use organseg_conv3d::Algorithm;
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,42 @@ pub enum Norm {
     /// mean 0 and variance 1. Right for the batches of one or two that volumes allow.
     #[default]
     Instance,
+    /// Group norm with learnt scale and shift (Wu & He 2018): groups of channels of a sample together, see
+    /// [`UnetConfig::groups`].
+    Group,
+    /// Batch norm with learnt scale and shift (Ioffe & Szegedy 2015): each channel over all samples of a batch;
+    /// at prediction running means and variances, which are stored with the weights. Wants large batches.
+    Batch,
     /// None; the convolutions have a bias instead.
     None,
+}
+
+/// What the convolutions of a level are joined to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Blocks {
+    /// One after the other.
+    #[default]
+    Plain,
+    /// The level's input is added to what the last one's norm gives, before its activation (He et al. 2016);
+    /// through a 1×1×1 convolution with norm if channels or resolution differ. A quarter more time.
+    Residual,
+}
+
+/// How what comes across meets what comes from below.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Skips {
+    /// Side by side, the skip's channels first, as in MONAI's `BasicUNet`.
+    #[default]
+    Concatenated,
+    /// Side by side, the raised channels first, as in MONAI's `DynUNet`.
+    RaisedFirst,
+    /// Their sum, as in ResDSN (Zhu et al. 2018): half the channels for the convolution that follows. Wants
+    /// transposed up-sampling, which gives as many channels as the skip has.
+    Summed,
 }
 
 /// How the encoder halves the resolution.
@@ -63,12 +97,28 @@ pub struct UnetConfig {
     pub convolutions_per_level: usize,
     /// Normalisation after each convolution.
     pub norm: Norm,
+    /// Groups of channels of [`Norm::Group`]; each level's channels are a multiple.
+    pub groups: usize,
+    /// Whether convolutions have a bias before a norm too, as in MONAI's `BasicUNet`. It changes nothing but
+    /// with group norm and the running statistics of a batch norm.
+    pub bias: bool,
     /// Slope of the leaky ReLU below zero; 0 gives ReLU. 0.01 as in nnU-Net.
     pub negative_slope: f64,
+    /// Whether the level's input is added to what its convolutions give.
+    pub blocks: Blocks,
     /// How the encoder halves the resolution.
     pub downsampling: Downsampling,
     /// How the decoder doubles the resolution.
     pub upsampling: Upsampling,
+    /// How what comes across meets what comes from below.
+    pub skips: Skips,
+    /// Attention gates (Oktay et al. 2018): each skip is multiplied by a number from 0 to 1 for each voxel,
+    /// which skip and what comes from below give together. A tenth more time.
+    pub attention: bool,
+    /// Deep supervision: so many levels of the decoder below the full resolution have a head of their own, which
+    /// only training uses; their losses count half as much from level to level. nnU-Net has the number of levels
+    /// less three. At most the number of levels less two. A twentieth more time in training, none at prediction.
+    pub deep_supervision: usize,
     /// How convolutions are computed on the CPU: `direct` for sums as they are written, several times
     /// slower.
     pub algorithm: Algorithm,
@@ -83,9 +133,15 @@ impl Default for UnetConfig {
             channels: vec![16, 32, 64, 128],
             convolutions_per_level: 2,
             norm: Norm::Instance,
+            groups: 8,
+            bias: false,
             negative_slope: 0.01,
+            blocks: Blocks::Plain,
             downsampling: Downsampling::Pooled,
             upsampling: Upsampling::Transposed,
+            skips: Skips::Concatenated,
+            attention: false,
+            deep_supervision: 0,
             algorithm: Algorithm::Auto,
         }
     }
@@ -127,6 +183,34 @@ impl UnetConfig {
         self
     }
 
+    /// With levels of this kind.
+    #[must_use]
+    pub fn with_blocks(mut self, blocks: Blocks) -> Self {
+        self.blocks = blocks;
+        self
+    }
+
+    /// With skips that are joined this way.
+    #[must_use]
+    pub fn with_skips(mut self, skips: Skips) -> Self {
+        self.skips = skips;
+        self
+    }
+
+    /// With attention gates on the skips.
+    #[must_use]
+    pub fn with_attention(mut self) -> Self {
+        self.attention = true;
+        self
+    }
+
+    /// With heads on so many levels of the decoder below the full resolution, for training.
+    #[must_use]
+    pub fn with_deep_supervision(mut self, levels: usize) -> Self {
+        self.deep_supervision = levels;
+        self
+    }
+
     /// With convolutions computed this way.
     #[must_use]
     pub fn with_algorithm(mut self, algorithm: Algorithm) -> Self {
@@ -164,8 +248,20 @@ impl UnetConfig {
         if self.convolutions_per_level == 0 {
             return fail("convolutions_per_level", "0".into(), "at least 1");
         }
-        if !self.negative_slope.is_finite() {
-            return fail("negative_slope", self.negative_slope.to_string(), "a finite number");
+        if !(self.negative_slope.is_finite() && self.negative_slope >= 0.0) {
+            return fail("negative_slope", self.negative_slope.to_string(), "0 or a positive number");
+        }
+        let uneven = |groups: usize| groups == 0 || self.channels.iter().any(|c| !c.is_multiple_of(groups));
+        if self.norm == Norm::Group && uneven(self.groups) {
+            let found = format!("{} for {:?} channels", self.groups, self.channels);
+            return fail("groups", found, "a divisor of each level's channels");
+        }
+        if self.skips == Skips::Summed && self.upsampling != Upsampling::Transposed {
+            return fail("skips", "summed".into(), "transposed up-sampling with summed skips");
+        }
+        if self.deep_supervision > self.levels().saturating_sub(2) {
+            let found = format!("{} of {} levels", self.deep_supervision, self.levels());
+            return fail("deep_supervision", found, "at most the number of levels less two");
         }
         Ok(())
     }
@@ -182,5 +278,27 @@ mod tests {
             error.to_string(),
             "network configuration: channels is [], expected 1 to 8 levels of at least 1 channel"
         );
+    }
+
+    #[test]
+    fn switches_that_do_not_go_together_are_refused_by_name() {
+        let base = || UnetConfig::new(1, 2).with_channels(vec![4, 6, 8]);
+        for (config, message) in [
+            (
+                UnetConfig { groups: 4, ..base().with_norm(Norm::Group) },
+                "groups is 4 for [4, 6, 8] channels, expected a divisor of each level's channels",
+            ),
+            (
+                base().with_skips(Skips::Summed).with_upsampling(Upsampling::Trilinear),
+                "skips is summed, expected transposed up-sampling with summed skips",
+            ),
+            (
+                base().with_deep_supervision(2),
+                "deep_supervision is 2 of 3 levels, expected at most the number of levels less two",
+            ),
+        ] {
+            let error = config.check().unwrap_err().to_string();
+            assert_eq!(error, format!("network configuration: {message}"));
+        }
     }
 }

@@ -12,6 +12,9 @@ pub enum UnetError {
     /// A configuration that describes no network.
     #[error("network configuration: {field} is {found}, expected {expected}")]
     Config { field: &'static str, found: String, expected: &'static str },
+    /// A configuration that describes no loss.
+    #[error("loss configuration: {field} is {found}, expected {expected}")]
+    LossConfig { field: &'static str, found: String, expected: String },
     /// A weights file without one of the network's tensors.
     #[error("{path}: tensor `{name}` is missing, expected one of shape {expected:?}", path = path.display())]
     MissingTensor { path: PathBuf, name: String, expected: Vec<usize> },
@@ -30,6 +33,18 @@ pub enum UnetError {
     /// A file that is no safetensors file, or a damaged one.
     #[error("{path}: not a valid safetensors file: {source}", path = path.display())]
     Format { path: PathBuf, source: safetensors::SafeTensorError },
+    /// A file that is no state dict of PyTorch's.
+    #[error("{path}: not a readable PyTorch state dict: {source}", path = path.display())]
+    StateDict { path: PathBuf, source: candle_core::Error },
+    /// A file without tensors where they were looked for.
+    #[error("{path}: holds no tensors, expected a state dict at its top or under the key that the name map has", path = path.display())]
+    NoTensors { path: PathBuf },
+    /// A name map that is no TOML, or has fields that there are not.
+    #[error("name map: {0}")]
+    NameMapFormat(#[source] Box<toml::de::Error>),
+    /// Rules for names that make no sense.
+    #[error("name map: `{pattern}`: {reason}")]
+    NameMap { pattern: String, reason: String },
     /// The operating system refused to read or write.
     #[error("{path}: {source}", path = path.display())]
     Io { path: PathBuf, source: std::io::Error },

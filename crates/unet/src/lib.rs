@@ -2,7 +2,9 @@
 //!
 //! [`Unet3d`] maps an image (N, C, D, H, W) to class scores (N, K, D, H, W) of the same size,
 //! whatever that size is. [`LossConfig`] is the loss of the coarse-to-fine method, Dice + γ · center,
-//! with cross-entropy beside it. [`weights`] writes and reads safetensors.
+//! with cross-entropy, focal and Tversky loss beside it; [`batch_loss`] is that of a network and a batch, what
+//! a trainer minimises. [`weights`] writes and reads safetensors,
+//! [`import`] reads what other programs have trained.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -18,19 +20,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod blocks;
 mod config;
 mod engine;
 mod error;
+pub mod import;
 mod init;
 pub mod loss;
 mod padding;
 mod unet;
 pub mod weights;
 
-pub use config::{Downsampling, Norm, UnetConfig, Upsampling};
+pub use config::{Blocks, Downsampling, Norm, Skips, UnetConfig, Upsampling};
 pub use error::UnetError;
 pub use init::initialize;
-pub use loss::{EmptySlices, LossConfig};
+pub use loss::{EmptySlices, LossConfig, LossParts, batch_loss};
 pub use organseg_conv3d::Algorithm;
 pub use unet::Unet3d;

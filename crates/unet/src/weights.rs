@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use candle_nn::VarMap;
 use safetensors::SafeTensors;
 use safetensors::tensor::serialize;
@@ -68,47 +68,47 @@ pub fn check(
     expected: &HashMap<String, Tensor>,
     path: &Path,
 ) -> Result<(), UnetError> {
-    let path = || path.to_path_buf();
     let mut names: Vec<_> = expected.keys().collect();
     names.sort();
     for name in names {
         let shape = expected[name].dims();
         let Some(tensor) = found.get(name) else {
-            return Err(UnetError::MissingTensor {
-                path: path(),
-                name: name.clone(),
-                expected: shape.to_vec(),
-            });
+            let (path, name, expected) = (path.to_path_buf(), name.clone(), shape.to_vec());
+            return Err(UnetError::MissingTensor { path, name, expected });
         };
-        if tensor.dims() != shape {
-            return Err(UnetError::TensorShape {
-                path: path(),
-                name: name.clone(),
-                found: tensor.dims().to_vec(),
-                expected: shape.to_vec(),
-            });
-        }
-        let (found_type, expected_type) = (tensor.dtype(), expected[name].dtype());
-        if found_type != expected_type {
-            return Err(UnetError::TensorType {
-                path: path(),
-                name: name.clone(),
-                found: found_type.as_str().into(),
-                expected: expected_type.as_str().into(),
-            });
-        }
-        // A sum over |x| is finite only if every x is.
-        let sum = tensor.to_dtype(candle_core::DType::F64)?.abs()?.sum_all()?.to_scalar::<f64>()?;
-        if !sum.is_finite() {
-            return Err(UnetError::NotFinite { path: path(), name: name.clone() });
-        }
+        check_tensor(name, tensor, shape, expected[name].dtype(), path)?;
     }
     let mut extra: Vec<_> = found.keys().filter(|name| !expected.contains_key(*name)).collect();
     extra.sort();
     match extra.first() {
-        Some(name) => Err(UnetError::UnknownTensor { path: path(), name: (*name).clone() }),
+        Some(name) => Err(UnetError::UnknownTensor { path: path.to_path_buf(), name: (*name).clone() }),
         None => Ok(()),
     }
+}
+
+/// Checks shape, number type and values of `tensor`, called `name` in `path`.
+pub(crate) fn check_tensor(
+    name: &str,
+    tensor: &Tensor,
+    shape: &[usize],
+    dtype: DType,
+    path: &Path,
+) -> Result<(), UnetError> {
+    let (path, name) = (|| path.to_path_buf(), name.to_string());
+    if tensor.dims() != shape {
+        let (found, expected) = (tensor.dims().to_vec(), shape.to_vec());
+        return Err(UnetError::TensorShape { path: path(), name, found, expected });
+    }
+    if tensor.dtype() != dtype {
+        let (found, expected) = (tensor.dtype().as_str().into(), dtype.as_str().into());
+        return Err(UnetError::TensorType { path: path(), name, found, expected });
+    }
+    // A sum over |x| is finite only if every x is.
+    let sum = tensor.to_dtype(DType::F64)?.abs()?.sum_all()?.to_scalar::<f64>()?;
+    if !sum.is_finite() {
+        return Err(UnetError::NotFinite { path: path(), name });
+    }
+    Ok(())
 }
 
 /// Sets `variables` to the weights in the file at `path`, which must be of the same network.
@@ -149,7 +149,6 @@ fn write_and_rename(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 mod tests {
     use super::*;
     use crate::{Unet3d, UnetConfig, initialize};
-    use candle_core::DType;
     use candle_nn::VarBuilder;
 
     fn variables(channels: Vec<usize>, seed: u64) -> VarMap {

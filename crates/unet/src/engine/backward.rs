@@ -1,16 +1,18 @@
 //! From the gradient of the scores to those of the parameters.
 
 use organseg_conv3d::blocked::{
-    Buffer, ChannelSums, Channels, Input, LANES, Line, Output, OutputPart, Source, gradient_sums,
+    Buffer, Channels, Input, InputPart, LANES, Line, Output, OutputPart, Source, gradient_sums,
     max_pool_gradient, norm_sums, upsample_gradient,
 };
 
 use super::forward::part;
 use super::plan::{After, Id, Plan, Step};
+use super::pointwise::{add_gradient, gate_gradient, sigmoid_gradient};
+use super::shared::places;
 use super::value::{Read, Value};
 
-/// The gradient of each parameter, from the gradient (N, K, D, H, W) of the scores and the values that
-/// [`run`](super::run) kept, which are dropped one by one.
+/// The gradient of each parameter, from the gradients (N, K, D, H, W) of each head's scores, one after the
+/// other, and the values that [`run`](super::run) kept, which are dropped one by one.
 pub(crate) fn gradients(
     plan: &Plan,
     parameters: &[&[f32]],
@@ -20,15 +22,20 @@ pub(crate) fn gradients(
     mut values: Vec<Option<Value>>,
     scores: &[f32],
 ) -> Vec<Vec<f32>> {
-    let mut result: Vec<Vec<f32>> = vec![Vec::new(); plan.parameters];
+    let mut result: Vec<Vec<f32>> = vec![Vec::new(); plan.parameters.iter().len()];
     let mut gradients = Gradients { plan, batch, size, values: (0..values.len()).map(|_| None).collect() };
-    // Every step but the head gave the value of its own number.
+    let mut others = scores;
+    // Every step but the heads gave the value of its own number.
     for (index, step) in plan.steps.iter().enumerate().rev() {
         match step {
             Step::Image => {}
             Step::Head { convolution, turned, input, weight, bias } => {
                 let at = values[*input].as_ref().expect("values are kept");
+                let size = plan.size(*input, size);
                 let voxels = size.iter().product::<usize>();
+                // The last head's are at the end.
+                let (rest, scores) = others.split_at(others.len() - batch * plan.classes * voxels);
+                others = rest;
                 result[*bias] = planar_sums(scores, plan.classes, voxels);
                 let by_input = turned.weight_gradient(batch, size, Input::Planar(scores), at.source());
                 let channels = plan.channels[*input].count();
@@ -47,27 +54,25 @@ pub(crate) fn gradients(
                     );
                 });
             }
-            Step::Convolve { convolution, inputs, weight, after } => {
+            Step::Convolve { convolution, inputs, weight, after, .. } => {
                 let Some(gradient) = gradients.values[index].take() else {
                     unreachable!("every value is read")
                 };
                 let value = values[index].take().expect("values are kept");
-                let read = value.read.as_ref().expect("a convolution is followed by something");
-                let terms = Terms::new(&gradient, &value, read, &plan.channels[index], batch);
-                let source = Source::Gradient {
-                    gradient: &gradient,
-                    values: &value.lines,
-                    map: read.map(),
-                    linear: &terms.linear,
-                    constant: &terms.constant,
+                let terms = value
+                    .read
+                    .as_ref()
+                    .map(|read| Terms::new(&gradient, &value, read, &plan.channels[index], batch));
+                let source = match (&value.read, &terms) {
+                    (Some(read), Some(terms)) => Source::Gradient {
+                        gradient: &gradient,
+                        values: &value.lines,
+                        map: read.map(),
+                        linear: &terms.linear,
+                        constant: &terms.constant,
+                    },
+                    _ => Source::Plain(&gradient),
                 };
-                match *after {
-                    After::Norm { scale, shift } => {
-                        result[scale] = terms.for_scale;
-                        result[shift] = terms.for_shift;
-                    }
-                    After::Bias(bias) => result[bias] = terms.for_shift,
-                }
                 let from = inputs.first().map_or(size, |&id| plan.size(id, size));
                 let parts: Vec<_> = inputs
                     .iter()
@@ -78,10 +83,7 @@ pub(crate) fn gradients(
                 let wanted = inputs.first().is_some_and(|&id| !matches!(plan.steps[id], Step::Image));
                 if wanted {
                     let weights = convolution.adjoint_weights(parameters[*weight], from);
-                    let read = [organseg_conv3d::blocked::InputPart {
-                        source,
-                        blocks: plan.channels[index].blocks(),
-                    }];
+                    let read = [InputPart { source, blocks: plan.channels[index].blocks() }];
                     gradients.write(inputs, |parts| {
                         convolution.adjoint(
                             &weights,
@@ -93,6 +95,47 @@ pub(crate) fn gradients(
                         );
                     });
                 }
+                if let Some(terms) = terms {
+                    match after {
+                        After::Norm(norm) => {
+                            result[norm.scale] = terms.for_scale;
+                            result[norm.shift] = terms.for_shift;
+                            if let Some(bias) = norm.bias {
+                                result[bias] = terms.for_bias;
+                            }
+                        }
+                        After::Bias(bias) => result[*bias] = terms.for_shift,
+                        After::Nothing => {}
+                    }
+                }
+            }
+            Step::Add { inputs, slope } => {
+                let Some(gradient) = gradients.values[index].take() else {
+                    unreachable!("every value is read")
+                };
+                let sum = values[index].take().expect("values are kept");
+                let gradient = add_gradient(gradient, &sum.lines, *slope as f32);
+                gradients.add(inputs[0], gradient.clone());
+                gradients.add(inputs[1], gradient);
+            }
+            Step::Sigmoid { input } => {
+                let Some(gradient) = gradients.values[index].take() else {
+                    unreachable!("every value is read")
+                };
+                let sigmoid = values[index].take().expect("values are kept");
+                gradients.add(*input, sigmoid_gradient(gradient, &sigmoid.lines));
+            }
+            Step::Gate { input, gate } => {
+                let Some(gradient) = gradients.values[index].take() else {
+                    unreachable!("every value is read")
+                };
+                values[index] = None;
+                let at = |id: Id| values[id].as_ref().expect("values are kept");
+                let (blocks, voxels) =
+                    (plan.channels[index].blocks(), plan.size(index, size).iter().product());
+                let (for_input, for_gate) = gate_gradient(&gradient, at(*input), at(*gate), blocks, voxels);
+                gradients.add(*input, for_input);
+                gradients.add(*gate, for_gate);
             }
             Step::Pool { input } => {
                 let Some(gradient) = gradients.values[index].take() else {
@@ -111,10 +154,7 @@ pub(crate) fn gradients(
                 let to = plan.size(index, size);
                 let channels = &plan.channels[index];
                 result[*bias] = channel_totals(&gradient, channels, to.iter().product());
-                let read = [organseg_conv3d::blocked::InputPart {
-                    source: Source::Plain(&gradient),
-                    blocks: channels.blocks(),
-                }];
+                let read = [InputPart { source: Source::Plain(&gradient), blocks: channels.blocks() }];
                 let at = values[*input].as_ref().expect("values are kept");
                 result[*weight] = convolution.weight_gradient(batch, to, Input::Blocks(&read), at.source());
                 let weights = convolution.weights(parameters[*weight], to);
@@ -198,47 +238,56 @@ impl Gradients<'_> {
 }
 
 /// What the gradient through a norm adds to scale · g′, and the gradients of its parameters:
-/// dy = γ/σ (g′ − mean(g′) − x̂ mean(g′ x̂)) with x̂ = (y − mean) / σ.
+/// dy = 1/σ (γ g′ − mean(γ g′) − x̂ mean(γ g′ x̂)) with x̂ = (y − mean) / σ and the means those over a set.
 struct Terms {
     linear: Vec<Line>,
     constant: Vec<Line>,
     for_scale: Vec<f32>,
     for_shift: Vec<f32>,
+    /// Of a bias before the norm.
+    for_bias: Vec<f32>,
 }
 
 impl Terms {
     fn new(gradient: &Buffer, value: &Value, read: &Read, channels: &Channels, batch: usize) -> Self {
-        let blocks = batch * channels.blocks();
+        let (blocks, count) = (batch * channels.blocks(), channels.count());
         let voxels = value.lines.len() / blocks.max(1);
         let zeros = vec![Line::ZERO; blocks];
-        let (means, inverses) =
-            read.norm.as_ref().map_or((&zeros, &zeros), |(means, inverses)| (means, inverses));
+        let norm = read.norm.as_ref();
+        let (means, inverses) = norm.map_or((&zeros, &zeros), |norm| (&norm.means, &norm.inverses));
         let sums = norm_sums(gradient, &value.lines, read.map(), means, voxels);
-        let mut terms = Self {
-            linear: zeros.clone(),
-            constant: zeros.clone(),
-            for_scale: Vec::new(),
-            for_shift: Vec::new(),
-        };
-        let (mut scale, mut shift) =
-            (vec![[0.0; LANES]; channels.blocks()], vec![[0.0; LANES]; channels.blocks()]);
-        for (i, ChannelSums { gradient, product }) in sums.iter().enumerate() {
-            for lane in 0..LANES {
-                let (mean, inverse) = (f64::from(means[i].0[lane]), f64::from(inverses[i].0[lane]));
-                let for_scale = product[lane] * inverse;
-                scale[i % channels.blocks()][lane] += for_scale;
-                shift[i % channels.blocks()][lane] += gradient[lane];
-                if read.norm.is_some() {
-                    let factor = f64::from(read.scale[i].0[lane]) / voxels as f64;
-                    let linear = -factor * inverse * for_scale;
-                    terms.linear[i].0[lane] = linear as f32;
-                    terms.constant[i].0[lane] = (-factor * gradient[lane] - linear * mean) as f32;
-                }
+        let (mut scale, mut shift, mut bias) = (vec![0.0; count], vec![0.0; count], vec![0.0; count]);
+        let (mut linear, mut constant) = (zeros.clone(), zeros.clone());
+        let at = |lines: &[Line], block: usize, lane: usize| f64::from(lines[block].0[lane]);
+        let mut sets = vec![[0.0; 2]; norm.map_or(0, |norm| norm.shared.sets(batch, count))];
+        for place in places(batch, channels) {
+            let (sums, inverse) = (&sums[place.block], at(inverses, place.block, place.lane));
+            let for_scale = sums.product[place.lane] * inverse;
+            scale[place.c] += for_scale;
+            shift[place.c] += sums.gradient[place.lane];
+            if let Some(norm) = norm {
+                let factor = at(&read.scale, place.block, place.lane) / voxels as f64;
+                let set = &mut sets[norm.shared.set(place.n, place.c, count)];
+                set[0] -= factor * inverse * for_scale;
+                set[1] -= factor * sums.gradient[place.lane];
             }
         }
-        terms.for_scale = by_channel(&scale, channels);
-        terms.for_shift = by_channel(&shift, channels);
-        terms
+        for place in places(batch, channels) {
+            let Some(norm) = norm else { continue };
+            let (block, lane) = (place.block, place.lane);
+            let members = norm.shared.members(batch, count) as f64;
+            let set = sets[norm.shared.set(place.n, place.c, count)].map(|sum| sum / members);
+            let shifted = set[1] - set[0] * at(means, block, lane);
+            linear[block].0[lane] = set[0] as f32;
+            constant[block].0[lane] = shifted as f32;
+            if !norm.own.is_empty() {
+                let through = at(&read.scale, block, lane) * sums[block].gradient[lane];
+                bias[place.c] += through + voxels as f64 * (set[0] * at(&norm.own, block, lane) + shifted);
+            }
+        }
+        let [for_scale, for_shift, for_bias] =
+            [scale, shift, bias].map(|values: Vec<f64>| values.into_iter().map(|v| v as f32).collect());
+        Self { linear, constant, for_scale, for_shift, for_bias }
     }
 }
 

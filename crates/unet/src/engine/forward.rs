@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use organseg_conv3d::blocked::{
-    Buffer, Input, InputPart, Output, OutputPart, Weights, max_pool, to_blocks, upsample,
+    Buffer, Channels, Input, InputPart, Output, OutputPart, Weights, max_pool, to_blocks, upsample,
 };
 
-use super::plan::{After, Id, Plan, Step};
-use super::value::{Read, Value, lines};
+use super::plan::{After, Heads, Id, Plan, Step, reads};
+use super::pointwise::{add, gate, sigmoid};
+use super::shared::{BatchStatistics, Statistics, statistics};
+use super::value::{NormParameters, Read, Value, lines};
 
 /// What becomes of the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +19,24 @@ pub(crate) enum Keep {
     All,
     /// Each is dropped after its last reader.
     UntilRead,
+}
+
+/// What a run is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) keep: Keep,
+    pub(crate) heads: Heads,
+    pub(crate) statistics: Statistics,
+}
+
+/// What a run gave.
+pub(crate) struct Outcome {
+    /// Scores (N, K, D, H, W) of each head.
+    pub(crate) scores: Vec<Vec<f32>>,
+    /// The values that are left.
+    pub(crate) values: Vec<Option<Value>>,
+    /// Of each batch norm that took its statistics from the batch.
+    pub(crate) statistics: Vec<BatchStatistics>,
 }
 
 /// Prepared weights of steps, for networks whose weights do not change.
@@ -39,106 +59,167 @@ impl WeightCache {
     }
 }
 
-/// Scores (N, K, D, H, W) of `image` (N, C, D, H, W) of `size`, whose axes the network's halvings divide,
-/// and the values that are left.
+/// Runs `plan` on an image (N, C, D, H, W) of `size`, whose axes the network's halvings divide.
 pub(crate) fn run(
     plan: &Plan,
     parameters: &[&[f32]],
     image: &[f32],
     batch: usize,
     size: [usize; 3],
-    keep: Keep,
+    run: Run,
     cache: Option<&WeightCache>,
-) -> (Vec<f32>, Vec<Option<Value>>) {
-    let mut values: Vec<Option<Value>> = Vec::new();
-    let mut last = vec![0; plan.channels.len()];
-    for step in 0..plan.steps.len() {
-        for id in plan.reads(step) {
-            last[id] = step;
+) -> Outcome {
+    let last = plan.last_readers(run.heads);
+    let mut forward = Forward { plan, parameters, image, batch, size, run, cache, out: Outcome::new() };
+    for (index, step) in plan.steps(run.heads).iter().enumerate() {
+        if let Step::Head { .. } = step {
+            let scores = forward.scores(index, step);
+            forward.out.scores.push(scores);
+        } else {
+            let value = forward.value(index, step);
+            forward.out.values.push(Some(value));
         }
-    }
-    let mut scores = Vec::new();
-    for (index, step) in plan.steps.iter().enumerate() {
-        let voxels = |id: Id| plan.size(id, size).iter().product::<usize>();
-        let at = |id: Id| values[id].as_ref().expect("a value is there until its last reader");
-        let id = values.len();
-        match step {
-            Step::Image => {
-                let lines = to_blocks(image, &plan.channels[id], voxels(id));
-                values.push(Some(Value::plain(lines)));
-            }
-            Step::Convolve { convolution, inputs, weight, after } => {
-                let from = inputs.first().map_or(size, |&id| plan.size(id, size));
-                let weight = parameters[*weight];
-                let (to_keep, for_once) =
-                    (|| convolution.weights_to_keep(weight, from), || convolution.weights(weight, from));
-                let weights = prepare(cache, (index, convolution.uses_winograd(from)), to_keep, for_once);
-                let parts: Vec<InputPart<'_>> = inputs.iter().map(|&id| part(plan, id, at(id))).collect();
-                let input = if parts.is_empty() { Input::Planar(image) } else { Input::Blocks(&parts) };
-                let channels = &plan.channels[id];
-                let mut y = Buffer::new(batch * channels.blocks() * voxels(id));
-                let read = match *after {
-                    After::Norm { scale, shift } => {
-                        let moments = convolution.forward_with_moments(&weights, batch, from, input, &mut y);
-                        Read::norm(&moments, parameters[scale], parameters[shift], channels, plan.slope)
-                    }
-                    After::Bias(bias) => {
-                        let output = OutputPart { values: &mut y, blocks: channels.blocks(), add: false };
-                        convolution.forward(&weights, batch, from, input, Output::Blocks(vec![output]), None);
-                        Read::bias(parameters[bias], channels, batch, plan.slope)
-                    }
-                };
-                values.push(Some(Value { lines: y, read: Some(read) }));
-            }
-            Step::Pool { input } => {
-                let lines = max_pool(&at(*input).source(), plan.size(*input, size));
-                values.push(Some(Value::plain(lines)));
-            }
-            Step::Transpose { convolution, input, weight, bias } => {
-                let to = plan.size(id, size);
-                let weight = parameters[*weight];
-                let to_keep = || convolution.adjoint_weights_to_keep(weight, to);
-                let key = (index, convolution.uses_winograd(to));
-                let weights = prepare(cache, key, to_keep, || convolution.adjoint_weights(weight, to));
-                let channels = &plan.channels[id];
-                let mut y = Buffer::new(batch * channels.blocks() * voxels(id));
-                let output = OutputPart { values: &mut y, blocks: channels.blocks(), add: false };
-                let input = [part(plan, *input, at(*input))];
-                let bias = lines(parameters[*bias], channels);
-                let output = Output::Blocks(vec![output]);
-                convolution.adjoint(&weights, batch, to, Input::Blocks(&input), output, Some(&bias));
-                values.push(Some(Value::plain(y)));
-            }
-            Step::Upsample { input } => {
-                let lines = upsample(&at(*input).source(), plan.size(*input, size));
-                values.push(Some(Value::plain(lines)));
-            }
-            Step::Head { convolution, input, weight, bias, .. } => {
-                let weight = parameters[*weight];
-                let to_keep = || convolution.weights_to_keep(weight, size);
-                let weights = prepare(cache, (index, convolution.uses_winograd(size)), to_keep, || {
-                    convolution.weights(weight, size)
-                });
-                let bias = to_blocks(
-                    parameters[*bias],
-                    &organseg_conv3d::blocked::Channels::new(&[plan.classes]),
-                    1,
-                );
-                scores = vec![0.0; batch * plan.classes * size.iter().product::<usize>()];
-                let input = [part(plan, *input, at(*input))];
-                let output = Output::Planar(&mut scores);
-                convolution.forward(&weights, batch, size, Input::Blocks(&input), output, Some(&bias));
-            }
-        }
-        if keep == Keep::UntilRead {
-            for id in plan.reads(index) {
+        if run.keep == Keep::UntilRead {
+            for id in reads(step) {
                 if last[id] == index {
-                    values[id] = None;
+                    forward.out.values[id] = None;
                 }
             }
         }
     }
-    (scores, values)
+    forward.out
+}
+
+impl Outcome {
+    fn new() -> Self {
+        Self { scores: Vec::new(), values: Vec::new(), statistics: Vec::new() }
+    }
+}
+
+/// A run on its way.
+struct Forward<'a> {
+    plan: &'a Plan,
+    parameters: &'a [&'a [f32]],
+    image: &'a [f32],
+    batch: usize,
+    size: [usize; 3],
+    run: Run,
+    cache: Option<&'a WeightCache>,
+    out: Outcome,
+}
+
+impl Forward<'_> {
+    fn at(&self, id: Id) -> &Value {
+        self.out.values[id].as_ref().expect("a value is there until its last reader")
+    }
+
+    fn voxels(&self, id: Id) -> usize {
+        self.plan.size(id, self.size).iter().product()
+    }
+
+    /// What step `id` gives.
+    fn value(&mut self, id: Id, step: &Step) -> Value {
+        let (plan, batch, size) = (self.plan, self.batch, self.size);
+        let channels = &plan.channels[id];
+        let lines = match step {
+            Step::Image => to_blocks(self.image, channels, self.voxels(id)),
+            Step::Convolve { .. } => return self.convolve(id, step),
+            Step::Pool { input } => max_pool(&self.at(*input).source(), plan.size(*input, size)),
+            Step::Transpose { convolution, input, weight, bias } => {
+                let to = plan.size(id, size);
+                let weight = self.parameters[*weight];
+                let to_keep = || convolution.adjoint_weights_to_keep(weight, to);
+                let key = (id, convolution.uses_winograd(to));
+                let weights = prepare(self.cache, key, to_keep, || convolution.adjoint_weights(weight, to));
+                let mut y = Buffer::new(batch * channels.blocks() * self.voxels(id));
+                let output = OutputPart { values: &mut y, blocks: channels.blocks(), add: false };
+                let input = [part(plan, *input, self.at(*input))];
+                let bias = lines(self.parameters[*bias], channels);
+                let output = Output::Blocks(vec![output]);
+                convolution.adjoint(&weights, batch, to, Input::Blocks(&input), output, Some(&bias));
+                y
+            }
+            Step::Upsample { input } => upsample(&self.at(*input).source(), plan.size(*input, size)),
+            Step::Add { inputs, slope } => add(inputs.map(|id| self.at(id)), self.voxels(id), *slope as f32),
+            Step::Sigmoid { input } => sigmoid(self.at(*input), self.voxels(id), channels.count()),
+            Step::Gate { input, gate: by } => {
+                gate(self.at(*input), self.at(*by), channels.blocks(), self.voxels(id))
+            }
+            Step::Head { .. } => unreachable!("a head gives scores"),
+        };
+        Value::plain(lines)
+    }
+
+    fn convolve(&mut self, id: Id, step: &Step) -> Value {
+        let Step::Convolve { convolution, inputs, weight, after, slope, .. } = step else {
+            unreachable!("the step is a convolution")
+        };
+        let (plan, batch, parameters) = (self.plan, self.batch, self.parameters);
+        let from = inputs.first().map_or(self.size, |&id| plan.size(id, self.size));
+        let weight = parameters[*weight];
+        let (to_keep, for_once) =
+            (|| convolution.weights_to_keep(weight, from), || convolution.weights(weight, from));
+        let weights = prepare(self.cache, (id, convolution.uses_winograd(from)), to_keep, for_once);
+        let parts: Vec<InputPart<'_>> = inputs.iter().map(|&id| part(plan, id, self.at(id))).collect();
+        let input = if parts.is_empty() { Input::Planar(self.image) } else { Input::Blocks(&parts) };
+        let (channels, slope) = (&plan.channels[id], *slope as f32);
+        let mut y = Buffer::new(batch * channels.blocks() * self.voxels(id));
+        let plain = |y: &mut Buffer| {
+            let output = OutputPart { values: y, blocks: channels.blocks(), add: false };
+            convolution.forward(&weights, batch, from, input, Output::Blocks(vec![output]), None);
+        };
+        let read = match after {
+            After::Nothing => {
+                plain(&mut y);
+                None
+            }
+            After::Bias(bias) => {
+                plain(&mut y);
+                Some(Read::bias(parameters[*bias], channels, batch, slope))
+            }
+            After::Norm(norm) => {
+                let of = NormParameters {
+                    scale: parameters[norm.scale],
+                    shift: parameters[norm.shift],
+                    bias: norm.bias.map(|bias| parameters[bias]),
+                };
+                Some(match norm.running {
+                    Some(running) if self.run.statistics == Statistics::Running => {
+                        plain(&mut y);
+                        Read::running(running.map(|id| parameters[id]), &of, channels, batch, slope)
+                    }
+                    running => {
+                        let moments = convolution.forward_with_moments(&weights, batch, from, input, &mut y);
+                        let sets = statistics(norm.shared, &moments, of.bias, batch, channels);
+                        if let Some(running) = running {
+                            let values = batch * self.voxels(id);
+                            self.out.statistics.push(BatchStatistics::new(running, &sets, values));
+                        }
+                        Read::norm(norm.shared, &sets, &moments, &of, channels, slope)
+                    }
+                })
+            }
+        };
+        Value { lines: y, read }
+    }
+
+    /// The scores of the head at `index`.
+    fn scores(&self, index: usize, step: &Step) -> Vec<f32> {
+        let Step::Head { convolution, input, weight, bias, .. } = step else {
+            unreachable!("the step is a head")
+        };
+        let (plan, size) = (self.plan, self.plan.size(*input, self.size));
+        let weight = self.parameters[*weight];
+        let to_keep = || convolution.weights_to_keep(weight, size);
+        let key = (index, convolution.uses_winograd(size));
+        let weights = prepare(self.cache, key, to_keep, || convolution.weights(weight, size));
+        let bias = to_blocks(self.parameters[*bias], &Channels::new(&[plan.classes]), 1);
+        let mut scores = vec![0.0; self.batch * plan.classes * size.iter().product::<usize>()];
+        let input = [part(plan, *input, self.at(*input))];
+        let output = Output::Planar(&mut scores);
+        convolution.forward(&weights, self.batch, size, Input::Blocks(&input), output, Some(&bias));
+        scores
+    }
 }
 
 /// Weights of a step: from the cache, or for this time only.

@@ -7,13 +7,22 @@
 //! no gradient needs them, into the pool they came from.
 //!
 //! candle sees one operation, from the image and all parameters to the scores.
+//!
+//! The plan of a network is also carried out by candle's operations, one for each step, for other number types
+//! and devices.
 
 mod backward;
+mod by_operations;
 mod forward;
 mod op;
+mod parameters;
 mod plan;
+mod pointwise;
+mod shared;
 mod value;
 
-pub(crate) use forward::{Keep, WeightCache, run};
+pub(crate) use by_operations::by_operations;
+pub(crate) use forward::{Keep, Run, WeightCache, run};
 pub(crate) use op::with_gradients;
-pub(crate) use plan::Plan;
+pub(crate) use plan::{Heads, Plan};
+pub(crate) use shared::{BatchStatistics, MOMENTUM, Statistics};

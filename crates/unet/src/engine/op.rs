@@ -5,27 +5,59 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
 
 use super::backward::gradients;
-use super::forward::{Keep, run};
-use super::plan::Plan;
+use super::forward::{Keep, Run, run};
+use super::plan::{Heads, Plan};
+use super::shared::{BatchStatistics, Statistics};
 use super::value::Value;
 
-/// Scores of `image` (N, C, D, H, W) by the network of `plan` with `parameters`, in candle's graph: backward
-/// gives the gradients of those that are variables.
+/// Scores of `image` (N, C, D, H, W) by each head of the network of `plan` with `parameters`, in candle's
+/// graph: backward gives the gradients of those that are variables. And what batch norms saw.
 ///
 /// An operation of candle has three arguments at most, a network has some sixty. So the parameters go in
 /// one by one, each by an operation that hands on a number without meaning ([`Handed`]); the network is the
 /// last of the chain, and its backward pass leaves each gradient where that parameter's operation finds it.
 /// Joining the parameters into one tensor instead costs six passes over them and their gradients.
-pub(crate) fn with_gradients(plan: &Arc<Plan>, image: &Tensor, parameters: &[&Tensor]) -> Result<Tensor> {
-    let parameters = parameters.iter().map(|p| p.contiguous()).collect::<Result<Vec<_>>>()?;
+pub(crate) fn with_gradients(
+    plan: &Arc<Plan>,
+    image: &Tensor,
+    parameters: &[Tensor],
+) -> Result<(Vec<Tensor>, Vec<BatchStatistics>)> {
+    let parameters = parameters.iter().map(Tensor::contiguous).collect::<Result<Vec<_>>>()?;
     let gradients: Gradients = Arc::default();
     let mut chain = Tensor::zeros((), DType::F32, &Device::Cpu)?;
-    for (index, parameter) in parameters.iter().enumerate() {
-        chain = chain.apply_op2(parameter, Handed { index, gradients: gradients.clone() })?;
+    for (index, (parameter, spec)) in parameters.iter().zip(plan.parameters.iter()).enumerate() {
+        if spec.trained {
+            chain = chain.apply_op2(parameter, Handed { index, gradients: gradients.clone() })?;
+        }
     }
     let parameters = parameters.iter().map(Tensor::detach).collect();
-    let network = Network { plan: plan.clone(), parameters, tape: Mutex::new(None), gradients };
-    image.contiguous()?.apply_op2(&chain, network)
+    let statistics = Arc::<Mutex<Vec<BatchStatistics>>>::default();
+    let network = Network {
+        plan: plan.clone(),
+        parameters,
+        tape: Mutex::new(None),
+        gradients,
+        statistics: statistics.clone(),
+    };
+    let scores = image.contiguous()?.apply_op2(&chain, network)?;
+    let statistics = std::mem::take(&mut *locked(&statistics));
+    Ok((by_head(plan, &scores, image)?, statistics))
+}
+
+/// The scores of each head, from those of all of them one after the other.
+fn by_head(plan: &Plan, scores: &Tensor, image: &Tensor) -> Result<Vec<Tensor>> {
+    let (batch, _, d, h, w) = image.dims5()?;
+    let mut start = 0;
+    let of = |halvings: u32| {
+        let [d, h, w] = [d, h, w].map(|n| n >> halvings);
+        let count = batch * plan.classes * d * h * w;
+        start += count;
+        scores.narrow(0, start - count, count)?.reshape((batch, plan.classes, d, h, w))
+    };
+    match *plan.heads() {
+        [_] => Ok(vec![scores.clone()]),
+        ref heads => heads.iter().copied().map(of).collect(),
+    }
 }
 
 /// The gradient of each parameter, from the network's backward pass until its own.
@@ -72,6 +104,7 @@ struct Network {
     /// The values of the last forward pass, until its backward pass takes them.
     tape: Mutex<Option<Vec<Option<Value>>>>,
     gradients: Gradients,
+    statistics: Arc<Mutex<Vec<BatchStatistics>>>,
 }
 
 impl Network {
@@ -113,11 +146,19 @@ impl CustomOp2 for Network {
     ) -> Result<(CpuStorage, Shape)> {
         let (batch, _, d, h, w) = layout.shape().dims5()?;
         let image = slice(image, layout)?;
-        let (scores, values) = self.with_parameters(|parameters| {
-            run(&self.plan, parameters, image, batch, [d, h, w], Keep::All, None)
+        let settings = Run { keep: Keep::All, heads: Heads::All, statistics: Statistics::Batch };
+        let mut outcome = self.with_parameters(|parameters| {
+            run(&self.plan, parameters, image, batch, [d, h, w], settings, None)
         })?;
-        *locked(&self.tape) = Some(values);
-        Ok((CpuStorage::F32(scores), (batch, self.plan.classes, d, h, w).into()))
+        *locked(&self.tape) = Some(outcome.values);
+        *locked(&self.statistics) = outcome.statistics;
+        if outcome.scores.len() == 1 {
+            let scores = outcome.scores.swap_remove(0);
+            return Ok((CpuStorage::F32(scores), (batch, self.plan.classes, d, h, w).into()));
+        }
+        let scores = outcome.scores.concat();
+        let count = scores.len();
+        Ok((CpuStorage::F32(scores), Shape::from(count)))
     }
 
     fn bwd(

@@ -9,6 +9,8 @@
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::counted::Foreground;
+
 /// Added to ζ, in voxels: a slice without any mass has its centre at the corner instead of at 0 / 0.
 pub(super) const EPSILON_MASS: f64 = 1e-5;
 
@@ -28,7 +30,8 @@ pub enum EmptySlices {
 }
 
 /// Center loss of probabilities against the one-hot truth, both (N, K, D, H, W): the sum over the
-/// slices, the mean over samples and foreground classes. A scalar, in voxels.
+/// slices, the mean over samples and foreground classes. A scalar, in voxels. Voxels without any class in the
+/// truth do not count.
 ///
 /// # Errors
 /// If the shapes differ or there is no foreground class.
@@ -44,19 +47,12 @@ pub enum EmptySlices {
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn center_loss(probabilities: &Tensor, truth: &Tensor, empty: EmptySlices) -> Result<Tensor> {
-    if probabilities.dims() != truth.dims() {
-        candle_core::bail!(
-            "center loss: probabilities {:?} and truth {:?} differ in shape",
-            probabilities.dims(),
-            truth.dims()
-        );
-    }
-    let (n, k, ..) = probabilities.dims5()?;
-    if k < 2 {
-        candle_core::bail!("center loss: {k} classes, expected background and at least one more");
-    }
-    let p = probabilities.narrow(1, 1, k - 1)?;
-    let y = truth.narrow(1, 1, k - 1)?;
+    center_by_class(probabilities, truth, empty)?.mean_all()
+}
+
+/// The loss of each foreground class, (K − 1): the mean over samples.
+pub(super) fn center_by_class(probabilities: &Tensor, truth: &Tensor, empty: EmptySlices) -> Result<Tensor> {
+    let Foreground { p, y, .. } = Foreground::new("center loss", probabilities, truth)?;
     let (predicted, _) = centers(&p)?;
     let (true_centers, mass) = centers(&y)?;
     let squared = (predicted - true_centers)?.sqr()?.sum(3)?;
@@ -68,7 +64,7 @@ pub fn center_loss(probabilities: &Tensor, truth: &Tensor, empty: EmptySlices) -
             (lengths * present)?
         }
     };
-    lengths.sum_all()? / (n * (k - 1)) as f64
+    lengths.sum(2)?.mean(0)
 }
 
 /// Centres (N, K, D, 2) as (u, v), and masses (N, K, D), of the slices of `t` (N, K, D, H, W).

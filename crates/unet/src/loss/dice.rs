@@ -9,12 +9,14 @@
 
 use candle_core::{Result, Tensor};
 
+use super::counted::Foreground;
+
 /// Added to both denominators: a class that is absent from truth and prediction gives 0 / ε = 0 for its
 /// overlap instead of 0 / 0.
 pub(super) const EPSILON: f64 = 1e-5;
 
 /// Two-sided Dice loss of probabilities against the one-hot truth, both (N, K, D, H, W); the mean over
-/// the foreground classes 1‥K. A scalar in [0, 1].
+/// the foreground classes 1‥K. A scalar in [0, 1]. Voxels without any class in the truth do not count.
 ///
 /// # Errors
 /// If the shapes differ or there is no foreground class.
@@ -30,29 +32,21 @@ pub(super) const EPSILON: f64 = 1e-5;
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn dice_loss(probabilities: &Tensor, truth: &Tensor) -> Result<Tensor> {
-    if probabilities.dims() != truth.dims() {
-        candle_core::bail!(
-            "dice loss: probabilities {:?} and truth {:?} differ in shape",
-            probabilities.dims(),
-            truth.dims()
-        );
-    }
-    let (n, k, d, h, w) = probabilities.dims5()?;
-    if k < 2 {
-        candle_core::bail!("dice loss: {k} classes, expected background and at least one more");
-    }
-    let p = probabilities.narrow(1, 1, k - 1)?.reshape((n, k - 1, d * h * w))?;
-    let y = truth.narrow(1, 1, k - 1)?.reshape((n, k - 1, d * h * w))?;
-    // (K − 1), summed over voxels first: the fast axis.
-    let sum = |t: &Tensor| t.sum(2)?.sum(0);
-    let (sum_p, sum_y, sum_yp) = (sum(&p)?, sum(&y)?, sum(&(&y * &p)?)?);
+    dice_by_class(probabilities, truth)?.mean_all()
+}
+
+/// The loss of each foreground class, (K − 1).
+pub(super) fn dice_by_class(probabilities: &Tensor, truth: &Tensor) -> Result<Tensor> {
+    let foreground = Foreground::new("dice loss", probabilities, truth)?;
+    let [sum_p, sum_y, sum_yp] = foreground.sums()?;
     let both = (&sum_y + &sum_p)?;
-    let count = (n * d * h * w) as f64;
+    let count = foreground.voxels;
     // Σ (1−y)(1−p) = V − Σy − Σp + Σyp and Σ (2−y−p) = 2V − Σy − Σp.
-    let background = ((&sum_yp - &both)? + count)?;
+    let background = (&sum_yp - &both)?.broadcast_add(&count)?;
     let organ_overlap = (&sum_yp / (&both + EPSILON)?)?;
-    let background_overlap = (background / ((2.0 * count + EPSILON) - &both)?)?;
-    (1.0 - (organ_overlap + background_overlap)?)?.mean_all()
+    let rest = both.neg()?.broadcast_add(&((count * 2.0)? + EPSILON)?)?;
+    let background_overlap = (background / rest)?;
+    1.0 - (organ_overlap + background_overlap)?
 }
 
 #[cfg(test)]

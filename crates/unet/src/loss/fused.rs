@@ -1,29 +1,58 @@
 //! All parts of the loss and their gradient in one pass over the scores, on the CPU in `f32`.
 //!
-//! The same formulas as [`dice_loss`](super::dice_loss), [`center_loss`](super::center_loss) and
-//! [`cross_entropy`](super::cross_entropy), which do the work for other numbers and devices. For each
-//! slice the softmax p is kept and summed up: Σ p, Σ y, Σ y p, Σ u p, Σ v p, and so on; the losses are
-//! functions of these sums. Backward, each sum's share of a voxel is linear in (u, v) and y:
-//! ∂L/∂p = a + b y + c u + d v with four numbers for each class and slice, and
-//! ∂L/∂z_k = p_k (∂L/∂p_k − Σ_j p_j ∂L/∂p_j) through the softmax.
+//! The same formulas as [`dice_loss`](super::dice_loss), [`center_loss`](super::center_loss),
+//! [`cross_entropy`](super::cross_entropy()), [`focal_loss`](super::focal_loss) and
+//! [`tversky_loss`](super::tversky_loss), which do the work for other numbers and devices. For each
+//! slice the softmax p is kept and summed up: Σ p, Σ y, Σ y p, Σ u p, Σ v p, and so on, over the voxels of
+//! which the truth names a class; the losses are functions of these sums. Backward, each sum's share of a
+//! voxel is linear in (u, v) and y: ∂L/∂p = a + b y + c u + d v with four numbers for each class and slice, and
+//! ∂L/∂z_k = p_k (∂L/∂p_k − Σ_j p_j ∂L/∂p_j) through the softmax. Of cross-entropy and focal loss the gradient
+//! is that for z at once: F · (y_k − p_k) with one number F for each voxel.
 
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Storage, Tensor, bail};
 use rayon::prelude::*;
 
-use super::EmptySlices;
 use super::center::{EPSILON_LENGTH, EPSILON_MASS};
+use super::compute::PARTS;
+use super::cross_entropy::LEAST_WEIGHT;
 use super::dice::EPSILON;
+use super::focal::LEAST_DOUBT;
+use super::{EmptySlices, LossConfig};
 
-/// Dice, center and cross-entropy loss (3) of `logits` against the one-hot `truth`, both (N, K, D, H, W).
-pub(super) fn all_losses(logits: &Tensor, truth: &Tensor, empty: EmptySlices) -> Result<Tensor> {
-    let op = Losses { empty, kept: Mutex::new(None) };
+/// Dice, center, cross-entropy, focal and Tversky loss (5) of `logits` against the one-hot `truth`, both
+/// (N, K, D, H, W), with the weights of the classes (K) and those of the voxels (N, 1, D, H, W) in the
+/// cross-entropy. The focal loss is 0 unless it is `focal`: it alone costs something by itself.
+pub(super) fn all_losses(
+    logits: &Tensor,
+    truth: &Tensor,
+    config: &LossConfig,
+    class_weights: Vec<f64>,
+    near_boundary: Option<Tensor>,
+    focal: bool,
+) -> Result<Tensor> {
+    let near_boundary = near_boundary.map(|near| near.flatten_all()?.to_vec1()).transpose()?;
+    let op = Losses {
+        empty: config.empty_slices,
+        class_weights,
+        near_boundary,
+        focus: focal.then_some(config.focal_gamma as f32),
+        tversky: [config.tversky_alpha, config.tversky_beta],
+        kept: Mutex::new(None),
+    };
     logits.contiguous()?.apply_op2(&truth.contiguous()?, op)
 }
 
 struct Losses {
     empty: EmptySlices,
+    class_weights: Vec<f64>,
+    /// Of each voxel of each sample.
+    near_boundary: Option<Vec<f32>>,
+    /// γ of the focal loss, if it is wanted.
+    focus: Option<f32>,
+    /// Costs of false positives and false negatives.
+    tversky: [f64; 2],
     /// Probabilities (N, D, K, H, W) and sums (N, D, K), from the forward to the backward pass.
     kept: Mutex<Option<(Vec<f32>, Vec<Sums>)>>,
 }
@@ -34,8 +63,11 @@ struct Sums {
     p: f64,
     y: f64,
     yp: f64,
-    /// −Σ y log p.
+    /// Σ ω y and −Σ ω y log p, ω the weights of the voxels.
+    weight: f64,
     entropy: f64,
+    /// −Σ y (1 − p)^γ log p.
+    focal: f64,
     /// Σ (u, v) p and Σ (u, v) y.
     at_p: [f64; 2],
     at_y: [f64; 2],
@@ -53,7 +85,9 @@ impl Sums {
         self.p += other.p;
         self.y += other.y;
         self.yp += other.yp;
+        self.weight += other.weight;
         self.entropy += other.entropy;
+        self.focal += other.focal;
     }
 }
 
@@ -87,14 +121,6 @@ impl Dims {
             totals[i % self.classes].add(sums);
         }
         totals
-    }
-
-    fn voxels(&self) -> f64 {
-        (self.batch * self.size[0] * self.slice()) as f64
-    }
-
-    fn foreground(&self) -> f64 {
-        (self.classes - 1) as f64
     }
 }
 
@@ -150,54 +176,113 @@ fn softmax_row(z: &[&[f32]], p: &mut [Vec<f32>], log: &mut [f32]) {
     }
 }
 
+/// What the parts are divided by.
+struct Totals {
+    /// Voxels that count.
+    voxels: f64,
+    /// Σ w over the foreground classes.
+    foreground: f64,
+    /// Σ w ω over the voxels, and Σ w.
+    entropy: f64,
+    focal: f64,
+}
+
 impl Losses {
-    fn run(&self, dims: Dims, z: &[f32], y: &[f32]) -> [f32; 3] {
+    fn totals(&self, by_class: &[Sums]) -> Totals {
+        let weighted = |of: &dyn Fn(&Sums) -> f64| {
+            let sum: f64 = by_class.iter().zip(&self.class_weights).map(|(sums, w)| w * of(sums)).sum();
+            sum.max(LEAST_WEIGHT)
+        };
+        Totals {
+            voxels: by_class.iter().map(|sums| sums.y).sum(),
+            foreground: self.class_weights[1..].iter().sum(),
+            entropy: weighted(&|sums| sums.weight),
+            focal: weighted(&|sums| sums.y),
+        }
+    }
+
+    /// Σ y p of class sums over Σ y p and what is wrong: the part of it, and the whole.
+    fn tversky(&self, sums: &Sums) -> (f64, f64) {
+        let [alpha, beta] = self.tversky;
+        (sums.yp, sums.yp + alpha * (sums.p - sums.yp) + beta * (sums.y - sums.yp) + EPSILON)
+    }
+
+    /// ω of the row at `from` of the voxels of a sample.
+    fn near_boundary<'a>(&'a self, ones: &'a [f32], from: usize) -> &'a [f32] {
+        self.near_boundary.as_ref().map_or(ones, |near| &near[from..from + ones.len()])
+    }
+
+    fn run(&self, dims: Dims, z: &[f32], y: &[f32]) -> [f32; PARTS] {
         let Dims { batch, classes, size: [d, h, w] } = dims;
         let mut probabilities = vec![0.0; z.len()];
         let slices: Vec<Vec<Sums>> = probabilities
             .par_chunks_mut((classes * h * w).max(1))
             .enumerate()
-            .map(|(task, p)| slice_sums(dims, task / d, task % d, z, y, p))
+            .map(|(task, p)| self.slice_sums(dims, task / d, task % d, z, y, p))
             .collect();
         let sums = slices.concat();
         let totals = dims.totals(&sums);
-        let (mut dice, mut center) = (0.0, 0.0);
-        for total in &totals[1..] {
+        let all = self.totals(&totals);
+        let weights = &self.class_weights;
+        let (mut dice, mut center, mut tversky, mut entropy, mut focal) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        for (total, weight) in totals.iter().zip(weights).skip(1) {
             let both = total.y + total.p;
-            let (organ, rest) = (both + EPSILON, 2.0 * dims.voxels() + EPSILON - both);
-            dice += 1.0 - total.yp / organ - (dims.voxels() - both + total.yp) / rest;
+            let (organ, rest) = (both + EPSILON, 2.0 * all.voxels + EPSILON - both);
+            dice += weight * (1.0 - total.yp / organ - (all.voxels - both + total.yp) / rest);
+            let (hit, whole) = self.tversky(total);
+            tversky += weight * (1.0 - hit / whole);
         }
         for sums in sums.chunks_exact(classes) {
-            for sums in &sums[1..] {
+            for (sums, weight) in sums.iter().zip(weights).skip(1) {
                 if self.empty == EmptySlices::Literal || sums.y > 0.0 {
-                    center += sums.apart().1;
+                    center += weight * sums.apart().1;
                 }
             }
         }
-        let entropy: f64 = totals.iter().map(|total| total.entropy).sum();
+        for (total, weight) in totals.iter().zip(weights) {
+            entropy += weight * total.entropy;
+            focal += weight * total.focal;
+        }
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((probabilities, sums));
-        let parts =
-            [dice / dims.foreground(), center / (batch as f64 * dims.foreground()), entropy / dims.voxels()];
+        let parts = [
+            dice / all.foreground,
+            center / (batch as f64 * all.foreground),
+            entropy / all.entropy,
+            focal / all.focal,
+            tversky / all.foreground,
+        ];
         parts.map(|part| part as f32)
     }
 
-    /// The gradient for the scores, where `by` is that for the three losses.
-    fn gradient(&self, dims: Dims, y: &[f32], p: &[f32], sums: &[Sums], by: [f64; 3]) -> Vec<f32> {
+    /// The gradient for the scores, where `by` is that for the parts.
+    fn gradient(&self, dims: Dims, y: &[f32], p: &[f32], sums: &[Sums], by: [f64; PARTS]) -> Vec<f32> {
         let Dims { batch, classes, size: [d, h, w] } = dims;
         let totals = dims.totals(sums);
-        let dice: Vec<[f64; 2]> = totals
+        let all = self.totals(&totals);
+        // Dice and Tversky: a + b y.
+        let overlaps: Vec<[f64; 2]> = totals
             .iter()
-            .map(|total| {
+            .zip(&self.class_weights)
+            .map(|(total, weight)| {
                 let both = total.y + total.p;
-                let (organ, rest) = (both + EPSILON, 2.0 * dims.voxels() + EPSILON - both);
-                let back = dims.voxels() - both + total.yp;
-                let factor = by[0] / dims.foreground();
-                [
+                let (organ, rest) = (both + EPSILON, 2.0 * all.voxels + EPSILON - both);
+                let back = all.voxels - both + total.yp;
+                let factor = by[0] * weight / all.foreground;
+                let mut terms = [
                     factor * (total.yp / (organ * organ) + 1.0 / rest - back / (rest * rest)),
                     -factor * (1.0 / organ + 1.0 / rest),
-                ]
+                ];
+                if by[4] != 0.0 {
+                    let ((hit, whole), [alpha, beta]) = (self.tversky(total), self.tversky);
+                    let factor = by[4] * weight / all.foreground;
+                    terms[0] += factor * hit * alpha / (whole * whole);
+                    terms[1] += factor * (hit * (1.0 - alpha - beta) / (whole * whole) - 1.0 / whole);
+                }
+                terms
             })
             .collect();
+        let weights: Vec<f32> = self.class_weights.iter().map(|&weight| weight as f32).collect();
+        let ones = vec![1f32; w];
         let mut gradient = vec![0.0; p.len()];
         // The slices of each class lie apart.
         let mut slices: Vec<Vec<&mut [f32]>> = (0..batch * d).map(|_| Vec::with_capacity(classes)).collect();
@@ -210,41 +295,67 @@ impl Losses {
                 // a + b y + c u + d v of each class; none for the background.
                 let mut terms = vec![[0f32; 4]; classes];
                 for k in 1..classes {
-                    let mut term = [dice[k][0], dice[k][1], 0.0, 0.0];
+                    let mut term = [overlaps[k][0], overlaps[k][1], 0.0, 0.0];
                     let sums = &sums[task * classes + k];
                     if by[1] != 0.0 && (self.empty == EmptySlices::Literal || sums.y > 0.0) {
                         let (apart, length) = sums.apart();
                         let mass = sums.p + EPSILON_MASS;
                         for i in 0..2 {
-                            let factor =
-                                by[1] / (batch as f64 * dims.foreground()) * apart[i] / (length * mass);
+                            let factor = by[1] * self.class_weights[k] / (batch as f64 * all.foreground)
+                                * apart[i]
+                                / (length * mass);
                             term[0] -= factor * sums.at_p[i] / mass;
                             term[2 + i] += factor;
                         }
                     }
                     terms[k] = term.map(|v| v as f32);
                 }
-                let entropy = (by[2] / dims.voxels()) as f32;
-                let (mut mean, mut truth) = (vec![0f32; w], vec![0f32; w]);
+                let entropy = (by[2] / all.entropy) as f32;
+                let focal = (by[3] / all.focal) as f32;
+                let [mut mean, mut truth, mut counted, mut focus] = [const { Vec::new() }; 4];
+                for row in [&mut mean, &mut truth, &mut counted, &mut focus] {
+                    row.resize(w, 0f32);
+                }
                 for v in 0..h {
+                    let near = self.near_boundary(&ones, (n * d + z) * h * w + v * w);
+                    let rows = |k: usize| (&p[k * h * w + v * w..][..w], &y[dims.at(n, k, z) + v * w..][..w]);
                     mean.fill(0.0);
                     truth.fill(0.0);
+                    counted.fill(0.0);
+                    focus.fill(0.0);
+                    for (k, &weight) in weights.iter().enumerate() {
+                        let (p, y) = rows(k);
+                        for u in 0..w {
+                            counted[u] += y[u];
+                            truth[u] += weight * y[u] * near[u];
+                        }
+                        if let Some(gamma) = self.focus {
+                            for u in (0..w).filter(|&u| y[u] != 0.0) {
+                                focus[u] += focal * weight * y[u] * focal_slope(p[u], gamma);
+                            }
+                        }
+                    }
                     for k in 0..classes {
-                        let (p, y) = (&p[k * h * w + v * w..][..w], &y[dims.at(n, k, z) + v * w..][..w]);
+                        let (p, y) = rows(k);
                         let [a, b, c, d] = terms[k];
                         let start = a + d * v as f32;
                         let out = &mut out[k][v * w..][..w];
                         for u in 0..w {
-                            out[u] = start + b * y[u] + c * u as f32;
+                            out[u] = (start + b * y[u] + c * u as f32) * counted[u];
                             mean[u] += p[u] * out[u];
-                            truth[u] += y[u];
                         }
                     }
                     for k in 0..classes {
-                        let (p, y) = (&p[k * h * w + v * w..][..w], &y[dims.at(n, k, z) + v * w..][..w]);
+                        let (p, y) = rows(k);
                         let out = &mut out[k][v * w..][..w];
                         for u in 0..w {
-                            out[u] = p[u] * (out[u] - mean[u]) + entropy * (p[u] * truth[u] - y[u]);
+                            let of_class = weights[k] * y[u] * near[u];
+                            out[u] = p[u] * (out[u] - mean[u]) + entropy * (p[u] * truth[u] - of_class);
+                        }
+                        if self.focus.is_some() {
+                            for u in 0..w {
+                                out[u] += focus[u] * (y[u] - p[u]);
+                            }
                         }
                     }
                 }
@@ -254,47 +365,86 @@ impl Losses {
     }
 }
 
-/// Sums (K) of slice `z` of sample `n`, and its probabilities (K, H, W) to `all`.
-fn slice_sums(dims: Dims, n: usize, z: usize, scores: &[f32], truth: &[f32], all: &mut [f32]) -> Vec<Sums> {
-    let Dims { classes, size: [_, h, w], .. } = dims;
-    let mut sums = vec![Sums::default(); classes];
-    let (mut p, mut log) = (vec![vec![0.0; w]; classes], vec![0.0; w]);
-    for v in 0..h {
-        let rows: Vec<&[f32]> = (0..classes).map(|k| &scores[dims.at(n, k, z) + v * w..][..w]).collect();
-        softmax_row(&rows, &mut p, &mut log);
-        for k in 0..classes {
-            let y = &truth[dims.at(n, k, z) + v * w..][..w];
-            let (p, sums) = (&p[k], &mut sums[k]);
-            all[k * h * w + v * w..][..w].copy_from_slice(p);
-            // A row is short enough for sums in `f32`.
-            let mut row = [0f32; 6];
-            for u in 0..w {
-                let at = u as f32;
-                for (sum, term) in row.iter_mut().zip([
-                    p[u],
-                    y[u],
-                    y[u] * p[u],
-                    y[u] * (log[u] - rows[k][u]),
-                    at * p[u],
-                    at * y[u],
-                ]) {
-                    *sum += term;
-                }
+impl Losses {
+    /// Sums (K) of slice `z` of sample `n`, and its probabilities (K, H, W) to `all`.
+    fn slice_sums(
+        &self,
+        dims: Dims,
+        n: usize,
+        z: usize,
+        scores: &[f32],
+        truth: &[f32],
+        all: &mut [f32],
+    ) -> Vec<Sums> {
+        let Dims { classes, size: [d, h, w], .. } = dims;
+        let mut sums = vec![Sums::default(); classes];
+        let (mut p, mut log, mut counted) = (vec![vec![0.0; w]; classes], vec![0.0; w], vec![0.0; w]);
+        let ones = vec![1f32; w];
+        for v in 0..h {
+            let rows: Vec<&[f32]> = (0..classes).map(|k| &scores[dims.at(n, k, z) + v * w..][..w]).collect();
+            softmax_row(&rows, &mut p, &mut log);
+            counted.fill(0.0);
+            for k in 0..classes {
+                let y = &truth[dims.at(n, k, z) + v * w..][..w];
+                counted.iter_mut().zip(y).for_each(|(counted, y)| *counted += y);
             }
-            let [sum_p, sum_y, sum_yp, entropy, at_p, at_y] = row.map(f64::from);
-            sums.add(&Sums { p: sum_p, y: sum_y, yp: sum_yp, entropy, ..Sums::default() });
-            sums.at_p[0] += at_p;
-            sums.at_y[0] += at_y;
-            sums.at_p[1] += v as f64 * sum_p;
-            sums.at_y[1] += v as f64 * sum_y;
+            let near = self.near_boundary(&ones, (n * d + z) * h * w + v * w);
+            for k in 0..classes {
+                let y = &truth[dims.at(n, k, z) + v * w..][..w];
+                let (p, sums) = (&mut p[k], &mut sums[k]);
+                all[k * h * w + v * w..][..w].copy_from_slice(p);
+                p.iter_mut().zip(&counted).for_each(|(p, counted)| *p *= counted);
+                // A row is short enough for sums in `f32`.
+                let mut row = [0f32; 6];
+                for u in 0..w {
+                    let at = u as f32;
+                    for (sum, term) in row.iter_mut().zip([
+                        p[u],
+                        y[u],
+                        y[u] * p[u],
+                        y[u] * near[u] * (log[u] - rows[k][u]),
+                        at * p[u],
+                        at * y[u],
+                    ]) {
+                        *sum += term;
+                    }
+                }
+                let [sum_p, sum_y, sum_yp, entropy, at_p, at_y] = row.map(f64::from);
+                let weight = if self.near_boundary.is_none() {
+                    sum_y
+                } else {
+                    y.iter().zip(near).map(|(y, near)| f64::from(y * near)).sum()
+                };
+                let focal = self.focus.map_or(0.0, |gamma| {
+                    let named = (0..w).filter(|&u| y[u] != 0.0);
+                    named.map(|u| f64::from(doubt(p[u]).powf(gamma) * (log[u] - rows[k][u]))).sum()
+                });
+                sums.add(&Sums { p: sum_p, y: sum_y, yp: sum_yp, weight, entropy, focal, ..Sums::default() });
+                sums.at_p[0] += at_p;
+                sums.at_y[0] += at_y;
+                sums.at_p[1] += v as f64 * sum_p;
+                sums.at_y[1] += v as f64 * sum_y;
+            }
         }
+        sums
     }
-    sums
+}
+
+/// 1 − p, as it may be raised to a power.
+fn doubt(p: f32) -> f32 {
+    (1.0 - p).max(LEAST_DOUBT as f32)
+}
+
+/// F(p) = γ (1 − p)^(γ−1) p log p − (1 − p)^γ: F · (δ − p_k) is the slope of −(1 − p)^γ log p for the score
+/// of class k.
+fn focal_slope(p: f32, gamma: f32) -> f32 {
+    let log = p.max(f32::MIN_POSITIVE).ln();
+    gamma * doubt(p).powf(gamma - 1.0) * p * log - doubt(p).powf(gamma)
 }
 
 impl CustomOp2 for Losses {
     fn name(&self) -> &'static str {
-        "dice, center and cross-entropy loss"
+        "all losses"
     }
 
     fn cpu_fwd(
@@ -305,7 +455,7 @@ impl CustomOp2 for Losses {
         y_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let parts = self.run(Dims::new(z_layout)?, values(z, z_layout)?, values(y, y_layout)?);
-        Ok((CpuStorage::F32(parts.to_vec()), Shape::from(3)))
+        Ok((CpuStorage::F32(parts.to_vec()), Shape::from(PARTS)))
     }
 
     fn bwd(
@@ -316,7 +466,7 @@ impl CustomOp2 for Losses {
         by: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let by: Vec<f32> = by.to_vec1()?;
-        let by = [0, 1, 2].map(|i| f64::from(by[i]));
+        let by = std::array::from_fn(|i| f64::from(by[i]));
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((p, sums)) = &*kept else {
             bail!("the losses' backward pass came before their forward pass")
@@ -367,7 +517,9 @@ mod tests {
                 center_loss(&p, &truth, empty).unwrap(),
                 cross_entropy(scores.as_tensor(), &truth).unwrap(),
             ];
-            let found = all_losses(single.as_tensor(), &truth.to_dtype(DType::F32).unwrap(), empty).unwrap();
+            let config = LossConfig { empty_slices: empty, ..LossConfig::default() };
+            let (single_truth, weights) = (truth.to_dtype(DType::F32).unwrap(), vec![1.0; classes]);
+            let found = all_losses(single.as_tensor(), &single_truth, &config, weights, None, false).unwrap();
             for (i, expected) in expected.iter().enumerate() {
                 let part = found.get(i).unwrap();
                 let (value, wanted) =

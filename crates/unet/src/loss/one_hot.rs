@@ -3,22 +3,23 @@
 use candle_core::{Device, Result, Tensor};
 
 /// One-hot f32 tensor (N, `classes`, D, H, W) of `labels`, the labels of N volumes of D×H×W voxels one
-/// after the other, x fastest.
+/// after the other, x fastest. Voxels of the label `ignored` are zero in every channel: no loss counts them.
 ///
 /// # Errors
-/// If the number of labels is not N·D·H·W or a label is not below `classes`.
+/// If the number of labels is not N·D·H·W or a label other than `ignored` is not below `classes`.
 ///
 /// ```
 /// use candle_core::Device;
 /// use organseg_unet::loss::one_hot;
-/// let truth = one_hot(&[0, 1, 1], (1, 1, 1, 3), 2, &Device::Cpu)?;
-/// assert_eq!(truth.flatten_all()?.to_vec1::<f32>()?, [1.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
+/// let truth = one_hot(&[0, 1, 255], (1, 1, 1, 3), 2, Some(255), &Device::Cpu)?;
+/// assert_eq!(truth.flatten_all()?.to_vec1::<f32>()?, [1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn one_hot(
     labels: &[u8],
     (n, d, h, w): (usize, usize, usize, usize),
     classes: usize,
+    ignored: Option<u8>,
     device: &Device,
 ) -> Result<Tensor> {
     let voxels = d * h * w;
@@ -28,6 +29,9 @@ pub fn one_hot(
     let mut values = vec![0f32; classes * labels.len()];
     for (labels, values) in labels.chunks(voxels.max(1)).zip(values.chunks_mut((classes * voxels).max(1))) {
         for (voxel, &label) in labels.iter().enumerate() {
+            if ignored == Some(label) {
+                continue;
+            }
             if usize::from(label) >= classes {
                 candle_core::bail!("label {label} where the network knows {classes} classes");
             }

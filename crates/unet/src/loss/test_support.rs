@@ -17,7 +17,7 @@ pub(super) fn random_case(n: usize, classes: usize, [d, h, w]: [usize; 3], seed:
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let values: Vec<f64> = (0..n * classes * d * h * w).map(|_| rng.random_range(0.05..0.95)).collect();
     let labels: Vec<u8> = (0..n * d * h * w).map(|_| rng.random_range(0..classes as u8)).collect();
-    let truth = one_hot(&labels, (n, d, h, w), classes, &Device::Cpu).unwrap();
+    let truth = one_hot(&labels, (n, d, h, w), classes, None, &Device::Cpu).unwrap();
     let values = Tensor::from_vec(values, (n, classes, d, h, w), &Device::Cpu).unwrap();
     (values, truth.to_dtype(DType::F64).unwrap())
 }

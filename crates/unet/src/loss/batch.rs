@@ -1,0 +1,118 @@
+//! The loss of a network on a batch: what a trainer minimises.
+//!
+//! With deep supervision (Lee et al. 2015) each head's scores are compared with the truth at their resolution,
+//! L = Σ_l 2^−l L_l / Σ_l 2^−l, as in nnU-Net (Isensee et al. 2021).
+
+use candle_core::Tensor;
+
+use super::{LossConfig, LossParts, one_hot};
+use crate::{Unet3d, UnetError};
+
+/// The loss of `net` on `image` (N, C, D, H, W) against `labels`, those of the N images one after the other,
+/// x fastest, in epoch `epoch`. In candle's graph: a backward pass gives the gradients of the network's
+/// variables.
+///
+/// The total is that of all heads; the parts beside it are the full resolution's.
+///
+/// # Errors
+/// [`UnetError::LossConfig`] as [`LossConfig::check`]; [`UnetError::Candle`] if there is not a label for each
+/// voxel, if a label is neither a class nor ignored, or as [`Unet3d::forward`] and [`LossConfig::compute`].
+pub fn batch_loss(
+    net: &Unet3d,
+    loss: &LossConfig,
+    image: &Tensor,
+    labels: &[u8],
+    epoch: usize,
+) -> Result<LossParts, UnetError> {
+    let classes = net.config().classes;
+    loss.check(classes)?;
+    let (n, _, d, h, w) = image.dims5()?;
+    let truth = one_hot(labels, (n, d, h, w), classes, loss.ignore_label, image.device())?;
+    let scores = net.forward_levels(image)?;
+    let mut parts = loss.compute(&scores[0], &truth.to_dtype(scores[0].dtype())?, epoch)?;
+    let shares = level_shares(scores.len());
+    if scores.len() > 1 {
+        parts.total = (parts.total * shares[0])?;
+    }
+    for (level, (scores, share)) in scores.iter().zip(shares).enumerate().skip(1) {
+        let (labels, [d, h, w]) = at_level(labels, [d, h, w], level);
+        let truth = one_hot(&labels, (n, d, h, w), classes, loss.ignore_label, image.device())?;
+        let total = loss.compute(scores, &truth.to_dtype(scores.dtype())?, epoch)?.total;
+        parts.total = (parts.total + (total * share)?)?;
+    }
+    Ok(parts)
+}
+
+/// Share of each of `levels` in the loss: 1, ½, ¼ … over their sum.
+fn level_shares(levels: usize) -> Vec<f64> {
+    let halves = (0..levels).map(|level| 0.5f64.powi(level as i32));
+    let sum: f64 = halves.clone().sum();
+    halves.map(|half| half / sum).collect()
+}
+
+/// Labels at half the resolution so many times, and their size: each that of the voxel at the centre, the one
+/// of higher index where the centre lies between two, and the last where it lies beyond the image.
+fn at_level(labels: &[u8], size: [usize; 3], halvings: usize) -> (Vec<u8>, [usize; 3]) {
+    let voxels = size.iter().product::<usize>();
+    let coarse = size.map(|n| n.div_ceil(1 << halvings));
+    let places = [0, 1, 2].map(|axis| -> Vec<usize> {
+        let centre = |i: usize| (i << halvings) + (1 << halvings) / 2;
+        (0..coarse[axis]).map(|i| centre(i).min(size[axis] - 1)).collect()
+    });
+    let mut out = Vec::with_capacity(labels.len() >> (3 * halvings));
+    for volume in labels.chunks(voxels) {
+        for z in &places[0] {
+            for y in &places[1] {
+                let row = &volume[(z * size[1] + y) * size[2]..][..size[2]];
+                out.extend(places[2].iter().map(|&x| row[x]));
+            }
+        }
+    }
+    (out, coarse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{UnetConfig, initialize};
+    use candle_core::{DType, Device};
+    use candle_nn::{VarBuilder, VarMap};
+
+    #[test]
+    fn labels_of_a_level_are_those_at_the_centres() {
+        let labels: Vec<u8> = (0..7).collect();
+        assert_eq!(at_level(&labels, [1, 1, 7], 1), (vec![1, 3, 5, 6], [1, 1, 4]));
+        assert_eq!(at_level(&labels, [1, 1, 7], 2), (vec![2, 6], [1, 1, 2]));
+        let two: Vec<u8> = (0..16).collect();
+        assert_eq!(at_level(&two, [2, 2, 2], 1), (vec![7, 15], [1; 3]));
+    }
+
+    #[test]
+    fn levels_count_half_as_much_each_and_one_together() {
+        assert_eq!(level_shares(1), [1.0]);
+        assert_eq!(level_shares(3), [4.0 / 7.0, 2.0 / 7.0, 1.0 / 7.0]);
+    }
+
+    #[test]
+    fn the_loss_of_all_heads_is_the_weighted_mean_of_theirs() {
+        let config = UnetConfig::new(1, 2).with_channels(vec![2, 3, 4]).with_deep_supervision(1);
+        let variables = VarMap::new();
+        let net =
+            Unet3d::new(&config, VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu)).unwrap();
+        initialize(&variables, 1).unwrap();
+        let image = Tensor::rand(-1f32, 1.0, (2, 1, 7, 6, 5), &Device::Cpu).unwrap();
+        let labels: Vec<u8> = (0..2 * 7 * 6 * 5).map(|i| u8::from(i % 5 == 0)).collect();
+        let loss = LossConfig { cross_entropy: 1.0, ..LossConfig::default() };
+        let parts = batch_loss(&net, &loss, &image, &labels, 0).unwrap();
+        let scalar = |t: &Tensor| f64::from(t.to_scalar::<f32>().unwrap());
+        let scores = net.forward_levels(&image).unwrap();
+        assert_eq!(scores[1].dims(), [2, 2, 4, 3, 3]);
+        let (coarse, [d, h, w]) = at_level(&labels, [7, 6, 5], 1);
+        let fine = one_hot(&labels, (2, 7, 6, 5), 2, None, &Device::Cpu).unwrap();
+        let coarse = one_hot(&coarse, (2, d, h, w), 2, None, &Device::Cpu).unwrap();
+        let of = |scores: &Tensor, truth: &Tensor| scalar(&loss.compute(scores, truth, 0).unwrap().total);
+        let expected = (2.0 * of(&scores[0], &fine) + of(&scores[1], &coarse)) / 3.0;
+        assert!((scalar(&parts.total) - expected).abs() < 1e-6);
+        assert!(batch_loss(&net, &loss, &image, &labels[1..], 0).is_err());
+    }
+}
