@@ -9,7 +9,7 @@ use organseg::phantom::{PANCREAS_LABEL, PhantomConfig, generate, write_dataset};
 use organseg::pipeline::{
     Device, MAX_PATCH_VOXELS, Method, ModelConfig, Segmenter, Stages, TrainRequest, plan, train,
 };
-use organseg::train::{AugmentConfig, Dataset, Splits};
+use organseg::train::{AugmentConfig, Dataset, Splits, StopSignal};
 use organseg::volume::write;
 use organseg_examples::Montage;
 
@@ -54,6 +54,7 @@ fn main() -> Result<()> {
         folder: &model,
         resume: false,
         device: &Device::Cpu,
+        stop: StopSignal::default(),
     })?;
 
     let unseen = generate(&size, 12_345)?;

@@ -15,6 +15,9 @@ pub enum PipelineError {
     /// A `model.toml` or configuration file that does not parse.
     #[error("{path}: {source}", path = path.display())]
     Toml { path: PathBuf, source: Box<toml::de::Error> },
+    /// The card in a weights file does not parse.
+    #[error("{path}: the card in its header cannot be read: {source}", path = path.display())]
+    Card { path: PathBuf, source: serde_json::Error },
     /// A model folder that is not empty and should be.
     #[error("{path}: there is a model already; choose another folder or resume it", path = path.display())]
     ModelExists { path: PathBuf },

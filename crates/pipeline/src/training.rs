@@ -1,17 +1,22 @@
 //! From a dataset to a model folder.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use candle_core::Device;
 use organseg_roi::BoundingBox;
-use organseg_train::{Case, CropSampler, Dataset, PatchSampler, SampleSource, Split, TrainError, Trainer};
+use organseg_train::{
+    Case, Checkpoint, CropSampler, Dataset, PatchSampler, RunOptions, SampleSource, Split, StopSignal,
+    TrainError, Trainer, Validation,
+};
 use organseg_unet::{Unet3d, weights};
 use organseg_volume::{Label, LabelRule, LabelVolume, decimate_labels, decimate_mean};
 use serde::{Deserialize, Serialize};
 
 use crate::PipelineError;
+use crate::card::WeightsCard;
 use crate::model::{Method, ModelConfig, StageConfig, weights_path};
 use crate::predict::predict;
 use crate::source::{CaseSource, Cut, PreparedCase, within_reach};
@@ -64,18 +69,21 @@ pub struct TrainRequest<'a> {
     pub resume: bool,
     /// Where to compute.
     pub device: &'a Device,
+    /// Ends the training after a step, with a checkpoint, when it is set.
+    pub stop: StopSignal,
 }
 
-/// DSC on the validation cases after the last epoch, by stage and label, each at the resolution and in
-/// the region that the stage sees.
+/// DSC that the finished networks have on the validation cases, by stage and label, each at the resolution and
+/// in the region that the stage sees.
 pub type TrainSummary = BTreeMap<String, BTreeMap<Label, f64>>;
 
-/// Trains the networks of a model and writes the model folder: `model.toml`, the weights of each stage,
-/// `splits.json`, `history.jsonl` and checkpoints.
+/// Trains the networks of a model and writes the model folder: `model.toml`, the weights of each stage with
+/// their cards, `splits.json`, `history.jsonl`, event files for TensorBoard and checkpoints.
 ///
 /// # Errors
 /// What a case, the configuration or the folder has wrong with it. A folder that holds a model already
-/// is refused unless `resume` is set or another stage of the same model is asked for.
+/// is refused unless `resume` is set or another stage of the same model is asked for; so is one whose model or
+/// split is not the one asked for, saying what differs. [`TrainError::Stopped`] if it was asked to stop.
 pub fn train(request: &TrainRequest<'_>) -> Result<TrainSummary, PipelineError> {
     request.config.check()?;
     let (training, validation) = (request.split.train.len(), request.split.val.len());
@@ -103,7 +111,7 @@ fn prepare_folder(request: &TrainRequest<'_>) -> Result<(), PipelineError> {
         move |source| PipelineError::Io { path, source }
     };
     std::fs::create_dir_all(folder).map_err(io(folder))?;
-    let taken = |name: &&str| weights_path(folder, name).exists() || checkpoint_path(folder, name).exists();
+    let taken = |name: &&str| weights_path(folder, name).exists() || Checkpoint::path(folder, name).exists();
     let mut names = request.stages.names().iter();
     if let Some(name) = names.find(|name| !request.resume && taken(name)) {
         return Err(PipelineError::ModelExists { path: weights_path(folder, name) });
@@ -111,24 +119,29 @@ fn prepare_folder(request: &TrainRequest<'_>) -> Result<(), PipelineError> {
     let model = folder.join("model.toml");
     if model.exists() {
         let made = ModelConfig::load(folder)?;
-        // Another version may go on with a model; everything else must be the same.
-        if (ModelConfig { software: request.config.software.clone(), ..made }) != *request.config {
-            return Err(PipelineError::Resume {
-                path: model,
-                reason: "it describes another model than the one asked for".into(),
-            });
+        let different = made.differences(request.config);
+        if !different.is_empty() {
+            let reason = format!("it describes another model than the one asked for: {different}");
+            return Err(PipelineError::Resume { path: model, reason });
         }
     } else {
         request.config.save(folder)?;
     }
     let splits = folder.join("splits.json");
+    if splits.exists() {
+        let text = std::fs::read_to_string(&splits).map_err(io(&splits))?;
+        let made: Option<[Split; 1]> = serde_json::from_str(&text).ok();
+        if made.as_ref().map(|[split]| split) != Some(request.split) {
+            let reason = "it divides the cases in another way; \
+                          ask for the same dataset, seed, fold and folds, or choose another folder"
+                .to_string();
+            return Err(PipelineError::Resume { path: splits, reason });
+        }
+        return Ok(());
+    }
     let text = serde_json::to_string_pretty(&[request.split]).expect("a split is valid JSON");
     organseg_volume::write_atomically(&splits, |file| std::io::Write::write_all(file, text.as_bytes()))
         .map_err(io(&splits))
-}
-
-fn checkpoint_path(folder: &Path, stage: &str) -> PathBuf {
-    folder.join(format!("checkpoint-{stage}.safetensors"))
 }
 
 fn train_stage(
@@ -136,6 +149,7 @@ fn train_stage(
     name: &str,
     stage: &StageConfig,
 ) -> Result<BTreeMap<Label, f64>, PipelineError> {
+    let started = Instant::now();
     let prepare = |names: &[String]| -> Result<Vec<PreparedCase>, PipelineError> {
         let mut cases = Vec::with_capacity(names.len());
         for case in names {
@@ -144,7 +158,12 @@ fn train_stage(
         }
         Ok(cases)
     };
-    let validation = prepare(&request.split.val)?;
+    let validation = ValidationCases {
+        cases: prepare(&request.split.val)?,
+        patch_size: stage.patch_size,
+        labels: request.config.labels.keys().copied().collect(),
+        device: request.device,
+    };
     let cases = prepare(&request.split.train)?;
     let source: Arc<dyn SampleSource> = Arc::new(CaseSource {
         cut: cut_of(request.config, name, stage),
@@ -155,24 +174,17 @@ fn train_stage(
     });
     let network = request.config.network_of(stage);
     let mut trainer = Trainer::new(name, &network, &stage.train, request.device)?;
-    let checkpoint = checkpoint_path(request.folder, name);
+    let checkpoint = Checkpoint::path(request.folder, name);
     if request.resume && checkpoint.exists() {
         trainer.resume(&checkpoint)?;
     }
-    let labels: Vec<Label> = request.config.labels.keys().copied().collect();
-    let mut last = BTreeMap::new();
-    let validate = |net: &Unet3d| {
-        last = mean_dice(net, &validation, stage.patch_size, &labels, request.device)
-            .map_err(|e| TrainError::Validation { source: Box::new(e) })?;
-        Ok(last.clone())
-    };
-    trainer.run(&source, validate, Some(request.folder))?;
-    if last.is_empty() {
-        // Nothing was left to run: a finished training resumed.
-        last = mean_dice(&trainer.frozen()?, &validation, stage.patch_size, &labels, request.device)?;
-    }
-    weights::save(&trainer.weights()?, None, &weights_path(request.folder, name))?;
-    Ok(last)
+    let options =
+        RunOptions { folder: Some(request.folder), stop: request.stop.clone(), spent: started.elapsed() };
+    trainer.run(&source, &validation, &options)?;
+    let card = WeightsCard::of(request, name, stage, &trainer);
+    weights::save(&trainer.result()?, Some(card.to_metadata()), &weights_path(request.folder, name))?;
+    card.save(request.folder, trainer.minutes())?;
+    Ok(trainer.validated().map(|(_, dice)| dice.clone()).unwrap_or_default())
 }
 
 pub(crate) fn find<'a>(dataset: &'a Dataset, name: &str) -> Result<&'a Case, PipelineError> {
@@ -212,22 +224,28 @@ fn cut_of(config: &ModelConfig, name: &str, stage: &StageConfig) -> Cut {
     }
 }
 
-/// Mean DSC of each label over `cases`.
-fn mean_dice(
-    net: &Unet3d,
-    cases: &[PreparedCase],
-    patch: Option<[usize; 3]>,
-    labels: &[Label],
-    device: &Device,
-) -> Result<BTreeMap<Label, f64>, PipelineError> {
-    let mut sums: BTreeMap<Label, f64> = labels.iter().map(|&label| (label, 0.0)).collect();
-    for case in cases {
-        let found: LabelVolume = predict(net, &case.image, patch, device)?;
-        for (&label, sum) in &mut sums {
-            *sum += organseg_metrics::dice(&found, &case.labels, label)?;
-        }
+/// The cases that the networks of a stage are measured on, as it sees them.
+struct ValidationCases<'a> {
+    cases: Vec<PreparedCase>,
+    patch_size: Option<[usize; 3]>,
+    labels: Vec<Label>,
+    device: &'a Device,
+}
+
+impl Validation for ValidationCases<'_> {
+    fn cases(&self) -> usize {
+        self.cases.len()
     }
-    Ok(sums.into_iter().map(|(label, sum)| (label, sum / cases.len() as f64)).collect())
+
+    fn dice(&self, net: &Unet3d, case: usize) -> Result<BTreeMap<Label, f64>, TrainError> {
+        let case = &self.cases[case];
+        let dice = || -> Result<BTreeMap<Label, f64>, PipelineError> {
+            let found: LabelVolume = predict(net, &case.image, self.patch_size, self.device)?;
+            let dice = |&label: &Label| Ok((label, organseg_metrics::dice(&found, &case.labels, label)?));
+            self.labels.iter().map(dice).collect()
+        };
+        dice().map_err(|e| TrainError::Validation { source: Box::new(e.in_case(&case.name)) })
+    }
 }
 
 /// The box of the true mask, for the fine stage's upper bound.

@@ -9,10 +9,14 @@ use organseg::pipeline::{Stages, cross_validate};
 use organseg::train::{Dataset, Splits};
 
 use super::device::device;
+use super::interrupt::{or_interrupted, stop_signal};
 use super::output::{make_folder, print, print_json, write_text};
-use super::train::configure;
+use super::training::TrainingOptions;
 
 /// Train and test the two stages on every fold, and print the paper's tables.
+///
+/// What is there of an earlier run of the same command is taken up where it stopped. Ctrl-C finishes the step at
+/// hand, saves and ends with exit code 130. --minutes is for each fold.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Dataset folder (nnU-Net or decathlon layout) or CSV of image,label pairs.
@@ -24,18 +28,11 @@ pub(crate) struct Options {
     /// Number of folds.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = value_parser!(u16).range(2..).map(usize::from))]
     folds: usize,
-    /// Passes over the training cases.
-    #[arg(long, value_name = "E", value_parser = value_parser!(u32).range(1..))]
-    epochs: Option<u32>,
-    /// Decides the folds and everything else random.
-    #[arg(long, value_name = "S")]
-    seed: Option<u64>,
+    #[command(flatten)]
+    training: TrainingOptions,
     /// cpu or cuda:N.
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Settings in the form of model.toml; what it leaves out is planned from the data.
-    #[arg(long, value_name = "FILE.toml")]
-    config: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -44,18 +41,15 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let device = device(&options.device)?;
     let dataset = Dataset::open(&options.data)?;
-    let splits = Splits::k_fold(&dataset.names(), options.folds, options.seed.unwrap_or(0))?;
+    let splits = Splits::k_fold(&dataset.names(), options.folds, options.training.seed.unwrap_or(0))?;
     // One plan for all folds: patches follow from sizes alone, never from what a fold tests on.
-    let config = configure(
-        options.config.as_deref(),
-        options.epochs,
-        options.seed,
-        Stages::Both,
-        &dataset,
-        splits.fold(0)?,
-    )?;
+    let config = options.training.configure(Stages::Both, &dataset, splits.fold(0)?)?;
     make_folder(&options.out)?;
-    let results = cross_validate(&dataset, &splits, &config, &options.out, &device)?;
+    let stop = stop_signal()?;
+    let results = or_interrupted(
+        cross_validate(&dataset, &splits, &config, &options.out, &device, &stop),
+        "the same command goes on from there",
+    )?;
     let path = options.out.join("results.json");
     write_text(&path, &serde_json::to_string_pretty(&results)?)?;
     if options.json {

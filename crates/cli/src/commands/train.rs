@@ -1,17 +1,23 @@
 //! `organseg train`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum, value_parser};
-use organseg::pipeline::{MAX_PATCH_VOXELS, ModelConfig, Stages, TrainRequest, plan, train};
-use organseg::train::{Dataset, Split, Splits};
+use organseg::pipeline::{ModelConfig, Stages, TrainRequest, train};
+use organseg::train::{Dataset, Splits};
 
 use super::device::device;
+use super::interrupt::{or_interrupted, stop_signal};
 use super::output::{print, print_json};
+use super::training::TrainingOptions;
 
 /// Train a model on a dataset.
+///
+/// Ctrl-C finishes the step at hand, saves and ends with exit code 130; a second one ends at once. The same
+/// command with --resume goes on from the last checkpoint, whatever ended the run, to the same weights as a run
+/// that nothing ended.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Dataset folder (nnU-Net or decathlon layout) or CSV of image,label pairs.
@@ -29,18 +35,11 @@ pub(crate) struct Options {
     /// Number of folds.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u16).range(2..).map(usize::from))]
     folds: usize,
-    /// Passes over the training cases.
-    #[arg(long, value_name = "E", value_parser = value_parser!(u32).range(1..))]
-    epochs: Option<u32>,
-    /// Decides the folds and everything else random.
-    #[arg(long, value_name = "S")]
-    seed: Option<u64>,
+    #[command(flatten)]
+    training: TrainingOptions,
     /// cpu or cuda:N.
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// Settings in the form of model.toml; what it leaves out is planned from the data.
-    #[arg(long, value_name = "FILE.toml")]
-    config: Option<PathBuf>,
     /// Go on from the checkpoints in the model folder.
     #[arg(long)]
     resume: bool,
@@ -72,23 +71,24 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let device = device(&options.device)?;
     let dataset = Dataset::open(&options.data)?;
     let stages = Stages::from(options.stages);
-    let splits = Splits::k_fold(&dataset.names(), options.folds, options.seed.unwrap_or(0))?;
+    let training = &options.training;
+    let splits = Splits::k_fold(&dataset.names(), options.folds, training.seed.unwrap_or(0))?;
     let split = splits.fold(options.fold)?;
-    let planned =
-        configure(options.config.as_deref(), options.epochs, options.seed, stages, &dataset, split)?;
+    let planned = training.configure(stages, &dataset, split)?;
     let config = if options.resume && options.model.join("model.toml").exists() {
-        let made = ModelConfig::load(&options.model)?;
-        let asked = options.epochs.is_some() || options.seed.is_some() || options.config.is_some();
+        let mut made = ModelConfig::load(&options.model)?;
+        let different = if training.decide() { made.differences(&planned) } else { String::new() };
         ensure!(
-            !asked || made == ModelConfig { software: made.software.clone(), ..planned },
-            "{}: cannot resume: model.toml describes another run than the arguments do",
-            options.model.display()
+            different.is_empty(),
+            "{}: cannot resume: it describes another run than the arguments do: {different}",
+            options.model.join("model.toml").display()
         );
+        training.change_rhythm(&mut made);
         made
     } else {
         planned
     };
-    let summary = train(&TrainRequest {
+    let request = TrainRequest {
         dataset: &dataset,
         split,
         config: &config,
@@ -96,7 +96,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         folder: &options.model,
         resume: options.resume,
         device: &device,
-    })?;
+        stop: stop_signal()?,
+    };
+    let summary = or_interrupted(train(&request), "the same command with --resume goes on from there")?;
     if options.json {
         return print_json(&summary);
     }
@@ -109,28 +111,4 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         print(&format!("{stage}: mean validation DSC {mean:.4} over {} cases", split.val.len()))?;
     }
     print(&format!("model in {}", options.model.display()))
-}
-
-/// The model that the arguments ask for, fitted to the data.
-pub(crate) fn configure(
-    file: Option<&Path>,
-    epochs: Option<u32>,
-    seed: Option<u64>,
-    stages: Stages,
-    dataset: &Dataset,
-    split: &Split,
-) -> Result<ModelConfig> {
-    let base = ModelConfig { method: stages.method(), ..ModelConfig::default() };
-    let mut config = plan(&base, file, dataset, split, MAX_PATCH_VOXELS)
-        .with_context(|| format!("cannot plan a model for {}", dataset.root.display()))?;
-    config.method = stages.method();
-    for stage in [&mut config.coarse, &mut config.fine, &mut config.single] {
-        if let Some(epochs) = epochs {
-            stage.train.epochs = epochs as usize;
-        }
-        if let Some(seed) = seed {
-            stage.train.seed = seed;
-        }
-    }
-    Ok(config)
 }

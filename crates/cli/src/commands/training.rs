@@ -1,0 +1,80 @@
+//! What `train` and `cross-validate` are told about the trainings.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, value_parser};
+use organseg::pipeline::{MAX_PATCH_VOXELS, ModelConfig, StageConfig, Stages, plan};
+use organseg::train::{Dataset, Split};
+
+/// How the networks are trained.
+#[derive(Args)]
+pub(crate) struct TrainingOptions {
+    /// Passes over the training cases.
+    #[arg(long, value_name = "E", value_parser = value_parser!(u32).range(1..))]
+    epochs: Option<u32>,
+    /// Minutes that the training of the model may take, instead of a number of epochs: as many steps as fit on
+    /// this machine, with reading cases, validation and checkpoints. The stages share them equally.
+    #[arg(long, value_name = "M", value_parser = minutes, conflicts_with = "epochs")]
+    minutes: Option<f64>,
+    /// Decides the folds and everything else random.
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+    /// Settings in the form of model.toml; what it leaves out is planned from the data.
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// Write a checkpoint in the middle of an epoch when the last one is N minutes old.
+    #[arg(long, value_name = "N", value_parser = minutes)]
+    checkpoint_minutes: Option<f64>,
+}
+
+impl TrainingOptions {
+    /// The model that the arguments ask for, fitted to the data.
+    pub(crate) fn configure(&self, stages: Stages, dataset: &Dataset, split: &Split) -> Result<ModelConfig> {
+        let base = ModelConfig { method: stages.method(), ..ModelConfig::default() };
+        let mut config = plan(&base, self.config.as_deref(), dataset, split, MAX_PATCH_VOXELS)
+            .with_context(|| format!("cannot plan a model for {}", dataset.root.display()))?;
+        config.method = stages.method();
+        let shares = if stages == Stages::Both { 2.0 } else { 1.0 };
+        for stage in stages_of(&mut config) {
+            if let Some(epochs) = self.epochs {
+                stage.train.epochs = epochs as usize;
+                stage.train.minutes = 0.0;
+            }
+            if let Some(minutes) = self.minutes {
+                stage.train.minutes = minutes / shares;
+            }
+            if let Some(seed) = self.seed {
+                stage.train.seed = seed;
+            }
+        }
+        self.change_rhythm(&mut config);
+        Ok(config)
+    }
+
+    /// Whether the arguments say something about the model that a folder which is there may contradict.
+    pub(crate) fn decide(&self) -> bool {
+        self.epochs.is_some() || self.minutes.is_some() || self.seed.is_some() || self.config.is_some()
+    }
+
+    /// Sets in `config` what may differ when a training goes on.
+    pub(crate) fn change_rhythm(&self, config: &mut ModelConfig) {
+        if let Some(minutes) = self.checkpoint_minutes {
+            for stage in stages_of(config) {
+                stage.train.checkpoint_minutes = minutes;
+            }
+        }
+    }
+}
+
+fn stages_of(config: &mut ModelConfig) -> [&mut StageConfig; 3] {
+    [&mut config.coarse, &mut config.fine, &mut config.single]
+}
+
+/// A positive number of minutes.
+fn minutes(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(minutes) if minutes.is_finite() && minutes > 0.0 => Ok(minutes),
+        _ => Err(format!("`{text}` is not a positive number of minutes")),
+    }
+}
