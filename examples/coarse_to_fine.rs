@@ -13,7 +13,7 @@ use organseg::pipeline::{
     CaseResult, Device, MAX_PATCH_VOXELS, ModelConfig, Montage, ResultSummary, Segmenter, Stages,
     TrainRequest, evaluate_case, plan, train,
 };
-use organseg::train::{AugmentConfig, Dataset, Split, Splits};
+use organseg::train::{AugmentConfig, Dataset, Split, Splits, StopSignal};
 use organseg::volume::{write, write_atomically};
 
 /// Finds an organ at low resolution, looks again at full resolution, and scores both.
@@ -68,6 +68,7 @@ fn main() -> Result<()> {
         folder: &model,
         resume: false,
         device: &Device::Cpu,
+        stop: StopSignal::default(),
     })?;
     println!("trained in {:.0} s", started.elapsed().as_secs_f64());
 

@@ -9,7 +9,7 @@ use organseg::phantom::{PANCREAS_LABEL, PhantomConfig, generate, write_dataset};
 use organseg::pipeline::{
     Device, MAX_PATCH_VOXELS, Method, ModelConfig, Montage, Segmenter, Stages, TrainRequest, plan, train,
 };
-use organseg::train::{AugmentConfig, Dataset, Splits};
+use organseg::train::{AugmentConfig, Dataset, Splits, StopSignal};
 use organseg::volume::write;
 
 /// Trains a single network on small phantoms.
@@ -53,6 +53,7 @@ fn main() -> Result<()> {
         folder: &model,
         resume: false,
         device: &Device::Cpu,
+        stop: StopSignal::default(),
     })?;
 
     let unseen = generate(&size, 12_345)?;

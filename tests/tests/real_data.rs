@@ -5,7 +5,7 @@ use organseg::pipeline::{
     BoxConfig, Device, MAX_PATCH_VOXELS, Segmenter, Stages, TrainRequest, candidate_boxes, plan, train,
 };
 use organseg::roi::BoundingBox;
-use organseg::train::{Dataset, Splits};
+use organseg::train::{Dataset, Splits, StopSignal};
 use organseg::volume::{LabelRule, decimate_labels, read, read_image, read_labels, write};
 use organseg_tests::{data, tiny_model};
 
@@ -52,6 +52,7 @@ fn masks_of_real_scans_lie_on_the_scans_own_grids() {
         folder: &model,
         resume: false,
         device: &Device::Cpu,
+        stop: StopSignal::default(),
     })
     .unwrap();
     let model = Segmenter::load(&model, &Device::Cpu).unwrap();

@@ -8,7 +8,7 @@ use organseg::phantom::{PhantomConfig, write_dataset};
 use organseg::pipeline::{
     Device, MAX_PATCH_VOXELS, Segmenter, Stages, TrainRequest, plan, train, weights_path,
 };
-use organseg::train::{Dataset, Splits};
+use organseg::train::{Dataset, Splits, StopSignal};
 use organseg::volume::read_image;
 use organseg_tests::tiny_model;
 
@@ -32,6 +32,7 @@ fn train_and_segment(data: &Path, folder: &Path, threads: usize) -> (Vec<Vec<u8>
             folder,
             resume: false,
             device: &Device::Cpu,
+            stop: StopSignal::default(),
         };
         train(&request).unwrap();
         let weights = ["coarse", "fine"].map(|stage| std::fs::read(weights_path(folder, stage)).unwrap());

@@ -1,6 +1,7 @@
 //! The `organseg` command: train, segment, evaluate and check from the shell.
 //!
-//! Exit code 0 on success, 2 on wrong usage, 1 on failure with one line that says what and why.
+//! Exit code 0 on success, 2 on wrong usage, 1 on failure with one line that says what and why, 130 for a
+//! training that Ctrl-C stopped and that can go on.
 
 mod arguments;
 mod commands;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use arguments::{Arguments, Command};
+use commands::interrupt::{EXIT_CODE, Interrupted};
 
 /// Scans and tensors are large, and mostly new: on large pages they are there in a third of the time.
 #[global_allocator]
@@ -42,6 +44,10 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Interrupted>() => {
+            eprintln!("{error}");
+            ExitCode::from(EXIT_CODE)
+        }
         Err(error) => {
             eprintln!("error: {}", failure::one_line(&error));
             ExitCode::FAILURE

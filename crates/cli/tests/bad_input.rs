@@ -301,3 +301,42 @@ fn wrong_usage_has_a_code_of_its_own() {
         fail(&segment, &["cuda:0", "without"]);
     }
 }
+
+#[test]
+fn resuming_what_is_another_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    let (data, config) = (world().join("data"), world().join("tiny.toml"));
+    let train = ["train", "--data", text(&data), "--model", text(&model), "--config", text(&config)];
+    let train = [&train[..], &["--stages", "single", "--seed", "4"]].concat();
+    succeed(&[&train[..], &["--epochs", "1"]].concat());
+    let resumed = |arguments: &[&str]| [&train[..], &["--resume"], arguments].concat();
+    fail(&resumed(&["--epochs", "2"]), &["model.toml", "single.train.epochs is 1 there and 2 here"]);
+    fail(&resumed(&["--epochs", "1", "--fold", "1"]), &["splits.json", "divides the cases in another way"]);
+    // A checkpoint that somebody copied from another model.
+    let other = folder.path().join("other");
+    let mut elsewhere = train.clone();
+    elsewhere[4] = text(&other);
+    elsewhere.extend(["--epochs", "2"]);
+    succeed(&elsewhere);
+    let checkpoint = "checkpoint-single.safetensors";
+    std::fs::copy(other.join(checkpoint), model.join(checkpoint)).unwrap();
+    fail(&resumed(&["--epochs", "1"]), &[checkpoint, "train.epochs is 2 there and 1 here"]);
+    // How often to save is no part of the run.
+    std::fs::copy(model.join(checkpoint), other.join("unused")).unwrap();
+    succeed(&[&elsewhere[..], &["--resume", "--checkpoint-minutes", "1"]].concat());
+}
+
+#[test]
+fn a_learning_rate_that_diverges() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("wild.toml");
+    let settings = std::fs::read_to_string(world().join("tiny.toml")).unwrap();
+    let wild = "[single.train]\nlearning_rate = 1e30\nschedule.kind = \"constant\"\n";
+    std::fs::write(&config, settings + wild).unwrap();
+    let (data, model) = (world().join("data"), folder.path().join("model"));
+    let train = ["train", "--data", text(&data), "--model", text(&model), "--config", text(&config)];
+    let words = ["stage single", "not finite in epoch", "phantom_", "1e30", "a lower one may help"];
+    fail(&[&train[..], &["--stages", "single"]].concat(), &words);
+    assert!(!model.join("single.safetensors").exists());
+}

@@ -2,6 +2,7 @@
 
 mod support;
 
+use organseg::pipeline::WeightsCard;
 use organseg::volume::{
     AntiAliasing, Interpolation, ResampleConfig, Spacing, grid_with_size, read, resample_with,
 };
@@ -146,15 +147,23 @@ fn one_stage_is_trained_resumed_and_run() {
     succeed(&[&train[..], &["--resume"]].concat());
     assert!(weights == std::fs::read(model.join("single.safetensors")).unwrap());
     let expected = [
+        "card-single.toml",
         "checkpoint-single.safetensors",
         "history.jsonl",
+        "history.lock",
         "model.toml",
         "plan.toml",
         "single.safetensors",
         "splits.json",
+        "tensorboard",
         "validation",
     ];
     assert_eq!(names_in(&model), expected);
+    let card = WeightsCard::of_weights(&model.join("single.safetensors")).unwrap().unwrap();
+    assert_eq!((card.epochs, card.trained_on.len(), card.validated_on.len()), (1, 4, 1));
+    assert_eq!(card.validation_dice["pancreas"], summary["single"]["1"].as_f64().unwrap());
+    let for_people = std::fs::read_to_string(model.join("card-single.toml")).unwrap();
+    assert!(for_people.contains("dataset = \"data\"") && for_people.contains("minutes = "), "{for_people}");
     // One case of five is held back.
     let pictures = names_in(&model.join("validation"));
     assert!(pictures.len() == 1 && pictures[0].starts_with("single-1-phantom_"), "{pictures:?}");
@@ -225,4 +234,20 @@ fn cross_validation_prints_the_three_tables() {
         assert!(printed.contains(table), "{printed}");
     }
     assert_eq!(names_in(folder.path()), ["fold_0", "fold_1", "plan.toml", "results.json"]);
+}
+
+#[test]
+fn a_training_of_some_minutes_plans_its_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    let (data, config) = (world().join("data"), world().join("tiny.toml"));
+    let train = ["train", "--data", text(&data), "--model", text(&model), "--config", text(&config)];
+    let output = organseg(&[&train[..], &["--stages", "single", "--minutes", "0.03"]].concat());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("fit into the time"), "{said}");
+    let model = std::fs::read_to_string(model.join("model.toml")).unwrap();
+    assert!(model.contains("minutes = 0.03"), "{model}");
+    let both = organseg(&[&train[..], &["--minutes", "1", "--epochs", "2"]].concat());
+    assert_eq!(both.status.code(), Some(2));
+    assert_eq!(organseg(&[&train[..], &["--minutes", "-1"]].concat()).status.code(), Some(2));
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::Device;
 use organseg_metrics::Stats;
-use organseg_train::{Dataset, Splits};
+use organseg_train::{Dataset, Splits, StopSignal};
 use serde::{Deserialize, Serialize};
 
 use crate::evaluation::{CaseResult, ResultSummary, evaluate_case};
@@ -41,6 +41,7 @@ pub fn cross_validate(
     config: &ModelConfig,
     folder: &Path,
     device: &Device,
+    stop: &StopSignal,
 ) -> Result<CrossValidation, PipelineError> {
     let mut folds = Vec::new();
     for (k, split) in splits.folds().iter().enumerate() {
@@ -53,6 +54,7 @@ pub fn cross_validate(
             folder: &model,
             resume: true,
             device,
+            stop: stop.clone(),
         })?;
         let segmenter = Segmenter::load(&model, device)?.with_prediction(config.prediction);
         let mut cases = Vec::new();

@@ -24,6 +24,9 @@ pub enum PipelineError {
     /// A plan for a model of other stages.
     #[error("{path}: is a plan for {found}, expected one for {asked}", path = path.display())]
     OtherMethod { path: PathBuf, found: Method, asked: Method },
+    /// The card in a weights file does not parse.
+    #[error("{path}: the card in its header cannot be read: {source}", path = path.display())]
+    Card { path: PathBuf, source: serde_json::Error },
     /// A model folder that is not empty and should be.
     #[error("{path}: there is a model already; choose another folder or resume it", path = path.display())]
     ModelExists { path: PathBuf },

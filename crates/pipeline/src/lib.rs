@@ -4,6 +4,7 @@
 //! too: [`candidate_boxes`], [`predict`], [`Segmenter::fine`].
 
 mod candidate;
+mod card;
 mod cross_validation;
 mod error;
 mod evaluation;
@@ -26,6 +27,7 @@ mod validation;
 pub use candle_core::Device;
 
 pub use candidate::{BoxConfig, CandidateBoxes, candidate_boxes};
+pub use card::{KindOfWeights, WeightsCard};
 pub use cross_validation::{CrossValidation, FoldResult, cross_validate};
 pub use error::PipelineError;
 pub use evaluation::{

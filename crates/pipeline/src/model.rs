@@ -196,6 +196,26 @@ impl ModelConfig {
         Ok(())
     }
 
+    /// The fields in which this model and the one asked for `here` lead to different weights or masks, with both
+    /// values; empty if a training of the one may go on as the other. Versions of the software may differ, so
+    /// may how the model is asked, and what [`TrainConfig::what_decides`] leaves out.
+    #[must_use]
+    pub fn differences(&self, here: &Self) -> String {
+        let what_decides = |model: &Self| {
+            let stage =
+                |stage: &StageConfig| StageConfig { train: stage.train.what_decides(), ..stage.clone() };
+            Self {
+                software: String::new(),
+                prediction: Prediction::default(),
+                coarse: stage(&model.coarse),
+                fine: stage(&model.fine),
+                single: stage(&model.single),
+                ..model.clone()
+            }
+        };
+        organseg_train::differences(&what_decides(self), &what_decides(here))
+    }
+
     /// Classes of the networks: the largest label and all below it, background included.
     #[must_use]
     pub fn classes(&self) -> usize {

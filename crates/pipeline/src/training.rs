@@ -1,20 +1,26 @@
 //! From a dataset to a model folder.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
-use candle_core::Device;
+use candle_core::{DType, Device};
+use candle_nn::VarBuilder;
 use organseg_roi::BoundingBox;
-use organseg_train::{Case, CropSampler, Dataset, PatchSampler, SampleSource, Split, TrainError, Trainer};
+use organseg_train::{
+    Case, Checkpoint, CropSampler, Dataset, PatchSampler, RunOptions, SampleSource, Split, StopSignal,
+    TrainError, Trainer,
+};
 use organseg_unet::{Unet3d, weights};
 use organseg_volume::{Label, LabelRule, LabelVolume, decimate_labels, decimate_mean};
 use serde::{Deserialize, Serialize};
 
 use crate::PipelineError;
+use crate::card::WeightsCard;
 use crate::model::{Method, ModelConfig, StageConfig, weights_path};
 use crate::source::{CaseSource, Cut, PreparedCase, within_reach};
-use crate::validation::Validation;
+use crate::validation::ValidationCases;
 
 /// Which networks to train now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,18 +76,21 @@ pub struct TrainRequest<'a> {
     pub resume: bool,
     /// Where to compute.
     pub device: &'a Device,
+    /// Ends the training after a step, with a checkpoint, when it is set.
+    pub stop: StopSignal,
 }
 
-/// DSC on the validation cases after the last epoch, by stage and label, each at the resolution and in
-/// the region that the stage sees.
+/// DSC that the finished networks have on the validation cases, by stage and label, each at the resolution and
+/// in the region that the stage sees.
 pub type TrainSummary = BTreeMap<String, BTreeMap<Label, f64>>;
 
-/// Trains the networks of a model and writes the model folder: `model.toml`, the weights of each stage,
-/// `splits.json`, `history.jsonl` and checkpoints.
+/// Trains the networks of a model and writes the model folder: `model.toml`, the weights of each stage with
+/// their cards, `splits.json`, `history.jsonl`, event files for TensorBoard and checkpoints.
 ///
 /// # Errors
 /// What a case, the configuration or the folder has wrong with it. A folder that holds a model already
-/// is refused unless `resume` is set or another stage of the same model is asked for.
+/// is refused unless `resume` is set or another stage of the same model is asked for; so is one whose model or
+/// split is not the one asked for, saying what differs. [`TrainError::Stopped`] if it was asked to stop.
 pub fn train(request: &TrainRequest<'_>) -> Result<TrainSummary, PipelineError> {
     request.config.check()?;
     let (training, validation) = (request.split.train.len(), request.split.val.len());
@@ -109,7 +118,7 @@ fn prepare_folder(request: &TrainRequest<'_>) -> Result<(), PipelineError> {
         move |source| PipelineError::Io { path, source }
     };
     std::fs::create_dir_all(folder).map_err(io(folder))?;
-    let taken = |name: &&str| weights_path(folder, name).exists() || checkpoint_path(folder, name).exists();
+    let taken = |name: &&str| weights_path(folder, name).exists() || Checkpoint::path(folder, name).exists();
     let mut names = request.stages.names().iter();
     if let Some(name) = names.find(|name| !request.resume && taken(name)) {
         return Err(PipelineError::ModelExists { path: weights_path(folder, name) });
@@ -117,26 +126,29 @@ fn prepare_folder(request: &TrainRequest<'_>) -> Result<(), PipelineError> {
     let model = folder.join("model.toml");
     if model.exists() {
         let made = ModelConfig::load(folder)?;
-        // Another version may go on with a model, and how it is asked afterwards is open; everything else must be
-        // the same.
-        let (software, prediction) = (request.config.software.clone(), request.config.prediction);
-        if (ModelConfig { software, prediction, ..made }) != *request.config {
-            return Err(PipelineError::Resume {
-                path: model,
-                reason: "it describes another model than the one asked for".into(),
-            });
+        let different = made.differences(request.config);
+        if !different.is_empty() {
+            let reason = format!("it describes another model than the one asked for: {different}");
+            return Err(PipelineError::Resume { path: model, reason });
         }
     } else {
         request.config.save(folder)?;
     }
     let splits = folder.join("splits.json");
+    if splits.exists() {
+        let text = std::fs::read_to_string(&splits).map_err(io(&splits))?;
+        let made: Option<[Split; 1]> = serde_json::from_str(&text).ok();
+        if made.as_ref().map(|[split]| split) != Some(request.split) {
+            let reason = "it divides the cases in another way; \
+                          ask for the same dataset, seed, fold and folds, or choose another folder"
+                .to_string();
+            return Err(PipelineError::Resume { path: splits, reason });
+        }
+        return Ok(());
+    }
     let text = serde_json::to_string_pretty(&[request.split]).expect("a split is valid JSON");
     organseg_volume::write_atomically(&splits, |file| std::io::Write::write_all(file, text.as_bytes()))
         .map_err(io(&splits))
-}
-
-fn checkpoint_path(folder: &Path, stage: &str) -> PathBuf {
-    folder.join(format!("checkpoint-{stage}.safetensors"))
 }
 
 fn train_stage(
@@ -144,6 +156,7 @@ fn train_stage(
     name: &str,
     stage: &StageConfig,
 ) -> Result<BTreeMap<Label, f64>, PipelineError> {
+    let started = Instant::now();
     let prepare = |names: &[String]| -> Result<Vec<PreparedCase>, PipelineError> {
         let mut cases = Vec::with_capacity(names.len());
         for case in names {
@@ -161,7 +174,9 @@ fn train_stage(
         }
         Ok(cases)
     };
-    let validation = prepare(&request.split.val)?;
+    let labels = request.config.labels.keys().copied().collect();
+    let validation =
+        ValidationCases::new(prepare(&request.split.val)?, stage.patch_size, labels, request.device);
     let cases = prepare(&request.split.train)?;
     let source: Arc<dyn SampleSource> = Arc::new(CaseSource {
         cut: cut_of(request.config, name, stage),
@@ -172,25 +187,21 @@ fn train_stage(
     });
     let network = request.config.network_of(stage);
     let mut trainer = Trainer::new(name, &network, &stage.train, request.device)?;
-    let checkpoint = checkpoint_path(request.folder, name);
+    let checkpoint = Checkpoint::path(request.folder, name);
     if request.resume && checkpoint.exists() {
         trainer.resume(&checkpoint)?;
     }
-    let labels: Vec<Label> = request.config.labels.keys().copied().collect();
-    let look = |net: &Unet3d| Validation::of(net, &validation, stage.patch_size, &labels, request.device);
-    let mut last = None;
-    let validate = |net: &Unet3d| {
-        let found = look(net).map_err(|e| TrainError::Validation { source: Box::new(e) })?;
-        Ok(last.insert(found).mean())
-    };
-    trainer.run(&source, validate, Some(request.folder))?;
-    let net = trainer.frozen()?;
-    // Nothing was left to run where a finished training is resumed.
-    let last = last.map_or_else(|| look(&net), Ok)?;
-    let pictures = request.folder.join("validation");
-    last.draw_worst(name, &net, &validation, stage.patch_size, request.device, &pictures)?;
-    weights::save(&trainer.weights()?, None, &weights_path(request.folder, name))?;
-    Ok(last.mean())
+    let options =
+        RunOptions { folder: Some(request.folder), stop: request.stop.clone(), spent: started.elapsed() };
+    trainer.run(&source, &validation, &options)?;
+    let weights = trainer.result()?;
+    let card = WeightsCard::of(request, name, stage, &trainer);
+    weights::save(&weights, Some(card.to_metadata()), &weights_path(request.folder, name))?;
+    card.save(request.folder, trainer.minutes())?;
+    let vb = VarBuilder::from_tensors(weights, DType::F32, request.device);
+    let net = Unet3d::new(&network, vb).map_err(TrainError::from)?;
+    validation.draw_worst(name, &net, &request.folder.join("validation"))?;
+    Ok(trainer.validated().map(|(_, dice)| dice.clone()).unwrap_or_default())
 }
 
 pub(crate) fn find<'a>(dataset: &'a Dataset, name: &str) -> Result<&'a Case, PipelineError> {

@@ -1,11 +1,13 @@
 //! Validation cases as a stage sees them: how well its network does on each, and pictures of the worst.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Device;
+use organseg_train::{TrainError, Validation};
 use organseg_unet::Unet3d;
-use organseg_volume::{Label, percentiles};
+use organseg_volume::{Label, LabelVolume, percentiles};
 
 use crate::evaluation::LabelDice;
 use crate::source::PreparedCase;
@@ -24,44 +26,41 @@ const FOUND: [u8; 3] = [255, 70, 70];
 /// Percentiles of the intensities that are drawn black and white.
 const BLACK_AND_WHITE: [f64; 2] = [0.5, 99.5];
 
-/// DSC of each validation case, in their order.
-pub(crate) struct Validation(Vec<LabelDice>);
+/// The cases that the networks of a stage are measured on, as it sees them.
+pub(crate) struct ValidationCases<'a> {
+    cases: Vec<PreparedCase>,
+    patch_size: Option<[usize; 3]>,
+    labels: Vec<Label>,
+    device: &'a Device,
+    /// Mean DSC of each case when it was last looked at.
+    last: RefCell<Vec<Option<f64>>>,
+}
 
-impl Validation {
-    /// What `net` finds in each of `cases`, whole, compared with the truth.
-    pub(crate) fn of(
-        net: &Unet3d,
-        cases: &[PreparedCase],
-        patch: Option<[usize; 3]>,
-        labels: &[Label],
-        device: &Device,
-    ) -> Result<Self, PipelineError> {
-        let dice = |case: &PreparedCase| {
-            LabelDice::of(&predict(net, &case.image, patch, device)?, &case.labels, labels.iter())
+impl<'a> ValidationCases<'a> {
+    pub(crate) fn new(
+        cases: Vec<PreparedCase>,
+        patch_size: Option<[usize; 3]>,
+        labels: Vec<Label>,
+        device: &'a Device,
+    ) -> Self {
+        let last = RefCell::new(vec![None; cases.len()]);
+        Self { cases, patch_size, labels, device, last }
+    }
+
+    /// What `net` finds in case `case`, whole, and how much of it is right.
+    fn look(&self, net: &Unet3d, case: usize) -> Result<(LabelVolume, LabelDice), PipelineError> {
+        let case = &self.cases[case];
+        let look = || {
+            let found = predict(net, &case.image, self.patch_size, self.device)?;
+            let dice = LabelDice::of(&found, &case.labels, self.labels.iter())?;
+            Ok((found, dice))
         };
-        Ok(Self(cases.iter().map(dice).collect::<Result<_, _>>()?))
+        look().map_err(|error: PipelineError| error.in_case(&case.name))
     }
 
-    /// Mean DSC of each label.
-    pub(crate) fn mean(&self) -> BTreeMap<Label, f64> {
-        let mut means = BTreeMap::new();
-        for (&label, &dice) in self.0.iter().flat_map(|case| &case.labels) {
-            *means.entry(label).or_insert(0.0) += dice / self.0.len() as f64;
-        }
-        means
-    }
-
-    /// Writes `folder/STAGE-NUMBER-CASE.png` of the cases with the lowest mean DSC, the worst first: slices with the
-    /// outlines of the truth in green and of what `net` finds in red. Pictures of the stage from before go.
-    pub(crate) fn draw_worst(
-        &self,
-        stage: &str,
-        net: &Unet3d,
-        cases: &[PreparedCase],
-        patch: Option<[usize; 3]>,
-        device: &Device,
-        folder: &Path,
-    ) -> Result<(), PipelineError> {
+    /// Writes `folder/STAGE-NUMBER-CASE.png` of the cases that had the lowest mean DSC, the worst first: slices with
+    /// the outlines of the truth in green and of what `net` finds in red. Pictures of the stage from before go.
+    pub(crate) fn draw_worst(&self, stage: &str, net: &Unet3d, folder: &Path) -> Result<(), PipelineError> {
         let io = |source| PipelineError::Io { path: folder.to_path_buf(), source };
         std::fs::create_dir_all(folder).map_err(io)?;
         for entry in std::fs::read_dir(folder).map_err(io)? {
@@ -71,15 +70,33 @@ impl Validation {
                 std::fs::remove_file(&path).map_err(|source| PipelineError::Io { path, source })?;
             }
         }
-        let mut order: Vec<usize> = (0..cases.len()).collect();
-        order.sort_by(|&a, &b| self.0[a].mean.total_cmp(&self.0[b].mean));
-        for (number, case) in order.into_iter().take(PICTURES).map(|i| &cases[i]).enumerate() {
-            let found = predict(net, &case.image, patch, device)?;
+        let mut order = Vec::with_capacity(self.cases.len());
+        for case in 0..self.cases.len() {
+            // Nothing was left to look at where a finished training is resumed.
+            let last = self.last.borrow()[case];
+            order.push((last.map_or_else(|| self.look(net, case).map(|(_, dice)| dice.mean), Ok)?, case));
+        }
+        order.sort_by(|a, b| a.0.total_cmp(&b.0));
+        for (number, (_, i)) in order.into_iter().take(PICTURES).enumerate() {
+            let (found, _) = self.look(net, i)?;
+            let case = &self.cases[i];
             let range = percentiles(&case.image, &BLACK_AND_WHITE);
             let mut montage = Montage::with_window([range[0], range[1].max(range[0] + f32::EPSILON)]);
             montage.add_row(&case.image, &[(&case.labels, TRUTH), (&found, FOUND)], SLICES);
             montage.save(&folder.join(format!("{stage}-{}-{}.png", number + 1, case.name)))?;
         }
         Ok(())
+    }
+}
+
+impl Validation for ValidationCases<'_> {
+    fn cases(&self) -> usize {
+        self.cases.len()
+    }
+
+    fn dice(&self, net: &Unet3d, case: usize) -> Result<BTreeMap<Label, f64>, TrainError> {
+        let (_, dice) = self.look(net, case).map_err(|e| TrainError::Validation { source: Box::new(e) })?;
+        self.last.borrow_mut()[case] = Some(dice.mean);
+        Ok(dice.labels)
     }
 }

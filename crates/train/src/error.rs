@@ -87,13 +87,34 @@ pub enum TrainError {
     #[error("stage {stage}: there are no training samples, expected at least one")]
     #[expect(missing_docs, reason = "the message names the fields")]
     NoSamples { stage: String },
-    /// A loss or gradient that is NaN or infinite; the last checkpoint stays as it is.
+    /// A loss, gradient or weight that is NaN or infinite; the last checkpoint stays as it is. Epoch and step
+    /// count from 0.
     #[error(
-        "stage {stage}: the loss is not finite in epoch {epoch}, step {step} (cases {cases}); \
-         a lower learning rate may help"
+        "stage {stage}: the {what} is not finite in epoch {epoch}, step {step} (cases {cases}), with \
+         learning rate {learning_rate:e}; a lower one may help; {kept}"
     )]
     #[expect(missing_docs, reason = "the message names the fields")]
-    NotFinite { stage: String, epoch: usize, step: usize, cases: String },
+    NotFinite {
+        stage: String,
+        what: &'static str,
+        epoch: usize,
+        step: usize,
+        cases: String,
+        learning_rate: f64,
+        /// Which weights there are from before.
+        kept: String,
+    },
+    /// Somebody asked the training to stop, and it did after a step. Epoch and step count from 0.
+    #[error("stage {stage}: stopped before step {step} of epoch {epoch}{saved}")]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    Stopped { stage: String, epoch: usize, step: usize, saved: String },
+    /// A training that was started on other samples.
+    #[error(
+        "stage {stage}: the training was started with {there} samples an epoch, this data has {here}; \
+         go on with the same dataset and split"
+    )]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    OtherSamples { stage: String, there: usize, here: usize },
     /// A checkpoint that this run cannot go on from.
     #[error("{path}: not a checkpoint of this run: {reason}", path = path.display())]
     #[expect(missing_docs, reason = "the message names the fields")]

@@ -8,13 +8,17 @@
 //! [`nih`] makes a dataset of one set as it is downloaded.
 //!
 //! From samples to a network: a [`Trainer`] runs the epochs that its [`TrainConfig`] describes, with an
-//! [`Optimizer`] on a [`Schedule`], and leaves [`Checkpoint`]s and a history of [`EpochRecord`]s.
+//! [`Optimizer`] on a [`Schedule`], and leaves [`Checkpoint`]s, a history of [`EpochRecord`]s and event files
+//! for TensorBoard. A [`StopSignal`] ends it after a step; a checkpoint goes on from there to the same bytes.
 
 mod augment;
+mod average;
+mod budget;
 mod check;
 mod checkpoint;
 mod config;
 mod dataset;
+mod difference;
 mod error;
 mod fingerprint;
 mod history;
@@ -23,25 +27,35 @@ mod mersenne_twister;
 pub mod nih;
 mod optimizer;
 mod preprocess;
+mod run;
+#[cfg(test)]
+mod run_tests;
 mod sample;
 mod sample_rng;
 mod schedule;
 mod splits;
+mod state;
+mod stop;
+mod tensorboard;
 mod trainer;
+mod view;
 
 pub use augment::AugmentConfig;
 pub use check::{CaseCheck, CheckReport, FixReport, Problem, Unfixable, check_dataset, fix_to};
 pub use checkpoint::Checkpoint;
 pub use config::TrainConfig;
 pub use dataset::{Case, Dataset, LoadedCase, Modality};
+pub use difference::differences;
 pub use error::TrainError;
 pub use fingerprint::{CaseFingerprint, Fingerprint, IntensityRange, LabelExtent};
 pub use history::{EpochRecord, append_history, read_history, rewind_history};
 pub use loader::PrefetchLoader;
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use preprocess::{Intensity, Preprocessing};
+pub use run::RunOptions;
 pub use sample::{CropSampler, Padding, PatchSampler, Sample};
 pub use sample_rng::sample_rng;
 pub use schedule::Schedule;
 pub use splits::{Split, Splits};
-pub use trainer::{SampleSource, Trainer};
+pub use stop::StopSignal;
+pub use trainer::{SampleSource, Trainer, Validation};

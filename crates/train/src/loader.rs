@@ -6,11 +6,12 @@
 //!           item = draw(i)            (outside the lock)                    wake the workers
 //!           ready[i] = item; wake the consumer
 //! ```
-//! At most `depth` items are drawn and not yet handed out, and the consumer sees index 0, 1, 2, …
+//! At most `depth` items are drawn and not yet handed out, and the consumer sees the indices in order,
 //! whatever the number of threads. Since each item depends on its index alone, so does the outcome.
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -27,9 +28,9 @@ type Draw<T> = dyn Fn(usize) -> Result<T, TrainError> + Send + Sync;
 ///
 /// ```
 /// use organseg_train::PrefetchLoader;
-/// let loader = PrefetchLoader::new(5, |index| Ok(index * index), 2, 4);
+/// let loader = PrefetchLoader::new(2..6, |index| Ok(index * index), 2, 4);
 /// let items: Result<Vec<usize>, _> = loader.collect();
-/// assert_eq!(items?, [0, 1, 4, 9, 16]);
+/// assert_eq!(items?, [4, 9, 16, 25]);
 /// # Ok::<(), organseg_train::TrainError>(())
 /// ```
 pub struct PrefetchLoader<T: Send + 'static = Sample> {
@@ -39,7 +40,8 @@ pub struct PrefetchLoader<T: Send + 'static = Sample> {
 }
 
 struct Shared<T> {
-    items: usize,
+    /// One past the last index.
+    end: usize,
     depth: usize,
     draw: Box<Draw<T>>,
     queue: Mutex<Queue<T>>,
@@ -57,21 +59,21 @@ struct Queue<T> {
 }
 
 impl<T: Send + 'static> PrefetchLoader<T> {
-    /// Loader of the items `draw(0)` to `draw(items - 1)`, at most `depth` (at least 1) of them ahead
+    /// Loader of the items `draw(i)` for each `i` of `items`, at most `depth` (at least 1) of them ahead
     /// of the consumer. With 0 threads the consumer draws each item itself.
     pub fn new(
-        items: usize,
+        items: Range<usize>,
         draw: impl Fn(usize) -> Result<T, TrainError> + Send + Sync + 'static,
         threads: usize,
         depth: usize,
     ) -> Self {
         let shared = Arc::new(Shared {
-            items,
+            end: items.end.max(items.start),
             depth: depth.max(1),
             draw: Box::new(draw),
             queue: Mutex::new(Queue {
-                next_to_draw: 0,
-                next_to_yield: 0,
+                next_to_draw: items.start,
+                next_to_yield: items.start,
                 ready: BTreeMap::new(),
                 stopped: false,
             }),
@@ -79,7 +81,7 @@ impl<T: Send + 'static> PrefetchLoader<T> {
             ready: Condvar::new(),
         });
         // A thread that the system refuses is done without; with none, the consumer draws.
-        let workers = (0..threads.min(items))
+        let workers = (0..threads.min(items.len()))
             .map_while(|number| {
                 let shared = Arc::clone(&shared);
                 let name = format!("organseg-loader-{number}");
@@ -103,7 +105,7 @@ impl<T: Send + 'static> Iterator for PrefetchLoader<T> {
         let started = Instant::now();
         let mut queue = self.shared.lock();
         let index = queue.next_to_yield;
-        if index == self.shared.items {
+        if index == self.shared.end {
             return None;
         }
         let item = if self.workers.is_empty() {
@@ -127,7 +129,7 @@ impl<T: Send + 'static> Iterator for PrefetchLoader<T> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.shared.items - self.shared.lock().next_to_yield;
+        let left = self.shared.end - self.shared.lock().next_to_yield;
         (left, Some(left))
     }
 }
@@ -166,7 +168,7 @@ impl<T> Shared<T> {
     fn claim(&self) -> Option<usize> {
         let mut queue = self.lock();
         loop {
-            if queue.stopped || queue.next_to_draw == self.items {
+            if queue.stopped || queue.next_to_draw == self.end {
                 return None;
             }
             if queue.next_to_draw < queue.next_to_yield + self.depth {
@@ -209,7 +211,7 @@ mod tests {
     #[test]
     fn items_come_in_order_whatever_the_number_of_threads() {
         let collect = |threads, depth| -> Vec<u64> {
-            PrefetchLoader::new(40, uneven, threads, depth).map(Result::unwrap).collect()
+            PrefetchLoader::new(0..40, uneven, threads, depth).map(Result::unwrap).collect()
         };
         let expected = collect(0, 1);
         assert_eq!(expected.len(), 40);
@@ -223,7 +225,7 @@ mod tests {
         let drawn = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&drawn);
         let count = move |_| Ok(counter.fetch_add(1, Ordering::SeqCst));
-        let mut loader = PrefetchLoader::new(100, count, 4, 3);
+        let mut loader = PrefetchLoader::new(0..100, count, 4, 3);
         for taken in 0..20 {
             std::thread::sleep(Duration::from_millis(2));
             assert!(drawn.load(Ordering::SeqCst) <= taken + 3);
@@ -245,7 +247,7 @@ mod tests {
             _ => Ok(index),
         };
         for threads in [0, 2] {
-            let items: Vec<_> = PrefetchLoader::new(4, draw, threads, 2).collect();
+            let items: Vec<_> = PrefetchLoader::new(0..4, draw, threads, 2).collect();
             assert!(matches!(items[0], Ok(0)) && matches!(items[3], Ok(3)));
             assert!(matches!(&items[1], Err(TrainError::NoForeground)));
             let error = items[2].as_ref().unwrap_err().to_string();
@@ -259,11 +261,11 @@ mod tests {
             std::thread::sleep(Duration::from_millis(10));
             Ok(())
         };
-        let mut loader = PrefetchLoader::new(3, slow, 1, 1);
+        let mut loader = PrefetchLoader::new(0..3, slow, 1, 1);
         while loader.next().is_some() {}
         // Three items of 10 ms each, of which the consumer did nothing but wait.
         assert!(loader.wait_seconds() >= 0.02, "{}", loader.wait_seconds());
-        let mut loader = PrefetchLoader::new(3, slow, 1, 3);
+        let mut loader = PrefetchLoader::new(0..3, slow, 1, 3);
         std::thread::sleep(Duration::from_millis(300));
         while loader.next().is_some() {}
         assert!(loader.wait_seconds() < 0.1, "{}", loader.wait_seconds());
@@ -271,6 +273,6 @@ mod tests {
 
     #[test]
     fn an_empty_loader_ends_at_once() {
-        assert!(PrefetchLoader::<()>::new(0, |_| unreachable!(), 2, 2).next().is_none());
+        assert!(PrefetchLoader::<()>::new(0..0, |_| unreachable!(), 2, 2).next().is_none());
     }
 }

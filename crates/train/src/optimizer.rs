@@ -51,6 +51,40 @@ impl Default for OptimizerConfig {
     }
 }
 
+impl OptimizerConfig {
+    /// Checks what serde cannot.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] naming the field.
+    pub(crate) fn check(&self) -> Result<(), TrainError> {
+        let decay = |field, x: f64| match x {
+            0.0..1.0 => Ok(()),
+            _ => Err(TrainError::Config { field, found: x.to_string(), expected: "0 or more and below 1" }),
+        };
+        let (&Self::AdamW { weight_decay, .. } | &Self::Sgd { weight_decay, .. }) = self;
+        if !(weight_decay.is_finite() && weight_decay >= 0.0) {
+            let found = weight_decay.to_string();
+            return Err(TrainError::Config {
+                field: "optimizer.weight_decay",
+                found,
+                expected: "0 or a positive number",
+            });
+        }
+        match *self {
+            Self::AdamW { beta1, beta2, epsilon, .. } => {
+                decay("optimizer.beta1", beta1)?;
+                decay("optimizer.beta2", beta2)?;
+                if epsilon.is_finite() && epsilon > 0.0 {
+                    return Ok(());
+                }
+                let found = epsilon.to_string();
+                Err(TrainError::Config { field: "optimizer.epsilon", found, expected: "a positive number" })
+            }
+            Self::Sgd { momentum, .. } => decay("optimizer.momentum", momentum),
+        }
+    }
+}
+
 /// An optimizer over the variables of a network.
 pub struct Optimizer {
     config: OptimizerConfig,
@@ -162,9 +196,18 @@ impl Optimizer {
     }
 }
 
-/// Whether a gradient is of a kind that [`in_place`] knows.
-fn goes_in_place(gradient: &Tensor) -> bool {
-    matches!(gradient.device(), Device::Cpu) && matches!(gradient.dtype(), DType::F32 | DType::F64)
+/// `old` · `keep` + `new` · (1 − `keep`): on the CPU in place of `old`, elsewhere a new tensor.
+pub(crate) fn move_towards(old: &Tensor, new: &Tensor, keep: f64) -> candle_core::Result<Tensor> {
+    if goes_in_place(old) {
+        in_place::move_towards(old, new, keep)?;
+        return Ok(old.clone());
+    }
+    (old * keep)? + (new * (1.0 - keep))?
+}
+
+/// Whether a tensor is of a kind that [`in_place`] knows.
+fn goes_in_place(tensor: &Tensor) -> bool {
+    matches!(tensor.device(), Device::Cpu) && matches!(tensor.dtype(), DType::F32 | DType::F64)
 }
 
 /// One step for one variable after the other.

@@ -1,24 +1,23 @@
-//! The training loop of one network.
+//! A network being trained: its weights, its optimizer, and a step. [`crate::run`] has the loop.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{VarBuilder, VarMap};
-use indicatif::{ProgressBar, ProgressStyle};
 use organseg_unet::{LossParts, Unet3d, UnetConfig, batch_loss, initialize, weights};
 use organseg_volume::Label;
+use serde::{Deserialize, Serialize};
 
+use crate::average::Average;
 use crate::checkpoint::Checkpoint;
-use crate::history::{EpochRecord, append_history, rewind_history};
+use crate::difference::differences;
 use crate::optimizer::Optimizer;
-use crate::{PrefetchLoader, Sample, TrainConfig, TrainError};
-
-/// How many batches the loader may be ahead of the network.
-const BATCHES_AHEAD: usize = 4;
+use crate::run::{Run, RunOptions};
+use crate::state::TrainingState;
+use crate::{EpochRecord, Sample, TrainConfig, TrainError};
 
 /// Where training samples come from.
 pub trait SampleSource: Send + Sync {
@@ -36,14 +35,29 @@ pub trait SampleSource: Send + Sync {
     fn describe(&self, epoch: usize, index: usize) -> String;
 }
 
+/// What a network is measured on while it is trained.
+pub trait Validation {
+    /// How many cases there are.
+    fn cases(&self) -> usize;
+
+    /// DSC of each label that `net` has on case `case`.
+    ///
+    /// # Errors
+    /// Whatever predicting or comparing meets.
+    fn dice(&self, net: &Unet3d, case: usize) -> Result<BTreeMap<Label, f64>, TrainError>;
+}
+
 /// A network being trained.
 pub struct Trainer {
-    stage: String,
-    config: TrainConfig,
+    pub(crate) stage: String,
+    pub(crate) config: TrainConfig,
     net: Unet3d,
     variables: VarMap,
     optimizer: Optimizer,
-    next_epoch: usize,
+    average: Option<Average>,
+    /// The weights that did best on the validation cases, if early stopping keeps them.
+    best: HashMap<String, Tensor>,
+    pub(crate) state: TrainingState,
     device: Device,
 }
 
@@ -64,192 +78,221 @@ impl Trainer {
         let net = Unet3d::new(network, VarBuilder::from_varmap(&variables, DType::F32, device))?;
         initialize(&variables, config.seed)?;
         let optimizer = Optimizer::new(config.optimizer, &variables);
+        let decay = config.average_decay;
+        let average = if decay > 0.0 { Some(Average::new(decay, &variables)?) } else { None };
         Ok(Self {
             stage: stage.to_string(),
             config: config.clone(),
             net,
             variables,
             optimizer,
-            next_epoch: 0,
+            average,
+            best: HashMap::new(),
+            state: TrainingState::default(),
             device: device.clone(),
         })
     }
 
-    /// The epoch that [`Trainer::run`] starts with.
-    #[must_use]
-    pub fn next_epoch(&self) -> usize {
-        self.next_epoch
+    /// Another trainer of the same network from its beginning.
+    pub(crate) fn afresh(&self) -> Result<Self, TrainError> {
+        Self::new(&self.stage, self.net.config(), &self.config, &self.device)
     }
 
-    /// The weights now, by name.
+    /// Steps made.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.state.steps
+    }
+
+    /// Epochs begun.
+    #[must_use]
+    pub fn epochs(&self) -> usize {
+        self.state.epoch + usize::from(self.state.step > 0)
+    }
+
+    /// Minutes that the training took; what was lost when a run broke off is not in them.
+    #[must_use]
+    pub fn minutes(&self) -> f64 {
+        self.state.seconds / 60.0
+    }
+
+    /// Mean DSC of each label over the validation cases, as the weights of [`Trainer::result`] have it, and the
+    /// epoch, from 0, that they are from; none before the first look at those cases.
+    #[must_use]
+    pub fn validated(&self) -> Option<(usize, &BTreeMap<Label, f64>)> {
+        let look = self.state.best.as_ref().or(self.state.last.as_ref())?;
+        Some((look.epoch, &look.dice))
+    }
+
+    /// What the training comes to, by name: with early stopping the weights that did best on the validation
+    /// cases, otherwise the running average of the weights if there is one, otherwise the weights as they are.
     ///
     /// # Errors
-    /// [`TrainError::Unet`] if they cannot be copied.
-    pub fn weights(&self) -> Result<HashMap<String, Tensor>, TrainError> {
+    /// [`TrainError::Unet`] or [`TrainError::Candle`] if they cannot be copied.
+    pub fn result(&self) -> Result<HashMap<String, Tensor>, TrainError> {
+        if self.best.is_empty() { self.smoothed() } else { Ok(self.best.clone()) }
+    }
+
+    /// The running average of the weights, or the weights as they are if none is taken.
+    fn smoothed(&self) -> Result<HashMap<String, Tensor>, TrainError> {
+        match &self.average {
+            Some(average) => Ok(average.copy()?),
+            None => self.weights(),
+        }
+    }
+
+    /// The weights as they are, by name.
+    fn weights(&self) -> Result<HashMap<String, Tensor>, TrainError> {
         Ok(weights::tensors_of(&self.variables)?)
     }
 
-    /// The network as it is now, for prediction: later steps leave it alone, and it keeps no graph.
+    /// The network as it is now, with averaged weights if there are any, for prediction: later steps leave it
+    /// alone, and it keeps no graph.
     ///
     /// # Errors
     /// [`TrainError::Unet`] if the weights cannot be copied.
     pub fn frozen(&self) -> Result<Unet3d, TrainError> {
-        let vb = VarBuilder::from_tensors(self.weights()?, DType::F32, &self.device);
+        let vb = VarBuilder::from_tensors(self.smoothed()?, DType::F32, &self.device);
         Ok(Unet3d::new(self.net.config(), vb)?)
+    }
+
+    /// Keeps the weights of [`Trainer::frozen`] as the best.
+    pub(crate) fn keep_as_best(&mut self) -> Result<(), TrainError> {
+        self.best = self.smoothed()?;
+        Ok(())
+    }
+
+    /// Whether every weight is a number.
+    pub(crate) fn is_finite(&self) -> Result<bool, TrainError> {
+        let data = self.variables.data().lock().expect("no thread panicked while holding the variables");
+        for variable in data.values() {
+            // A sum over |x| is finite only if every x is.
+            let sum = variable.to_dtype(DType::F64)?.abs()?.sum_all()?.to_scalar::<f64>()?;
+            if !sum.is_finite() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Goes on from the checkpoint at `path`.
     ///
     /// # Errors
-    /// [`TrainError::Checkpoint`] if it is of another stage or configuration, [`TrainError::Unet`] if
-    /// of another network; the trainer is unchanged then.
+    /// [`TrainError::Checkpoint`] if it is of another stage or configuration, saying what differs, and
+    /// [`TrainError::Unet`] if its tensors are not this network's; the trainer is unchanged then.
     pub fn resume(&mut self, path: &Path) -> Result<(), TrainError> {
-        let checkpoint = Checkpoint::load(path, &self.device)?;
+        let found = Checkpoint::load(path, &self.device)?;
         let refuse = |reason: String| Err(TrainError::Checkpoint { path: path.to_path_buf(), reason });
-        if checkpoint.stage != self.stage {
-            return refuse(format!("it is of stage `{}`, expected `{}`", checkpoint.stage, self.stage));
+        if found.stage != self.stage {
+            return refuse(format!("it is of stage `{}`, expected `{}`", found.stage, self.stage));
         }
-        let config = self.config_text();
-        if checkpoint.config != config {
-            return refuse(format!(
-                "it was started with another configuration; that was {}, this is {config}",
-                checkpoint.config
-            ));
+        let there: Decisive = match serde_json::from_str(&found.config) {
+            Ok(config) => config,
+            Err(error) => return refuse(format!("its configuration cannot be read ({error})")),
+        };
+        let different = differences(&there, &self.decisive());
+        if !different.is_empty() {
+            return refuse(format!("it was started with another configuration: {different}"));
         }
-        weights::check(&checkpoint.weights, &self.weights()?, path)?;
-        self.optimizer.restore(&checkpoint.optimizer, checkpoint.steps).or_else(|e| refuse(e.to_string()))?;
+        let expected = self.weights()?;
+        weights::check(&found.weights, &expected, path)?;
+        if found.average.is_empty() == self.average.is_some() {
+            return refuse("it has no running average of the weights, or one too many".into());
+        }
+        for tensors in [&found.average, &found.best] {
+            if !tensors.is_empty() {
+                weights::check(tensors, &expected, path)?;
+            }
+        }
+        self.optimizer
+            .restore(&found.optimizer, found.state.steps as u64)
+            .or_else(|error| refuse(error.to_string()))?;
         let data = self.variables.data().lock().expect("no thread panicked while holding the variables");
         for (name, variable) in data.iter() {
-            variable.set(&checkpoint.weights[name])?;
+            variable.set(&found.weights[name])?;
         }
         drop(data);
-        self.next_epoch = checkpoint.next_epoch;
+        if let Some(average) = &mut self.average {
+            average.restore(&found.average)?;
+        }
+        self.best = found.best;
+        self.state = found.state;
         Ok(())
     }
 
-    /// Trains to the last epoch. `validate` gives the mean DSC of each label for a network; it is asked
-    /// as [`TrainConfig::validate_every`] says. With `folder`, checkpoints go to
-    /// `folder/checkpoint-STAGE.safetensors` and a record of each epoch to `folder/history.jsonl`.
+    /// Trains to the end, from wherever it stands. With a folder, [`RunOptions`] say where, leaves checkpoints
+    /// (`checkpoint-STAGE.safetensors`), a record of each epoch (a line of `history.jsonl`) and event files for
+    /// TensorBoard (`tensorboard/STAGE`).
     ///
     /// # Errors
-    /// What the source, the validation or a file gives; [`TrainError::NotFinite`] if the loss or its
-    /// gradient is NaN or infinite, naming epoch, step and cases; the last checkpoint stays.
+    /// What the source, the validation or a file gives; [`TrainError::NotFinite`] if the loss, its
+    /// gradient or a weight is NaN or infinite, naming epoch, step and cases; the last checkpoint stays.
+    /// [`TrainError::Stopped`] if it was asked to stop, after a checkpoint.
     pub fn run(
         &mut self,
         source: &Arc<dyn SampleSource>,
-        mut validate: impl FnMut(&Unet3d) -> Result<BTreeMap<Label, f64>, TrainError>,
-        folder: Option<&Path>,
+        validation: &dyn Validation,
+        options: &RunOptions<'_>,
     ) -> Result<(), TrainError> {
-        let samples = source.samples_per_epoch();
-        if samples == 0 {
-            return Err(TrainError::NoSamples { stage: self.stage.clone() });
-        }
-        if let Some(folder) = folder {
-            rewind_history(&folder.join("history.jsonl"), &self.stage, self.next_epoch)?;
-        }
-        let steps = samples.div_ceil(self.config.batch);
-        let progress = Progress::new(&self.stage, (self.config.epochs * steps) as u64);
-        progress.bar.set_position((self.next_epoch * steps) as u64);
-        while self.next_epoch < self.config.epochs {
-            let epoch = self.next_epoch;
-            let started = Instant::now();
-            let mut record = self.run_epoch(epoch, source, &progress)?;
-            let last = epoch + 1 == self.config.epochs;
-            let every = |n: usize| last || (n > 0 && (epoch + 1).is_multiple_of(n));
-            if every(self.config.validate_every) {
-                record.validation_dice = Some(validate(&self.frozen()?)?);
-            }
-            record.seconds = started.elapsed().as_secs_f64();
-            self.next_epoch += 1;
-            if let Some(folder) = folder {
-                if every(self.config.checkpoint_every) {
-                    let path = folder.join(format!("checkpoint-{}.safetensors", self.stage));
-                    self.checkpoint()?.save(&path)?;
-                }
-                append_history(&folder.join("history.jsonl"), &record)?;
-            }
-            progress.epoch_done(&record, self.config.epochs);
-        }
-        progress.bar.finish_and_clear();
-        Ok(())
+        Run::new(self, source, validation, options)?.to_the_end()
     }
 
     /// Where the training stands.
-    fn checkpoint(&self) -> Result<Checkpoint, TrainError> {
+    pub(crate) fn checkpoint(&self) -> Result<Checkpoint, TrainError> {
         Ok(Checkpoint {
             stage: self.stage.clone(),
-            next_epoch: self.next_epoch,
-            steps: self.optimizer.steps(),
-            config: self.config_text(),
+            config: serde_json::to_string(&self.decisive()).expect("a configuration is valid JSON"),
             weights: self.weights()?,
             optimizer: self.optimizer.state().clone(),
+            average: self.average.as_ref().map_or_else(|| Ok(HashMap::new()), Average::copy)?,
+            best: self.best.clone(),
+            state: self.state.clone(),
         })
     }
 
-    /// All that decides the outcome, as one line: what a checkpoint must agree in.
-    fn config_text(&self) -> String {
-        // Threads and how often to look or save change nothing in the weights.
-        let config =
-            TrainConfig { loader_threads: 1, validate_every: 0, checkpoint_every: 0, ..self.config.clone() };
-        serde_json::to_string(&(self.net.config(), config)).expect("a configuration is valid JSON")
+    fn decisive(&self) -> Decisive {
+        Decisive { network: self.net.config().clone(), train: self.config.what_decides() }
     }
 
-    fn run_epoch(
-        &mut self,
-        epoch: usize,
-        source: &Arc<dyn SampleSource>,
-        progress: &Progress,
-    ) -> Result<EpochRecord, TrainError> {
-        let samples = source.samples_per_epoch();
-        let steps = samples.div_ceil(self.config.batch);
-        let started = Instant::now();
-        let draw = {
-            let source = Arc::clone(source);
-            move |index: usize| source.sample(epoch, index)
-        };
-        let ahead = BATCHES_AHEAD * self.config.batch;
-        let mut loader = PrefetchLoader::new(samples, draw, self.config.loader_threads, ahead);
-        let mut means = Means::default();
-        let mut rate = 0.0;
-        for step in 0..steps {
-            let first = step * self.config.batch;
-            let count = self.config.batch.min(samples - first);
-            let batch = (&mut loader).take(count).collect::<Result<Vec<_>, _>>()?;
-            let total_steps = self.config.epochs * steps;
-            rate = self.config.learning_rate * self.config.schedule.factor(epoch * steps + step, total_steps);
-            let (parts, gradients) = self.gradients(&batch, epoch)?;
-            let clip = (self.config.clip_norm > 0.0).then_some(self.config.clip_norm);
-            let finite = parts.total.is_finite();
-            let norm = if finite { self.optimizer.step(&gradients, rate, clip)? } else { f64::NAN };
-            if !finite || !norm.is_finite() {
-                let cases: Vec<_> = (first..first + count).map(|i| source.describe(epoch, i)).collect();
-                return Err(TrainError::NotFinite {
-                    stage: self.stage.clone(),
-                    epoch,
-                    step,
-                    cases: cases.join(", "),
-                });
-            }
-            means.add(&parts, norm);
-            progress.step(&means);
+    /// The learning rate of the next step.
+    pub(crate) fn rate(&self) -> f64 {
+        let plan = self.state.plan.as_ref().expect("a run plans its steps before it makes one");
+        let TrainConfig { learning_rate, schedule, warmup_share, .. } = self.config;
+        let place = plan.place(self.state.steps);
+        learning_rate * schedule.factor_with_warmup(place, plan.total as f64, warmup_share)
+    }
+
+    /// One step down the gradient of `samples`, all of the step's batches, with learning rate `rate`.
+    pub(crate) fn step(&mut self, samples: &[Sample], rate: f64) -> Result<StepOutcome, TrainError> {
+        let (losses, gradients) = self.gradients(samples, self.state.epoch)?;
+        if !losses.total.is_finite() {
+            return Ok(StepOutcome::NotFinite("loss"));
         }
-        let seconds = started.elapsed().as_secs_f64();
-        Ok(means.record(&self.stage, epoch, rate, loader.wait_seconds() / seconds.max(1e-9)))
+        let clip = (self.config.clip_norm > 0.0).then_some(self.config.clip_norm);
+        let norm = self.optimizer.step(&gradients, rate, clip)?;
+        if !norm.is_finite() {
+            return Ok(StepOutcome::NotFinite("gradient"));
+        }
+        self.state.step += 1;
+        self.state.steps += 1;
+        self.state.sums.add(&losses, norm);
+        if let Some(average) = &mut self.average {
+            average.take_in(&self.variables, self.state.steps)?;
+        }
+        Ok(StepOutcome::Made)
     }
 
-    /// Losses and gradients, each the mean over `batch`. Samples of one size go through together,
-    /// others one by one.
-    fn gradients(&self, batch: &[Sample], epoch: usize) -> Result<(StepLosses, GradStore), TrainError> {
-        let size = batch[0].size;
-        let groups: Vec<&[Sample]> = if batch.iter().all(|sample| sample.size == size) {
-            vec![batch]
-        } else {
-            batch.chunks(1).collect()
-        };
+    /// Losses and gradients, each the mean over `samples`. They go through in batches, and those of a batch
+    /// together if they have one size, otherwise one by one.
+    fn gradients(&self, samples: &[Sample], epoch: usize) -> Result<(StepLosses, GradStore), TrainError> {
+        let groups = samples.chunks(self.config.batch).flat_map(|batch| {
+            let one_size = batch.iter().all(|sample| sample.size == batch[0].size);
+            batch.chunks(if one_size { batch.len() } else { 1 })
+        });
         let mut losses = StepLosses::default();
         let mut sum: Option<GradStore> = None;
         for group in groups {
-            let share = group.len() as f64 / batch.len() as f64;
+            let share = group.len() as f64 / samples.len() as f64;
             let parts = self.loss(group, epoch)?;
             losses.add(&parts, share)?;
             let gradients = (parts.total * share)?.backward()?;
@@ -268,7 +311,7 @@ impl Trainer {
                 }
             });
         }
-        Ok((losses, sum.expect("a batch has at least one sample")))
+        Ok((losses, sum.expect("a step has at least one sample")))
     }
 
     fn loss(&self, samples: &[Sample], epoch: usize) -> Result<LossParts, TrainError> {
@@ -282,8 +325,23 @@ impl Trainer {
     }
 }
 
+/// What decides the outcome: what a checkpoint must agree in.
+#[derive(Serialize, Deserialize)]
+struct Decisive {
+    network: UnetConfig,
+    train: TrainConfig,
+}
+
+/// What became of a step.
+pub(crate) enum StepOutcome {
+    /// It was made.
+    Made,
+    /// What is named is NaN or infinite: nothing has changed.
+    NotFinite(&'static str),
+}
+
 /// The losses of one step as numbers.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct StepLosses {
     total: f64,
     dice: Option<f64>,
@@ -307,10 +365,10 @@ impl StepLosses {
     }
 }
 
-/// Means over the steps of an epoch.
-#[derive(Debug, Default)]
-struct Means {
-    steps: usize,
+/// Sums over the steps of an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Means {
+    pub(crate) steps: usize,
     sums: StepLosses,
     norm: f64,
 }
@@ -330,66 +388,32 @@ impl Means {
         self.norm += norm;
     }
 
-    fn record(&self, stage: &str, epoch: usize, learning_rate: f64, wait_share: f64) -> EpochRecord {
-        let mean = |sum: f64| sum / self.steps as f64;
+    /// Mean of the loss over the steps so far.
+    pub(crate) fn loss(&self) -> f64 {
+        self.sums.total / self.steps.max(1) as f64
+    }
+}
+
+impl Trainer {
+    /// The record of the epoch that has just come to its end.
+    pub(crate) fn record(&self, validated: bool, unix_seconds: f64) -> EpochRecord {
+        let state = &self.state;
+        let mean = |sum: f64| sum / state.sums.steps.max(1) as f64;
         EpochRecord {
-            stage: stage.to_string(),
-            epoch,
-            loss: mean(self.sums.total),
-            dice_loss: self.sums.dice.map(mean),
-            center_loss: self.sums.center.map(mean),
-            cross_entropy: self.sums.cross_entropy.map(mean),
-            learning_rate,
-            gradient_norm: mean(self.norm),
-            validation_dice: None,
-            seconds: 0.0,
-            wait_share,
-        }
-    }
-}
-
-/// A bar on a terminal, a line an epoch elsewhere.
-struct Progress {
-    bar: ProgressBar,
-    /// Mean DSC over the labels when the validation cases were last looked at.
-    dice: std::cell::Cell<Option<f64>>,
-}
-
-impl Progress {
-    fn new(stage: &str, steps: u64) -> Self {
-        let bar = ProgressBar::new(steps);
-        let style = ProgressStyle::with_template("{prefix:>7} {wide_bar} {percent}% {msg} · {eta} left")
-            .expect("the template is valid");
-        bar.set_style(style);
-        bar.set_prefix(stage.to_string());
-        bar.enable_steady_tick(Duration::from_millis(500));
-        Self { bar, dice: std::cell::Cell::new(None) }
-    }
-
-    fn step(&self, means: &Means) {
-        let dice = self.dice.get().map_or(String::new(), |dice| format!("  DSC {dice:.3}"));
-        self.bar.set_message(format!("loss {:.4}{dice}", means.sums.total / means.steps as f64));
-        self.bar.inc(1);
-    }
-
-    fn epoch_done(&self, record: &EpochRecord, epochs: usize) {
-        let mut line = format!(
-            "{:>7} epoch {:>3}/{epochs}  loss {:.4}  {:.1} s",
-            record.stage,
-            record.epoch + 1,
-            record.loss,
-            record.seconds
-        );
-        if let Some(dice) = &record.validation_dice {
-            self.dice.set(Some(dice.values().sum::<f64>() / dice.len() as f64));
-            for (label, dice) in dice {
-                line.push_str(&format!("  DSC[{label}] {dice:.4}"));
-            }
-        }
-        if self.bar.is_hidden() {
-            eprintln!("{line}");
-        } else {
-            self.bar.println(line);
+            stage: self.stage.clone(),
+            epoch: state.epoch,
+            loss: state.sums.loss(),
+            dice_loss: state.sums.sums.dice.map(mean),
+            center_loss: state.sums.sums.center.map(mean),
+            cross_entropy: state.sums.sums.cross_entropy.map(mean),
+            learning_rate: state.learning_rate,
+            gradient_norm: mean(state.sums.norm),
+            validation_dice: state.last.as_ref().filter(|_| validated).map(|look| look.dice.clone()),
+            seconds: state.epoch_seconds,
+            wait_share: state.epoch_waited / state.epoch_seconds.max(1e-9),
+            steps: state.steps,
+            minutes: self.minutes(),
+            unix_seconds,
         }
     }
 }

@@ -1,17 +1,23 @@
 //! `organseg train`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum, value_parser};
-use organseg::pipeline::{MAX_PATCH_VOXELS, ModelConfig, Plan, Stages, TrainRequest, train};
-use organseg::train::{Dataset, Split, Splits};
+use organseg::pipeline::{ModelConfig, Stages, TrainRequest, train};
+use organseg::train::{Dataset, Splits};
 
 use super::device::device;
+use super::interrupt::{or_interrupted, stop_signal};
 use super::output::{make_folder, print, print_json, write_text};
+use super::training::TrainingOptions;
 
 /// Train a model on a dataset.
+///
+/// Ctrl-C finishes the step at hand, saves and ends with exit code 130; a second one ends at once. The same
+/// command with --resume goes on from the last checkpoint, whatever ended the run, to the same weights as a run
+/// that nothing ended.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Dataset folder (nnU-Net or decathlon layout) or CSV of image,label pairs.
@@ -29,21 +35,11 @@ pub(crate) struct Options {
     /// Number of folds.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u16).range(2..).map(usize::from))]
     folds: usize,
-    /// Passes over the training cases.
-    #[arg(long, value_name = "E", value_parser = value_parser!(u32).range(1..))]
-    epochs: Option<u32>,
-    /// Decides everything random but the folds.
-    #[arg(long, value_name = "S")]
-    seed: Option<u64>,
-    /// Decides the folds: those of scikit-learn's KFold with this random_state, as in nnU-Net.
-    #[arg(long, value_name = "S", default_value_t = SPLIT_SEED)]
-    split_seed: u64,
+    #[command(flatten)]
+    training: TrainingOptions,
     /// cpu or cuda:N.
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// A plan, or settings in the form of model.toml; what those leave out is planned from the data.
-    #[arg(long, value_name = "FILE.toml", visible_alias = "plan")]
-    config: Option<PathBuf>,
     /// Go on from the checkpoints in the model folder.
     #[arg(long)]
     resume: bool,
@@ -51,9 +47,6 @@ pub(crate) struct Options {
     #[arg(long)]
     json: bool,
 }
-
-/// nnU-Net's.
-pub(crate) const SPLIT_SEED: u64 = 12_345;
 
 #[derive(Clone, Copy, ValueEnum)]
 enum StagesArgument {
@@ -77,42 +70,37 @@ impl From<StagesArgument> for Stages {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let device = device(&options.device)?;
     let dataset = Dataset::open(&options.data)?;
-    let splits = Splits::k_fold(&dataset.names(), options.folds, options.split_seed)?;
+    let training = &options.training;
+    let splits = Splits::k_fold(&dataset.names(), options.folds, training.split_seed)?;
     let split = splits.fold(options.fold)?;
     let stages = options.stages.map(Stages::from);
     let there = options.model.join("model.toml").exists();
-    let made = if options.resume && there { Some(ModelConfig::load(&options.model)?) } else { None };
-    let asked = options.epochs.is_some() || options.seed.is_some() || options.config.is_some();
-    let config = match made {
-        // What a model is resumed with is in its folder: nothing is planned again.
-        Some(made) if !asked => made,
-        made => {
-            let file = options.config.as_deref();
-            let plan = configure(file, options.epochs, options.seed, stages, &dataset, split)?;
-            let text = plan.to_toml();
-            for warning in &plan.warnings {
-                eprintln!("warning: {warning}");
-            }
-            let planned = plan.config;
-            if let Some(made) = made {
-                let (software, prediction) = (made.software.clone(), made.prediction);
-                ensure!(
-                    made == ModelConfig { software, prediction, ..planned },
-                    "{}: cannot resume: model.toml describes another run than the arguments do",
-                    options.model.display()
-                );
-                made
-            } else {
-                if !there {
-                    make_folder(&options.model)?;
-                    write_text(&options.model.join("plan.toml"), &text)?;
-                }
-                planned
-            }
+    let config = if options.resume && there {
+        let mut made = ModelConfig::load(&options.model)?;
+        // What a model is resumed with is in its folder: without a word against it nothing is planned again.
+        if training.decide() {
+            let different = made.differences(&training.plan(stages, &dataset, split)?.config);
+            ensure!(
+                different.is_empty(),
+                "{}: cannot resume: it describes another run than the arguments do: {different}",
+                options.model.join("model.toml").display()
+            );
         }
+        training.change_rhythm(&mut made);
+        made
+    } else {
+        let plan = training.plan(stages, &dataset, split)?;
+        for warning in &plan.warnings {
+            eprintln!("warning: {warning}");
+        }
+        if !there {
+            make_folder(&options.model)?;
+            write_text(&options.model.join("plan.toml"), &plan.to_toml())?;
+        }
+        plan.config
     };
     let stages = stages.unwrap_or_else(|| Stages::all_of(config.method));
-    let summary = train(&TrainRequest {
+    let request = TrainRequest {
         dataset: &dataset,
         split,
         config: &config,
@@ -120,7 +108,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         folder: &options.model,
         resume: options.resume,
         device: &device,
-    })?;
+        stop: stop_signal()?,
+    };
+    let summary = or_interrupted(train(&request), "the same command with --resume goes on from there")?;
     if options.json {
         return print_json(&summary);
     }
@@ -133,33 +123,4 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         print(&format!("{stage}: mean validation DSC {mean:.4} over {} cases", split.val.len()))?;
     }
     print(&format!("model in {}", options.model.display()))
-}
-
-/// The model that the arguments ask for, fitted to the data.
-pub(crate) fn configure(
-    file: Option<&Path>,
-    epochs: Option<u32>,
-    seed: Option<u64>,
-    stages: Option<Stages>,
-    dataset: &Dataset,
-    split: &Split,
-) -> Result<Plan> {
-    let base = ModelConfig::default();
-    // Without a word on stages the file decides, and two stages are trained without a file.
-    let method = match (stages, file) {
-        (Some(stages), _) => stages.method(),
-        (None, Some(file)) => ModelConfig::read(file)?.method,
-        (None, None) => base.method,
-    };
-    let mut plan = Plan::make(&base, Some(method), file, dataset, &split.train, MAX_PATCH_VOXELS)
-        .with_context(|| format!("cannot plan a model for {}", dataset.root.display()))?;
-    for stage in [&mut plan.config.coarse, &mut plan.config.fine, &mut plan.config.single] {
-        if let Some(epochs) = epochs {
-            stage.train.epochs = epochs as usize;
-        }
-        if let Some(seed) = seed {
-            stage.train.seed = seed;
-        }
-    }
-    Ok(plan)
 }

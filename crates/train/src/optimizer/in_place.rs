@@ -61,6 +61,11 @@ impl Step {
     }
 }
 
+/// `old` ← `keep` · `old` + (1 − `keep`) · `new`.
+pub(super) fn move_towards(old: &Tensor, new: &Tensor, keep: f64) -> Result<()> {
+    old.inplace_op3(new, new, &Each(Mean { keep, scale: 1.0 }))
+}
+
 /// Σ g² of a contiguous tensor on the CPU.
 pub(super) fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
     fn sum<T: Number + Into<f64>>(values: &[T]) -> f64 {

@@ -1,0 +1,160 @@
+//! Trainings that are killed, interrupted or run out of disk: what goes on from there ends with the same bytes as
+//! what nothing disturbed.
+//!
+//! `cargo test --release -p organseg-cli --test never_losing_work -- --ignored --nocapture` kills twenty.
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test may panic")]
+
+mod support;
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use organseg::train::{EpochRecord, read_history, sample_rng};
+use rand::RngExt;
+use support::{names_in, text, world};
+
+/// Two stages with all that has a state: steps of two batches, a running average, early stopping, a checkpoint
+/// after nearly every step.
+const SETTINGS: &str = "
+decimation = [2, 2, 2]
+[coarse]
+samples_per_case = 3
+network.channels = [4, 8]
+train = { epochs = 3, batch = 1, accumulate = 2, average_decay = 0.9, patience = 50, validate_every = 2, checkpoint_minutes = 0.0001 }
+[fine]
+patch_size = [16, 16, 16]
+samples_per_case = 3
+network.channels = [4, 8]
+train = { epochs = 3, batch = 2, checkpoint_every = 0, checkpoint_minutes = 0.0005, optimizer = { kind = \"sgd\", momentum = 0.9, nesterov = true, weight_decay = 1e-4 } }
+";
+
+/// A training of these settings into `model`, not yet started.
+fn training(model: &Path, resume: bool) -> Command {
+    let (data, config) = (world().join("data"), world().join("unbreakable.toml"));
+    std::fs::write(&config, SETTINGS).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_organseg"));
+    command.args(["train", "--data", text(&data), "--model", text(model), "--config", text(&config)]);
+    command.args(["--seed", "5"]);
+    if resume {
+        command.arg("--resume");
+    }
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+fn to_the_end(model: &Path, resume: bool) {
+    let output = training(model, resume).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The undisturbed run: its folder, and how long it took.
+fn undisturbed(folder: &Path) -> (std::path::PathBuf, Duration) {
+    let (model, started) = (folder.join("undisturbed"), Instant::now());
+    to_the_end(&model, false);
+    (model, started.elapsed())
+}
+
+/// Weights of both stages, and the history without what was measured.
+fn outcome(model: &Path) -> (Vec<Vec<u8>>, Vec<EpochRecord>) {
+    let weights =
+        ["coarse", "fine"].map(|stage| std::fs::read(model.join(stage).with_extension("safetensors")));
+    let still =
+        |record| EpochRecord { seconds: 0.0, wait_share: 0.0, minutes: 0.0, unix_seconds: 0.0, ..record };
+    let history = read_history(&model.join("history.jsonl")).unwrap();
+    (weights.map(Result::unwrap).to_vec(), history.into_iter().map(still).collect())
+}
+
+/// Kills trainings at `times` random moments, each followed by one with `--resume`.
+fn kill_and_resume(times: usize, seed: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, took) = undisturbed(folder.path());
+    let expected = outcome(&model);
+    println!("an undisturbed training takes {:.2} s", took.as_secs_f64());
+    let mut killed = 0;
+    for number in 0..times {
+        let moment = took.mul_f64(sample_rng(seed, 0, number).random_range(0.02..0.98));
+        let model = folder.path().join(number.to_string());
+        let mut child = training(&model, false).spawn().unwrap();
+        std::thread::sleep(moment);
+        child.kill().unwrap();
+        killed += usize::from(!child.wait().unwrap().success());
+        let files = if model.exists() { names_in(&model).join(", ") } else { "no folder".to_string() };
+        to_the_end(&model, true);
+        assert!(outcome(&model) == expected, "killed after {moment:?}, which left {files}");
+        let left_over: Vec<_> = names_in(&model).into_iter().filter(|name| name.ends_with(".part")).collect();
+        assert!(left_over.is_empty(), "{left_over:?}");
+        println!("killed after {:.2} s: the same bytes; it had left {files}", moment.as_secs_f64());
+    }
+    assert!(2 * killed > times, "only {killed} of {times} were still running when they were killed");
+}
+
+#[test]
+fn killed_at_random_moments_and_resumed_a_training_ends_with_the_same_bytes() {
+    kill_and_resume(3, 1);
+}
+
+#[test]
+#[ignore = "the same with twenty moments, for those who want to be sure"]
+fn killed_at_twenty_random_moments_and_resumed_a_training_ends_with_the_same_bytes() {
+    kill_and_resume(20, 2);
+}
+
+/// Waits until `model` has the first checkpoint of a stage.
+fn wait_for_checkpoint(model: &Path, stage: &str, child: &mut Child) {
+    let path = model.join(format!("checkpoint-{stage}.safetensors"));
+    while !path.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it wrote a checkpoint");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn ctrl_c_finishes_the_step_saves_and_says_how_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, _) = undisturbed(folder.path());
+    for (signal, stage) in [("-INT", "coarse"), ("-TERM", "fine")] {
+        let model = folder.path().join(stage);
+        let mut child = training(&model, false).spawn().unwrap();
+        wait_for_checkpoint(&model, stage, &mut child);
+        let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let output: Output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{said}");
+        for words in [&format!("stage {stage}: stopped before step"), "--resume", "Ctrl-C again"] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        to_the_end(&model, true);
+        assert!(outcome(&model) == outcome(&whole));
+    }
+}
+
+/// A limit on the length of files is a disk that is full after so many bytes.
+#[test]
+fn a_full_disk_leaves_the_last_good_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    let mut child = training(&model, false).spawn().unwrap();
+    wait_for_checkpoint(&model, "coarse", &mut child);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let path = model.join("checkpoint-coarse.safetensors");
+    let before = std::fs::read(&path).unwrap();
+
+    let command = training(&model, true);
+    let mut limited = Command::new("sh");
+    // Blocks of 512 bytes; the signal that usually comes with it is ignored, as on a full disk there is none.
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$@\"", "sh"]);
+    let output = limited.arg(command.get_program()).args(command.get_args()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("checkpoint-coarse.safetensors"), "{said}");
+    assert!(std::fs::read(&path).unwrap() == before, "the checkpoint before is gone");
+
+    to_the_end(&model, true);
+    let (whole, _) = undisturbed(folder.path());
+    assert!(outcome(&model) == outcome(&whole));
+}
