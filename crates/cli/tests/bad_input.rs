@@ -340,3 +340,31 @@ fn a_learning_rate_that_diverges() {
     fail(&[&train[..], &["--stages", "single"]].concat(), &words);
     assert!(!model.join("single.safetensors").exists());
 }
+
+#[test]
+fn a_scan_that_cannot_be_read_does_not_keep_the_others_from_being_segmented() {
+    let (folder, bad) = file("a.nii.gz", b"not an image");
+    let good = folder.path().join("b.nii.gz");
+    std::fs::copy(scan(), &good).unwrap();
+    let (out, report) = (folder.path().join("masks"), folder.path().join("report.json"));
+    let model = world().join("model");
+    let output = organseg(&[
+        "segment",
+        "--model",
+        text(&model),
+        text(&bad),
+        text(&good),
+        "--out",
+        text(&out),
+        "--report",
+        text(&report),
+    ]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("a.nii.gz") && said.contains("1 of 2 scans"), "{said}");
+    assert_eq!(names_in(&out), ["b.nii.gz"]);
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    let inputs: Vec<&str> =
+        report.as_array().unwrap().iter().map(|line| line["input"].as_str().unwrap()).collect();
+    assert_eq!(inputs, [text(&good)]);
+}

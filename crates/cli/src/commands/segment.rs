@@ -14,8 +14,11 @@ use super::dicom::SeriesChoice;
 use super::files::{ENDINGS_TEXT, has_images, image_name, images_in, scan_name};
 use super::output::{make_folder, print, print_json, write_text};
 use super::prediction::PredictionChoice;
+use crate::failure::one_line;
 
 /// Segment scans with a trained model; masks lie on the scans' own grids.
+///
+/// A scan that cannot be read does not keep the others from being segmented; the exit code is 1 then.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Model folder.
@@ -58,29 +61,44 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let model = Segmenter::load(&options.model, &device)?;
     let prediction = options.prediction.over(model.config().prediction);
     let model = model.with_prediction(prediction);
-    let mut lines = Vec::new();
+    let scans = jobs.len();
+    let (mut lines, mut failed) = (Vec::new(), 0);
     for (input, output) in jobs {
-        let (Segmentation { mask, report, .. }, findings) = segment(&model, &input, &options.series)?;
-        write(&output, &mask)?;
-        let mut warnings: Vec<String> = findings.iter().map(ToString::to_string).collect();
-        warnings.extend(report.warnings());
-        for warning in &warnings {
-            eprintln!("warning: {}: {warning}", input.display());
+        match segment_to(&model, input, output, options) {
+            Ok(line) => lines.push(line),
+            Err(error) if scans == 1 => return Err(error),
+            // The other scans do not wait for this one to be mended.
+            Err(error) => {
+                eprintln!("error: {}", one_line(&error));
+                failed += 1;
+            }
         }
-        if !options.json {
-            let found: Vec<_> = report
-                .labels
-                .values()
-                .map(|found| format!("{} {:.1} ml", found.name, found.volume_ml))
-                .collect();
-            print(&format!("{}: {}", output.display(), found.join(", ")))?;
+        if let Some(path) = &options.report {
+            write_text(path, &serde_json::to_string_pretty(&lines)?)?;
         }
-        lines.push(Line { input, output, warnings, report });
     }
-    if let Some(path) = &options.report {
-        write_text(path, &serde_json::to_string_pretty(&lines)?)?;
+    if options.json {
+        print_json(&lines)?;
     }
-    if options.json { print_json(&lines) } else { Ok(()) }
+    ensure!(failed == 0, "{failed} of {scans} scans could not be segmented");
+    Ok(())
+}
+
+/// Segments one scan, writes its mask and says what was found.
+fn segment_to(model: &Segmenter, input: PathBuf, output: PathBuf, options: &Options) -> Result<Line> {
+    let (Segmentation { mask, report, .. }, findings) = segment(model, &input, &options.series)?;
+    write(&output, &mask)?;
+    let mut warnings: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    warnings.extend(report.warnings());
+    for warning in &warnings {
+        eprintln!("warning: {}: {warning}", input.display());
+    }
+    if !options.json {
+        let found: Vec<_> =
+            report.labels.values().map(|found| format!("{} {:.1} ml", found.name, found.volume_ml)).collect();
+        print(&format!("{}: {}", output.display(), found.join(", ")))?;
+    }
+    Ok(Line { input, output, warnings, report })
 }
 
 /// The masks, and what is out of the ordinary in a scan that is DICOM.
