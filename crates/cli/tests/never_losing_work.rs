@@ -102,12 +102,11 @@ fn killed_at_twenty_random_moments_and_resumed_a_training_ends_with_the_same_byt
     kill_and_resume(20, 2);
 }
 
-/// Waits until `model` has the first checkpoint of a stage.
-fn wait_for_checkpoint(model: &Path, stage: &str, child: &mut Child) {
-    let path = model.join(format!("checkpoint-{stage}.safetensors"));
-    while !path.exists() {
-        assert!(child.try_wait().unwrap().is_none(), "it ended before it wrote a checkpoint");
-        std::thread::sleep(Duration::from_millis(5));
+/// Waits until `child` has written `file`.
+fn wait_for(file: &Path, child: &mut Child) {
+    while !file.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it wrote {}", file.display());
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -115,16 +114,16 @@ fn wait_for_checkpoint(model: &Path, stage: &str, child: &mut Child) {
 fn ctrl_c_finishes_the_step_saves_and_says_how_to_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, _) = undisturbed(folder.path());
-    for (signal, stage) in [("-INT", "coarse"), ("-TERM", "fine")] {
-        let model = folder.path().join(stage);
+    for (signal, file) in [("-INT", "model.toml"), ("-TERM", "checkpoint-coarse.safetensors")] {
+        let model = folder.path().join(signal);
         let mut child = training(&model, false).spawn().unwrap();
-        wait_for_checkpoint(&model, stage, &mut child);
+        wait_for(&model.join(file), &mut child);
         let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
         assert!(sent.success());
         let output: Output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(130), "{said}");
-        for words in [&format!("stage {stage}: stopped before step"), "--resume", "Ctrl-C again"] {
+        for words in [": stopped before step", "safetensors", "--resume", "Ctrl-C again"] {
             assert!(said.contains(words), "{words}: {said}");
         }
         to_the_end(&model, true);
@@ -138,10 +137,10 @@ fn a_full_disk_leaves_the_last_good_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model");
     let mut child = training(&model, false).spawn().unwrap();
-    wait_for_checkpoint(&model, "coarse", &mut child);
+    let path = model.join("checkpoint-coarse.safetensors");
+    wait_for(&path, &mut child);
     child.kill().unwrap();
     child.wait().unwrap();
-    let path = model.join("checkpoint-coarse.safetensors");
     let before = std::fs::read(&path).unwrap();
 
     let command = training(&model, true);

@@ -115,8 +115,11 @@ pub fn rewind_history(path: &Path, stage: &str, from: usize) -> Result<Vec<Epoch
 fn lock(path: &Path) -> std::io::Result<File> {
     let file =
         OpenOptions::new().create(true).truncate(false).write(true).open(path.with_extension("lock"))?;
-    file.lock()?;
-    Ok(file)
+    match file.lock() {
+        // Some network file systems have no locks. One process at a time is safe there, too.
+        Err(error) if error.kind() == std::io::ErrorKind::Unsupported => Ok(file),
+        locked => locked.map(|()| file),
+    }
 }
 
 #[cfg(test)]

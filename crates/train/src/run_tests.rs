@@ -320,8 +320,7 @@ fn a_checkpoint_of_another_run_is_refused_with_what_differs() {
     let mut same = trainer(&TrainConfig { checkpoint_minutes: 1.0, loader_threads: 1, ..config.clone() });
     same.resume(&path).unwrap();
     // On other data it does not go on.
-    let other: Arc<dyn SampleSource> =
-        Arc::new(Balls { samples: 7, stop: None, drawn: AtomicUsize::new(0), delay: Duration::ZERO });
+    let other: Arc<dyn SampleSource> = Arc::new(Balls { samples: 7, stop: None, drawn: AtomicUsize::new(0) });
     let message = same.run(&other, &Sum, &RunOptions::default()).unwrap_err().to_string();
     assert!(message.contains("5 samples") && message.contains('7'), "{message}");
 }
