@@ -310,7 +310,7 @@ fn resuming_what_is_another_run() {
     let train = ["train", "--data", text(&data), "--model", text(&model), "--config", text(&config)];
     let train = [&train[..], &["--stages", "single", "--seed", "4"]].concat();
     succeed(&[&train[..], &["--epochs", "1"]].concat());
-    let resumed = |arguments: &[&str]| [&train[..], &["--resume"], arguments].concat();
+    let resumed = |arguments: &[&'static str]| [&train[..], &["--resume"], arguments].concat();
     fail(&resumed(&["--epochs", "2"]), &["model.toml", "single.train.epochs is 1 there and 2 here"]);
     fail(&resumed(&["--epochs", "1", "--fold", "1"]), &["splits.json", "divides the cases in another way"]);
     // A checkpoint that somebody copied from another model.

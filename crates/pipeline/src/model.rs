@@ -206,7 +206,7 @@ impl ModelConfig {
                 |stage: &StageConfig| StageConfig { train: stage.train.what_decides(), ..stage.clone() };
             Self {
                 software: String::new(),
-                prediction: Prediction::default(),
+                prediction: PredictionConfig::default(),
                 coarse: stage(&model.coarse),
                 fine: stage(&model.fine),
                 single: stage(&model.single),

@@ -136,7 +136,7 @@ mod tests {
             assert!(source.sample(2, 3).unwrap() != alone[3], "another epoch");
             for threads in [1, 3] {
                 let source = Arc::clone(&source);
-                let loader = PrefetchLoader::new(8, move |index| source.sample(1, index), threads, 4);
+                let loader = PrefetchLoader::new(0..8, move |index| source.sample(1, index), threads, 4);
                 let together: Result<Vec<_>, _> = loader.collect();
                 assert!(together.unwrap() == alone, "{threads} threads");
             }

@@ -99,10 +99,10 @@ pub enum TrainError {
         what: &'static str,
         epoch: usize,
         step: usize,
-        cases: String,
+        cases: Box<str>,
         learning_rate: f64,
         /// Which weights there are from before.
-        kept: String,
+        kept: Box<str>,
     },
     /// Somebody asked the training to stop, and it did after a step. Epoch and step count from 0.
     #[error("stage {stage}: stopped before step {step} of epoch {epoch}{saved}")]

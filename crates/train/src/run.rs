@@ -110,7 +110,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    pub(crate) fn to_the_end(mut self) -> Result<(), TrainError> {
+    pub(crate) fn finish(mut self) -> Result<(), TrainError> {
         if self.options.stop.is_set() {
             return Err(self.stop()?);
         }
@@ -186,7 +186,8 @@ impl<'a> Run<'a> {
             Some(path) => format!("the last good weights are in {}", path.display()),
             None => "no checkpoint had been written".to_string(),
         };
-        TrainError::NotFinite { stage, what, epoch, step, cases: cases.join(", "), learning_rate, kept }
+        let (cases, kept) = (cases.join(", ").into(), kept.into());
+        TrainError::NotFinite { stage, what, epoch, step, cases, learning_rate, kept }
     }
 
     /// Looks at the validation cases if it is time to, puts the epoch down and goes on to the next.

@@ -1,7 +1,5 @@
 //! Whole trainings of a tiny network: broken off anywhere, out of time, out of numbers.
 
-#![expect(clippy::unwrap_used, reason = "what goes wrong in a test may panic")]
-
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

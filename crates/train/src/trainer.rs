@@ -234,7 +234,7 @@ impl Trainer {
         validation: &dyn Validation,
         options: &RunOptions<'_>,
     ) -> Result<(), TrainError> {
-        Run::new(self, source, validation, options)?.to_the_end()
+        Run::new(self, source, validation, options)?.finish()
     }
 
     /// Where the training stands.
