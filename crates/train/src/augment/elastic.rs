@@ -18,6 +18,8 @@ pub(super) struct Elastic {
     distance: [f64; 3],
     /// Control points along each axis: one before the sample, two behind its last whole interval.
     points: [usize; 3],
+    /// For each voxel along x, which control points move it and how much.
+    along_x: Vec<(usize, [f32; 4])>,
     /// Displacement (x, y, z) of each control point in voxels of the sample, x fastest.
     moves: Vec<[f32; 3]>,
 }
@@ -46,15 +48,16 @@ impl Elastic {
         let most = to_voxels.map(|share| (most * share) as f32);
         let count = points.iter().product();
         let moves = (0..count).map(|_| most.map(|most| rng.random_range(-most..=most))).collect();
-        Self { distance, points, moves }
+        let along_x = (0..size[0]).map(|x| weights(x, distance[0])).collect();
+        Self { distance, points, along_x, moves }
     }
 
-    /// Writes the displacements of the first `n` voxels of row (y, z).
-    pub(super) fn row(&self, y: usize, z: usize, n: usize, row: &mut RowDisplacements) {
+    /// Writes the displacements of row (y, z).
+    pub(super) fn row(&self, y: usize, z: usize, row: &mut RowDisplacements) {
         let RowDisplacements { along, line } = row;
         let [nx, ny, _] = self.points;
-        let (first_y, weights_y) = self.weights(y, 1);
-        let (first_z, weights_z) = self.weights(z, 2);
+        let (first_y, weights_y) = weights(y, self.distance[1]);
+        let (first_z, weights_z) = weights(z, self.distance[2]);
         line.clear();
         line.resize(nx, [0.0; 3]);
         for (k, weight_z) in weights_z.into_iter().enumerate() {
@@ -66,23 +69,24 @@ impl Elastic {
             }
         }
         along.iter_mut().for_each(Vec::clear);
-        for x in 0..n {
-            let (first, weights) = self.weights(x, 0);
-            let near = &line[first..first + 4];
+        for (first, weights) in &self.along_x {
+            let near = &line[*first..first + 4];
             for (a, along) in along.iter_mut().enumerate() {
                 along.push((0..4).map(|i| weights[i] * near[i][a]).sum());
             }
         }
     }
+}
 
-    /// The first of the four control points that move voxel `i` along `axis`, and their weights.
-    fn weights(&self, i: usize, axis: usize) -> (usize, [f32; 4]) {
-        let place = i as f64 / self.distance[axis];
-        let t = (place - place.floor()) as f32;
-        let s = 1.0 - t;
-        let near = |t: f32| (4.0 - 6.0 * t * t + 3.0 * t * t * t) / 6.0;
-        (place as usize, [s * s * s / 6.0, near(t), near(s), t * t * t / 6.0])
-    }
+/// The first of the four control points that move voxel `i` along an axis on which they are `distance` apart, and
+/// their weights.
+fn weights(i: usize, distance: f64) -> (usize, [f32; 4]) {
+    let place = i as f64 / distance;
+    let first = place as usize;
+    let t = (place - first as f64) as f32;
+    let s = 1.0 - t;
+    let near = |t: f32| (4.0 - 6.0 * t * t + 3.0 * t * t * t) / 6.0;
+    (first, [s * s * s / 6.0, near(t), near(s), t * t * t / 6.0])
 }
 
 #[cfg(test)]
@@ -95,7 +99,7 @@ mod tests {
         let mut row = RowDisplacements::default();
         let mut all = Vec::new();
         for (z, y) in (0..size[2]).flat_map(|z| (0..size[1]).map(move |y| (z, y))) {
-            elastic.row(y, z, size[0], &mut row);
+            elastic.row(y, z, &mut row);
             all.extend((0..size[0]).map(|x| [0, 1, 2].map(|a| row.along[a][x])));
         }
         all

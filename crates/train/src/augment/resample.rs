@@ -57,9 +57,10 @@ impl<'a> Source<'a> {
         let (mut low, mut part) = ([0; 3], [0.0; 3]);
         for a in 0..3 {
             let [first, last] = self.seen[a];
-            let place = place[a].clamp(first as f32, last as f32);
-            let floor = place.floor();
-            (low[a], part[a]) = (floor as i64, place - floor);
+            // From the first index on, so that cutting off the fraction rounds down.
+            let place = (place[a] - first as f32).clamp(0.0, (last - first) as f32);
+            let floor = place as i32;
+            (low[a], part[a]) = (i64::from(floor) + first, place - floor as f32);
         }
         let inside = (0..3).all(|a| low[a] >= 0 && low[a] + 1 < self.size[a]);
         let (values, labels) = if inside { self.cell(low) } else { self.cell_at_border(low) };

@@ -71,7 +71,7 @@ impl Field<'_> {
             along.extend((0..self.size[0]).map(|x| (first + row[0] * x as f64) as f32));
         }
         let Some(elastic) = self.elastic else { return };
-        elastic.row(y, z, self.size[0], displacements);
+        elastic.row(y, z, displacements);
         let [u, v, w] = &displacements.along;
         for (a, along) in along.iter_mut().enumerate() {
             let row = self.rows[a].map(|v| v as f32);
