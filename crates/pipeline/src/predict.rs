@@ -4,7 +4,7 @@
 
 use candle_core::{Device, Tensor};
 use organseg_conv3d::blocked::release_memory;
-use organseg_unet::{Unet3d, UnetConfig};
+use organseg_unet::{Blocks, Unet3d, UnetConfig};
 use organseg_volume::{LabelVolume, Volume};
 
 use crate::PipelineError;
@@ -100,7 +100,9 @@ impl View<'_> {
 /// that for all else in the network, the scores and the image. Measured with the default network.
 fn bytes_per_voxel(network: &UnetConfig) -> usize {
     let value = 64 * network.channels.first().map_or(1, |channels| channels.div_ceil(16));
-    3 * value * 6 / 5 + 4 * network.classes + 4
+    // A residual level keeps what it adds at its end.
+    let values = if network.blocks == Blocks::Residual { 4 } else { 3 };
+    values * value * 6 / 5 + 4 * network.classes + 4
 }
 
 /// The whole volume if it fits, else the largest tile that does.

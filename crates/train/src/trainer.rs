@@ -74,6 +74,7 @@ impl Trainer {
         device: &Device,
     ) -> Result<Self, TrainError> {
         config.check()?;
+        config.loss.check(network.classes)?;
         let variables = VarMap::new();
         let net = Unet3d::new(network, VarBuilder::from_varmap(&variables, DType::F32, device))?;
         initialize(&variables, config.seed)?;
