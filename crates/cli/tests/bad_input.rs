@@ -310,9 +310,11 @@ fn resuming_what_is_another_run() {
     let train = ["train", "--data", text(&data), "--model", text(&model), "--config", text(&config)];
     let train = [&train[..], &["--stages", "single", "--seed", "4"]].concat();
     succeed(&[&train[..], &["--epochs", "1"]].concat());
-    let resumed = |arguments: &[&'static str]| [&train[..], &["--resume"], arguments].concat();
-    fail(&resumed(&["--epochs", "2"]), &["model.toml", "single.train.epochs is 1 there and 2 here"]);
-    fail(&resumed(&["--epochs", "1", "--fold", "1"]), &["splits.json", "divides the cases in another way"]);
+    let refused = |arguments: &[&str], words: &[&str]| {
+        fail(&[&train[..], &["--resume"], arguments].concat(), words);
+    };
+    refused(&["--epochs", "2"], &["model.toml", "single.train.epochs is 1 there and 2 here"]);
+    refused(&["--epochs", "1", "--fold", "1"], &["splits.json", "divides the cases in another way"]);
     // A checkpoint that somebody copied from another model.
     let other = folder.path().join("other");
     let mut elsewhere = train.clone();
@@ -321,7 +323,7 @@ fn resuming_what_is_another_run() {
     succeed(&elsewhere);
     let checkpoint = "checkpoint-single.safetensors";
     std::fs::copy(other.join(checkpoint), model.join(checkpoint)).unwrap();
-    fail(&resumed(&["--epochs", "1"]), &[checkpoint, "train.epochs is 2 there and 1 here"]);
+    refused(&["--epochs", "1"], &[checkpoint, "train.epochs is 2 there and 1 here"]);
     // How often to save is no part of the run.
     succeed(&[&elsewhere[..], &["--resume", "--checkpoint-minutes", "1"]].concat());
 }

@@ -70,17 +70,23 @@ fn outcome(model: &Path) -> (Vec<Vec<u8>>, Vec<EpochRecord>) {
 /// Kills trainings at `times` random moments, each followed by one with `--resume`.
 fn kill_and_resume(times: usize, seed: u64) {
     let folder = tempfile::tempdir().unwrap();
-    let (model, took) = undisturbed(folder.path());
+    let (model, mut took) = undisturbed(folder.path());
     let expected = outcome(&model);
     println!("an undisturbed training takes {:.2} s", took.as_secs_f64());
-    let mut killed = 0;
-    for number in 0..times {
+    let (mut killed, mut number) = (0, 0);
+    while killed < times {
+        number += 1;
         let moment = took.mul_f64(sample_rng(seed, 0, number).random_range(0.02..0.98));
         let model = folder.path().join(number.to_string());
         let mut child = training(&model, false).spawn().unwrap();
         std::thread::sleep(moment);
         child.kill().unwrap();
-        killed += usize::from(!child.wait().unwrap().success());
+        if child.wait().unwrap().success() {
+            // The machine has become faster: this was no moment of the training.
+            took = moment;
+            continue;
+        }
+        killed += 1;
         let files = if model.exists() { names_in(&model).join(", ") } else { "no folder".to_string() };
         to_the_end(&model, true);
         assert!(outcome(&model) == expected, "killed after {moment:?}, which left {files}");
@@ -88,7 +94,6 @@ fn kill_and_resume(times: usize, seed: u64) {
         assert!(left_over.is_empty(), "{left_over:?}");
         println!("killed after {:.2} s: the same bytes; it had left {files}", moment.as_secs_f64());
     }
-    assert!(2 * killed > times, "only {killed} of {times} were still running when they were killed");
 }
 
 #[test]
