@@ -1,14 +1,17 @@
 //! A repaired copy of a dataset.
 //!
-//! What is repaired, and how: a label of the image's size that lies elsewhere is put on the image's
-//! grid, since it was drawn on the image and its header is what went wrong; NaN and infinite voxels
+//! What is repaired, and how: a label of the image's size and axes that lies elsewhere is put on the image's
+//! grid, since it was drawn on the image and its header is what went wrong; a label that lies on the image with its
+//! voxels in another order gets them in the image's; NaN and infinite voxels
 //! become the image's smallest finite value, as if nothing had been measured there. Different sizes,
-//! undeclared labels and unreadable files need a person: such cases are left out and listed.
+//! axes that differ in more than order, undeclared labels and unreadable files need a person: such cases are left out and listed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use organseg_volume::{Label, Volume, read_image, read_labels, write};
+use organseg_volume::{
+    Label, Orientation, Volume, WriteConfig, probe, read, read_labels, reorient_owned, write, write_smallest,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -101,29 +104,29 @@ fn write_case(case: &Case, check: &CaseCheck, root: &Path) -> Result<(), TrainEr
     let image_path = root.join(format!("imagesTr/{}_0000.nii.gz", case.name));
     let label_path = root.join(format!("labelsTr/{}.nii.gz", case.name));
     let has_gaps = check.problems.iter().any(|p| matches!(p, Problem::NonFinite { .. }));
-    let image = read_image(&case.image)?;
-    if has_gaps {
-        write(&image_path, &filled(&image))?;
+    let grid = if !has_gaps && case.image.to_string_lossy().ends_with(".nii.gz") {
+        std::fs::copy(&case.image, &image_path)
+            .map_err(|source| TrainError::Io { path: image_path, source })?;
+        probe(&case.image)?.grid
     } else {
-        copy_image(&case.image, &image, image_path)?;
+        // Doubles hold every value but those of the largest integers, which are an error.
+        let image: Volume<f64> = read(&case.image)?;
+        write_smallest(&image_path, &filled(image), &WriteConfig::default())?;
+        probe(&case.image)?.grid
+    };
+    let mut label = read_labels(case.label_path()?)?;
+    if check.problems.iter().any(|p| matches!(p, Problem::OrientationMismatch { .. })) {
+        // The image's header on voxels in another order would mirror them.
+        label = reorient_owned(label, Orientation::of(grid.affine()));
     }
-    let label = read_labels(case.label_path()?)?.with_grid(*image.grid())?;
-    write(label_path, &label)?;
+    write(label_path, &label.with_grid(grid)?)?;
     Ok(())
 }
 
-/// Byte for byte where the file is what the layout asks for, else written anew.
-fn copy_image(from: &Path, image: &Volume<f32>, to: PathBuf) -> Result<(), TrainError> {
-    if from.to_string_lossy().ends_with(".nii.gz") {
-        std::fs::copy(from, &to).map_err(|source| TrainError::Io { path: to, source })?;
-    } else {
-        write(to, image)?;
-    }
-    Ok(())
-}
-
-fn filled(image: &Volume<f32>) -> Volume<f32> {
-    let lowest = image.voxels().iter().copied().filter(|v| v.is_finite()).fold(f32::INFINITY, f32::min);
+/// The image with its smallest finite value where it has none.
+fn filled(image: Volume<f64>) -> Volume<f64> {
+    let finite = image.voxels().iter().copied().filter(|v| v.is_finite());
+    let lowest = finite.fold(f64::INFINITY, f64::min);
     let fill = if lowest.is_finite() { lowest } else { 0.0 };
     image.map(|v| if v.is_finite() { v } else { fill })
 }

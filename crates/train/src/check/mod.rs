@@ -12,7 +12,7 @@ use std::path::Path;
 
 use organseg_volume::{
     GEOMETRY_TOLERANCE_VOXELS, Grid, ImageInfo, Label, LabelVolume, Orientation, RIGHT_ANGLE_TOLERANCE,
-    Volume, probe, read_image, read_labels,
+    Volume, probe, read_image, read_labels, reoriented_grid,
 };
 use rayon::prelude::*;
 
@@ -127,6 +127,19 @@ fn describe_labels(label: &LabelVolume, dataset: &Dataset, check: &mut CaseCheck
 
 /// Where the label's grid leaves the image's, if it does.
 fn compare_grids(image: &Grid, label: &Grid) -> Option<Problem> {
+    if image.size() == label.size() {
+        apart(image, label)?;
+    }
+    let [of_image, of_label] = [image, label].map(|grid| Orientation::of(grid.affine()));
+    if of_image != of_label {
+        let turned = reoriented_grid(label, of_image);
+
+        if turned.size() == image.size() {
+            let same_place = apart(image, &turned).is_none();
+            let (image, label) = (of_image.to_string(), of_label.to_string());
+            return Some(Problem::OrientationMismatch { image, label, same_place });
+        }
+    }
     if image.size() != label.size() {
         return Some(Problem::SizeMismatch { image: image.size(), label: label.size() });
     }

@@ -70,6 +70,16 @@ pub enum Problem {
         /// The same in millimetres.
         distance_mm: [f64; 3],
     },
+    /// The axes of image and label point in different directions.
+    OrientationMismatch {
+        /// Where the image's axes point, such as `LPS`.
+        image: String,
+        /// Where the label's do.
+        label: String,
+        /// Whether the label lies on the image once its voxels are in the image's order: then only the files'
+        /// order differs. Else nobody but a person can tell what the label was drawn on.
+        same_place: bool,
+    },
     /// The label file holds a label that the dataset does not declare.
     UnknownLabel {
         /// Which.
@@ -115,7 +125,12 @@ impl Problem {
     /// Whether [`crate::fix_to`] knows what to do about it.
     #[must_use]
     pub fn is_fixable(&self) -> bool {
-        matches!(self, Self::GeometryMismatch { .. } | Self::NonFinite { .. })
+        matches!(
+            self,
+            Self::GeometryMismatch { .. }
+                | Self::NonFinite { .. }
+                | Self::OrientationMismatch { same_place: true, .. }
+        )
     }
 }
 
@@ -138,6 +153,14 @@ impl fmt::Display for Problem {
                     mm[worst], voxels[worst]
                 )?;
                 write!(f, "; along (x, y, z) by ({:.3}, {:.3}, {:.3}) mm", mm[0], mm[1], mm[2])
+            }
+            Self::OrientationMismatch { image, label, same_place } => {
+                let place = if *same_place {
+                    "its voxels, put in the image's order, lie on the image"
+                } else {
+                    "and put in the image's order it does not lie on the image either"
+                };
+                write!(f, "the label's axes point {label}, the image's {image}; {place}")
             }
             Self::UnknownLabel { label, voxels } => {
                 write!(f, "{voxels} voxels have label {label}, which the dataset does not declare")

@@ -115,13 +115,20 @@ pub(super) struct PixelPlace {
     pub(super) length: Option<u64>,
     /// The bytes of the file that are left for it, where that is known.
     pub(super) available: Option<u64>,
+    /// The compressed bytes of the data set, if it is deflated.
+    pub(super) deflated: Option<u64>,
 }
 
 /// Whether `path` is read as DICOM by [`read`](crate::read) and its kin: a folder, whatever is in it, or a
-/// file with DICOM's magic word.
+/// file with DICOM's magic word and no other format's beginning or, for MetaImage, name.
 #[must_use]
 pub fn is_dicom(path: impl AsRef<Path>) -> bool {
     let path = path.as_ref();
+    let is = |ending| path.extension().is_some_and(|name| name.eq_ignore_ascii_case(ending));
+    // Whatever is no file, such as a pipe, may never say its first byte.
+    if !path.is_dir() && (!path.is_file() || is("mha") || is("mhd")) {
+        return false;
+    }
     let certain = || start_of(&mut Stream::open(path).ok()?).ok()?.map(|start| start.certain);
     path.is_dir() || certain() == Some(true)
 }
@@ -218,6 +225,7 @@ fn read_header(mut stream: Stream, start: &Start) -> Result<Option<ImageFile>, V
         }
     };
     let data_set = stream.position();
+    let deflated = if syntax.deflated { stream.remaining() } else { None };
     if syntax.deflated {
         stream = stream.inflated();
     }
@@ -232,6 +240,7 @@ fn read_header(mut stream: Stream, start: &Start) -> Result<Option<ImageFile>, V
         offset: stream.position(),
         length: pixels.length().get().map(u64::from),
         available: stream.remaining(),
+        deflated,
     };
     Ok(Some(ImageFile { syntax: uid, big_endian: syntax.encoding.is_big_endian(), header, pixels, path }))
 }

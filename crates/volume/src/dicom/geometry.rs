@@ -191,6 +191,9 @@ fn mixed(frames: &[&Frame]) -> Vec<DicomFinding> {
     findings
 }
 
+/// A slice is compared with so many kinds, those met last: a file may claim a hundred thousand.
+pub(super) const MOST_COMPARED: usize = 256;
+
 /// The kinds of what `of` gives, how many slices have each, and the first file that does.
 fn kinds<K: Copy>(
     frames: &[&Frame],
@@ -200,7 +203,7 @@ fn kinds<K: Copy>(
     let mut kinds: Vec<(K, usize, PathBuf)> = Vec::new();
     for frame in frames {
         let kind = of(frame);
-        match kinds.iter_mut().find(|(known, ..)| same(known, &kind)) {
+        match kinds.iter_mut().rev().take(MOST_COMPARED).find(|(known, ..)| same(known, &kind)) {
             Some((_, count, _)) => *count += 1,
             None => kinds.push((kind, 1, frame.path())),
         }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::frame::{DISTINCTIONS, Frame};
-use super::geometry::{ordered, places};
+use super::geometry::{MOST_COMPARED, ordered, places};
 
 /// Direction cosines that differ by less, by component, are the same: over 512 pixels that is a twentieth
 /// of one.
@@ -57,7 +57,7 @@ fn by_orientation(mut frames: Vec<Frame>) -> Vec<Vec<Frame>> {
             let pairs = group[0].orientation.as_flattened().iter().zip(frame.orientation.as_flattened());
             pairs.into_iter().all(|(a, b)| (a - b).abs() < ORIENTATION_TOLERANCE)
         };
-        match groups.iter_mut().find(same) {
+        match groups.iter_mut().rev().take(MOST_COMPARED).find(same) {
             Some(group) => group.push(frame),
             None => groups.push(vec![frame]),
         }

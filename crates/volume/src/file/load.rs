@@ -22,7 +22,7 @@ use super::whole::load_whole;
 use crate::{VolumeError, Voxel};
 
 /// Deflate makes at most 258 bytes of two bits.
-const MAX_EXPANSION: u64 = 1032;
+pub(crate) const MAX_EXPANSION: u64 = 1032;
 
 /// Voxels of a plain file that one task reads.
 const TASK: usize = 1 << 20;
@@ -52,7 +52,7 @@ pub(super) fn load<T: Voxel>(
     };
     #[cfg(feature = "libdeflate")]
     if let ([part], true) = (&image.parts[..], image.compression != Compression::None)
-        && let Some(voxels) = load_whole(part, image.compression, share, count, image.encoding(), fit)
+        && let Some(voxels) = load_whole(part, image.compression, share, count, image.encoding(), fit, limits)
     {
         return voxels.map_err(misfit);
     }

@@ -45,6 +45,8 @@ pub use write::{WriteConfig, write, write_smallest, write_with};
 
 pub(crate) use decode::Fit;
 pub(crate) use ending::split_ending;
+#[cfg(feature = "dicom")]
+pub(crate) use load::MAX_EXPANSION;
 pub(crate) use open::Start;
 pub(crate) use read::read_as;
 pub(crate) use stored::{Compression, Part, StoredImage};

@@ -13,12 +13,20 @@ use rayon::prelude::*;
 use super::checksum::Checksum;
 use super::decode::{Encoding, Fit, Misfit, decode};
 use super::envelope::Envelope;
+use super::limits::ReadLimits;
 use super::stored::{Compression, Part};
 use crate::Voxel;
 
 /// Most bytes, compressed and stored together, that may be held besides the result; larger images are read
 /// through a small window instead.
 const MOST_BYTES: u64 = 512 << 20;
+
+/// Most bytes before the voxels that are decompressed with them.
+const MOST_LEAD: u64 = 1 << 20;
+
+/// Memory is touched ahead for up to so many bytes for each compressed one, as many as in the densest label images: a file
+/// that only claims to hold more shall not have it.
+const TOUCHED_AHEAD: usize = 32;
 
 /// Voxels converted by one task.
 const TASK: usize = 1 << 17;
@@ -36,10 +44,16 @@ pub(super) fn load_whole<T: Voxel>(
     count: usize,
     encoding: Encoding,
     fit: Fit,
+    limits: ReadLimits,
 ) -> Option<Result<Vec<T>, Misfit>> {
     let length = std::fs::metadata(&part.path).ok()?.len().checked_sub(part.begins)?;
     let stored_bytes = share.checked_add(part.skip)?;
-    if length.checked_add(stored_bytes)? > MOST_BYTES {
+    let held = length.checked_add(stored_bytes)?;
+    let converted = (count as u64).checked_mul(size_of::<T>() as u64)?;
+    if held > MOST_BYTES || part.skip > MOST_LEAD || held.checked_add(converted)? > limits.max_bytes {
+        return None;
+    }
+    if compression == Compression::Gzip && promised(part)? != stored_bytes as u32 {
         return None;
     }
     let (length, stored_bytes, skip) = (length as usize, stored_bytes as usize, part.skip as usize);
@@ -47,7 +61,8 @@ pub(super) fn load_whole<T: Voxel>(
         let lead = skip / size_of::<T>();
         let mut voxels = zeroed::<T>(lead + count)?;
         let bytes = T::bytes_mut(&mut voxels);
-        let (packed, ()) = rayon::join(|| read_packed(part, length), || touch(bytes));
+        let ahead = bytes.len().min(length.saturating_mul(TOUCHED_AHEAD));
+        let (packed, ()) = rayon::join(|| read_packed(part, length), || touch(&mut bytes[..ahead]));
         let packed = packed.ok()?;
         let envelope = Envelope::open(&packed, compression)?;
         inflate(envelope.deflate, bytes)?;
@@ -55,11 +70,14 @@ pub(super) fn load_whole<T: Voxel>(
     }
     let mut stored = zeroed::<u8>(stored_bytes)?;
     let mut voxels = zeroed::<T>(count)?;
-    let (packed, ()) = rayon::join(|| read_packed(part, length), || touch(&mut stored));
+    let ahead = stored_bytes.min(length.saturating_mul(TOUCHED_AHEAD));
+    let (packed, ()) = rayon::join(|| read_packed(part, length), || touch(&mut stored[..ahead]));
     let packed = packed.ok()?;
     let envelope = Envelope::open(&packed, compression)?;
+    let bytes = T::bytes_mut(&mut voxels);
+    let ahead = bytes.len().min(length.saturating_mul(TOUCHED_AHEAD * size_of::<T>()));
     let (inflated, ()) =
-        rayon::join(|| inflate(envelope.deflate, &mut stored), || touch(T::bytes_mut(&mut voxels)));
+        rayon::join(|| inflate(envelope.deflate, &mut stored), || touch(&mut bytes[..ahead]));
     inflated?;
     let (lead, stored) = stored.split_at(skip);
     let mut sum = envelope.checksum();
@@ -121,6 +139,15 @@ fn touch(bytes: &mut [u8]) {
     }
 }
 
+/// The length before compression that the last four bytes of a gzip file say, modulo 2³².
+fn promised(part: &Part) -> Option<u32> {
+    let mut file = File::open(&part.path).ok()?;
+    file.seek(SeekFrom::End(-4)).ok()?;
+    let mut length = [0; 4];
+    file.read_exact(&mut length).ok()?;
+    Some(u32::from_le_bytes(length))
+}
+
 fn read_packed(part: &Part, length: usize) -> io::Result<Vec<u8>> {
     let mut file = File::open(&part.path)?;
     file.seek(SeekFrom::Start(part.begins))?;
@@ -159,5 +186,26 @@ mod tests {
             other[0] ^= 1;
             assert!(!drop_lead(&mut other, lead, &envelope));
         }
+    }
+
+    #[test]
+    fn what_a_file_only_claims_is_left_to_the_window() {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&[7; 1000]).expect("memory takes every byte");
+        let sound = gzip.finish().expect("memory takes every byte");
+        let mut other_length = sound.clone();
+        *other_length.last_mut().expect("it is not empty") ^= 1;
+        let encoding =
+            Encoding { data_type: crate::DataType::U8, big_endian: false, slope: 1.0, intercept: 0.0 };
+        let read = |bytes: &[u8], skip: u64, limit: u64| {
+            let mut file = tempfile::NamedTempFile::new().expect("there is room for temporary files");
+            file.write_all(bytes).expect("there is room for temporary files");
+            let part = Part { path: file.path().to_path_buf(), begins: 0, skip };
+            let (count, limits) = (1000 - skip, ReadLimits { max_bytes: limit });
+            load_whole::<u8>(&part, Compression::Gzip, count, count as usize, encoding, Fit::Exact, limits)
+        };
+        assert_eq!(read(&sound, 10, 3000), Some(Ok(vec![7; 990])));
+        assert_eq!(read(&other_length, 10, 3000), None);
+        assert_eq!(read(&sound, 10, 1000), None, "held together it is above the limit");
     }
 }

@@ -41,7 +41,7 @@ impl<R: Real> Axis<R> {
         anti_aliasing: AntiAliasing,
     ) -> Self {
         let blur = match anti_aliasing {
-            AntiAliasing::Gaussian => gaussian(scale),
+            AntiAliasing::Gaussian => gaussian(scale, old),
             AntiAliasing::None => vec![1.0],
         };
         let sums: Vec<Vec<(usize, f64)>> = (0..new)
@@ -112,9 +112,10 @@ fn overlaps(at: f64, width: f64, n: usize) -> Vec<(usize, f64)> {
 }
 
 /// Weights of the Gaussian that keeps back what a grid `scale` times as coarse cannot hold: standard
-/// deviation (scale − 1) / 2 voxels, as in scikit-image's `resize`.
-fn gaussian(scale: f64) -> Vec<f64> {
-    let deviation = (scale.abs() - 1.0) / 2.0;
+/// deviation (scale − 1) / 2 voxels, as in scikit-image's `resize`, and at most twice the axis, which has `old` voxels: a
+/// grid of one voxel can ask for any scale.
+fn gaussian(scale: f64, old: usize) -> Vec<f64> {
+    let deviation = ((scale.abs() - 1.0) / 2.0).min(2.0 * old as f64);
     let reach = if deviation > 0.0 { (GAUSSIAN_REACH * deviation + 0.5) as isize } else { 0 };
     let weight = |k: isize| if k == 0 { 1.0 } else { (-0.5 * (k as f64 / deviation).powi(2)).exp() };
     let weights: Vec<f64> = (-reach..=reach).map(weight).collect();
@@ -182,9 +183,18 @@ mod tests {
             assert_eq!(found.len(), expected.len());
             assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-8), "{found:?}");
         };
-        close(&gaussian(2.0), &[0.00026387, 0.10645077, 0.78657073, 0.10645077, 0.00026387]);
+        close(&gaussian(2.0, 99), &[0.00026387, 0.10645077, 0.78657073, 0.10645077, 0.00026387]);
         let half = [0.00013383, 0.00443186, 0.05399113, 0.24197145, 0.39894347];
-        close(&gaussian(3.0)[..5], &half);
-        assert_eq!(gaussian(0.8), [1.0]);
+        close(&gaussian(3.0, 99)[..5], &half);
+        assert_eq!(gaussian(0.8, 99), [1.0]);
+    }
+
+    #[test]
+    fn blurring_for_any_scale_takes_memory_for_the_axis_alone() {
+        for scale in [1e9, -1e300] {
+            let one = Axis::<f64>::new((scale, 1.0), 3, 1, Interpolation::Linear, AntiAliasing::Gaussian);
+            assert_eq!((one.inside, one.width), (0..1, 3));
+            assert!((one.weights.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        }
     }
 }

@@ -167,14 +167,19 @@ fn a_transfer_syntax_that_is_not_read_is_named() {
     }
 }
 
-#[test]
-fn a_deflated_header_that_inflates_without_end_is_refused() {
-    use std::io::Write;
+/// The header of a file whose data set is deflated.
+fn deflated_header() -> Vec<u8> {
     let mut bytes = file(&[]);
     let old = [uids::EXPLICIT_VR_LITTLE_ENDIAN.as_bytes(), &[0]].concat();
-    let at = bytes.windows(old.len()).position(|window| window == old).unwrap();
+    let at = bytes.windows(old.len()).position(|window| window == old).expect("it is there");
     let deflated = b"1.2.840.10008.1.2.1.99";
     bytes.splice(at - 2..at + old.len(), [&(deflated.len() as u16).to_le_bytes()[..], deflated].concat());
+    bytes
+}
+
+#[test]
+fn a_deflated_header_that_inflates_without_end_is_refused() {
+    let mut bytes = deflated_header();
     let mut deflate = flate2::write::DeflateEncoder::new(&mut bytes, flate2::Compression::fast());
     deflate.write_all(&element([0x0009, 0x1001], b"OB", 0xFFFF_FFF0)).unwrap();
     for _ in 0..300 {
@@ -214,4 +219,33 @@ fn a_compressed_image_with_the_magic_word_in_its_place_is_not_dicom() {
     assert_eq!(&bytes[128..132], b"DICM");
     std::fs::write(&path, bytes).unwrap();
     assert_eq!(read::<i16>(&path).unwrap().voxels(), [3, -4]);
+}
+
+#[test]
+fn a_deflated_file_is_held_against_its_length() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = bytes_of(&Slice::new(0).write(folder.path(), "x"));
+    let header = 144 + u32::from_le_bytes(bytes[140..144].try_into().unwrap()) as usize;
+    let mut data_set = bytes[header..].to_vec();
+    let mut replace = |from: &[u8], to: &[u8]| {
+        let at = data_set.windows(from.len()).rposition(|bytes| bytes == from).unwrap() + from.len();
+        data_set[at..at + to.len()].copy_from_slice(to);
+    };
+    let side = 16_000u16;
+    replace(b"\x28\x00\x10\x00US\x02\x00", &side.to_le_bytes());
+    replace(b"\x28\x00\x11\x00US\x02\x00", &side.to_le_bytes());
+    replace(b"\xe0\x7f\x10\x00OW\x00\x00", &(2 * u32::from(side) * u32::from(side)).to_le_bytes());
+    let mut deflate = flate2::write::DeflateEncoder::new(deflated_header(), flate2::Compression::fast());
+    deflate.write_all(&data_set).unwrap();
+    let message = refused(&deflate.finish().unwrap()).to_string();
+    assert!(message.contains("cannot hold 512000000 bytes"), "{message}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe.nii");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    read::<i16>(&path).unwrap_err();
 }

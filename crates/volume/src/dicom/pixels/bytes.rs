@@ -14,6 +14,7 @@ use crate::VolumeError;
 use crate::dicom::frame::{Frame, PixelSource};
 use crate::dicom::stream::Stream;
 use crate::dicom::syntax::{Coding, Syntax};
+use crate::file::MAX_EXPANSION;
 
 /// What a decompressed slice should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +48,11 @@ pub(super) fn check_length(frame: &Frame) -> Result<(), VolumeError> {
     let expected = plane.bytes() as u64 * source.frames as u64;
     let length = match (source.place.length, source.place.available) {
         (Some(length), Some(available)) => length.min(available),
-        (Some(length), None) => length,
+        (Some(length), None) => {
+            let compressed = source.place.deflated.unwrap_or(u64::MAX);
+            check_ratio(compressed, expected, MAX_EXPANSION).map_err(|reason| broken(source, &reason))?;
+            length
+        }
         // Fragments: what comes out of them is seen when they are decoded, what cannot before.
         (None, available) => {
             let compressed = available.unwrap_or(u64::MAX);

@@ -42,7 +42,8 @@ impl DicomSeries {
         let grid = self.grid(options)?;
         self.frames.iter().try_for_each(check_length)?;
         let bytes = (grid.voxel_count() as u64).saturating_mul(size_of::<T>() as u64);
-        if bytes > options.limits.max_bytes {
+        let none = Vec::<T>::new().try_reserve_exact(grid.voxel_count()).is_err();
+        if bytes > options.limits.max_bytes || none {
             let (path, limit) = (self.files[0].clone(), options.limits.max_bytes);
             return Err(VolumeError::TooLarge { path, bytes, limit });
         }
