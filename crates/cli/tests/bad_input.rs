@@ -367,5 +367,19 @@ fn a_scan_that_cannot_be_read_does_not_keep_the_others_from_being_segmented() {
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
     let inputs: Vec<&str> =
         report.as_array().unwrap().iter().map(|line| line["input"].as_str().unwrap()).collect();
-    assert_eq!(inputs, [text(&good)]);
+    assert_eq!(inputs, [text(&bad), text(&good)]);
+    assert!(report[0]["error"].as_str().unwrap().contains("a.nii.gz"), "{report}");
+}
+
+#[test]
+fn a_folder_of_both_images_and_dicom_is_not_guessed_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut slice = vec![0; 128];
+    slice.extend(b"DICM");
+    std::fs::write(folder.path().join("1.dcm"), slice).unwrap();
+    std::fs::copy(scan(), folder.path().join("mask.nii.gz")).unwrap();
+    let (model, out) = (world().join("model"), folder.path().join("masks"));
+    let segment = ["segment", "--model", text(&model), text(folder.path()), "--out", text(&out)];
+    fail(&segment, &["mask.nii.gz", "1.dcm", "DICOM"]);
+    assert_eq!(names_in(folder.path()), ["1.dcm", "mask.nii.gz"]);
 }

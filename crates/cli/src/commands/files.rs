@@ -24,30 +24,45 @@ pub(crate) fn scan_name(path: &Path) -> Option<String> {
     image_name(path).or_else(|| if is_dicom(path) { name() } else { None })
 }
 
-/// Whether there are images in `folder`, by name; else it may be one of DICOM files.
+/// Whether `folder` holds images, as opposed to the files of a DICOM series.
 pub(crate) fn has_images(folder: &Path) -> Result<bool> {
-    let cannot_read = || format!("{}: cannot read the folder", folder.display());
-    for entry in std::fs::read_dir(folder).with_context(cannot_read)? {
-        if image_name(&entry.with_context(cannot_read)?.path()).is_some() {
-            return Ok(true);
-        }
+    let (images, others): (Vec<_>, Vec<_>) =
+        files_in(folder)?.into_iter().partition(|path| image_name(path).is_some());
+    let (Some(image), slice) = (images.first(), others.iter().find(|path| is_dicom(path))) else {
+        return Ok(false);
+    };
+    if let Some(slice) = slice {
+        bail!(
+            "{}: holds images ({}) and DICOM files ({}), expected one of both; name the image, or put the series \
+             into a folder of its own",
+            folder.display(),
+            image.display(),
+            slice.display()
+        );
     }
-    Ok(false)
+    Ok(true)
 }
 
 /// The images in `folder`, by name.
 pub(crate) fn images_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = files_in(folder)?;
+    found.retain(|path| image_name(path).is_some());
+    if found.is_empty() {
+        bail!("{}: there are no images, expected {ENDINGS_TEXT} files", folder.display());
+    }
+    Ok(found)
+}
+
+/// The files in `folder` that are not hidden, by name.
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let cannot_read = || format!("{}: cannot read the folder", folder.display());
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(cannot_read)? {
         let path = entry.with_context(cannot_read)?.path();
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && image_name(&path).is_some() {
+        if !hidden && path.is_file() {
             found.push(path);
         }
-    }
-    if found.is_empty() {
-        bail!("{}: there are no images, expected {ENDINGS_TEXT} files", folder.display());
     }
     found.sort();
     Ok(found)

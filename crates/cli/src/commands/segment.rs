@@ -45,6 +45,14 @@ pub(crate) struct Options {
     json: bool,
 }
 
+/// What the report has for a scan.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Entry {
+    Done(Box<Line>),
+    Failed { input: PathBuf, error: String },
+}
+
 /// A line of the report.
 #[derive(Serialize)]
 struct Line {
@@ -64,12 +72,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let scans = jobs.len();
     let (mut lines, mut failed) = (Vec::new(), 0);
     for (input, output) in jobs {
-        match segment_to(&model, input, output, options) {
-            Ok(line) => lines.push(line),
+        match segment_to(&model, &input, output, options) {
+            Ok(line) => lines.push(Entry::Done(Box::new(line))),
             Err(error) if scans == 1 => return Err(error),
             // The other scans do not wait for this one to be mended.
             Err(error) => {
-                eprintln!("error: {}", one_line(&error));
+                let error = one_line(&error);
+                eprintln!("error: {error}");
+                lines.push(Entry::Failed { input, error });
                 failed += 1;
             }
         }
@@ -85,8 +95,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// Segments one scan, writes its mask and says what was found.
-fn segment_to(model: &Segmenter, input: PathBuf, output: PathBuf, options: &Options) -> Result<Line> {
-    let (Segmentation { mask, report, .. }, findings) = segment(model, &input, &options.series)?;
+fn segment_to(model: &Segmenter, input: &Path, output: PathBuf, options: &Options) -> Result<Line> {
+    let (Segmentation { mask, report, .. }, findings) = segment(model, input, &options.series)?;
     write(&output, &mask)?;
     let mut warnings: Vec<String> = findings.iter().map(ToString::to_string).collect();
     warnings.extend(report.warnings());
@@ -98,7 +108,7 @@ fn segment_to(model: &Segmenter, input: PathBuf, output: PathBuf, options: &Opti
             report.labels.values().map(|found| format!("{} {:.1} ml", found.name, found.volume_ml)).collect();
         print(&format!("{}: {}", output.display(), found.join(", ")))?;
     }
-    Ok(Line { input, output, warnings, report })
+    Ok(Line { input: input.to_path_buf(), output, warnings, report })
 }
 
 /// The masks, and what is out of the ordinary in a scan that is DICOM.

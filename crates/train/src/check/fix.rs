@@ -7,7 +7,7 @@
 //! axes that differ in more than order, undeclared labels and unreadable files need a person: such cases are left out and listed.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use organseg_volume::{
     Label, Orientation, Volume, WriteConfig, probe, read, read_labels, reorient_owned, write, write_smallest,
@@ -111,7 +111,7 @@ fn write_case(case: &Case, check: &CaseCheck, root: &Path) -> Result<(), TrainEr
     } else {
         // Doubles hold every value but those of the largest integers, which are an error.
         let image: Volume<f64> = read(&case.image)?;
-        write_smallest(&image_path, &filled(image), &WriteConfig::default())?;
+        write_smallest(&image_path, &filled(&image), &WriteConfig::default())?;
         probe(&case.image)?.grid
     };
     let mut label = read_labels(case.label_path()?)?;
@@ -124,7 +124,7 @@ fn write_case(case: &Case, check: &CaseCheck, root: &Path) -> Result<(), TrainEr
 }
 
 /// The image with its smallest finite value where it has none.
-fn filled(image: Volume<f64>) -> Volume<f64> {
+fn filled(image: &Volume<f64>) -> Volume<f64> {
     let finite = image.voxels().iter().copied().filter(|v| v.is_finite());
     let lowest = finite.fold(f64::INFINITY, f64::min);
     let fill = if lowest.is_finite() { lowest } else { 0.0 };
@@ -147,8 +147,10 @@ fn manifest_text(dataset: &Dataset, cases: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use organseg_volume::{Affine, Grid, LabelVolume, Spacing, reorient};
+
     use super::super::check_dataset;
-    use super::super::tests::broken_dataset;
+    use super::super::tests::{broken_dataset, grid};
     use super::*;
 
     #[test]
@@ -200,5 +202,66 @@ mod tests {
         let error = fix_to(&dataset, &report, &target).unwrap_err();
         assert!(matches!(error, TrainError::EmptyDataset { .. }), "{error}");
         assert!(!target.exists());
+    }
+
+    /// A dataset of one case whose mask was drawn in the world and stored in another order.
+    fn stored_in_another_order(root: &Path, label_from: &str, moved_mm: f64) -> (Dataset, Volume<f64>) {
+        for folder in ["imagesTr", "labelsTr"] {
+            std::fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        let manifest = r#"{"channel_names": {"0": "MR"}, "labels": {"background": 0, "organ": 1},
+                           "file_ending": ".nrrd", "numTraining": 1}"#;
+        std::fs::write(root.join("dataset.json"), manifest).unwrap();
+        let grid = grid([4, 3, 2], [0.0; 3]);
+        // Values that single precision does not hold.
+        let image = Volume::from_fn(grid, |index| 16_777_217.0 + grid.offset(index) as f64);
+        let mask = LabelVolume::from_fn(grid, |[x, y, z]| u8::from(x == 3 && y <= 1 && z == 0));
+        let label = reorient(&mask, label_from.parse().unwrap());
+        let moved = Affine::from_spacing(Spacing::isotropic(1.0).unwrap(), [moved_mm, 0.0, 0.0]);
+        let affine = moved.after(label.grid().affine());
+        let moved = Grid::new(label.size(), affine).unwrap();
+        let label = label.with_grid(moved).unwrap();
+        write(root.join("imagesTr/case_0000.nrrd"), &image).unwrap();
+        write(root.join("labelsTr/case.nrrd"), &label).unwrap();
+        (Dataset::open(root).unwrap(), image)
+    }
+
+    #[test]
+    fn a_mask_in_another_order_keeps_its_place_in_the_world() {
+        // RAS is the image's own; ALI has its axes in other places too.
+        for order in ["LPS", "LAS", "ALI"] {
+            let folder = tempfile::tempdir().unwrap();
+            let (dataset, image) = stored_in_another_order(&folder.path().join("old"), order, 0.0);
+            let report = check_dataset(&dataset);
+            let [Problem::OrientationMismatch { label, same_place: true, .. }] =
+                &report.cases[0].problems[..]
+            else {
+                panic!("{:?}", report.cases[0].problems)
+            };
+            assert_eq!(label, order);
+            let target = folder.path().join("new");
+            fix_to(&dataset, &report, &target).unwrap();
+            let fixed = Dataset::open(&target).unwrap();
+            assert!(check_dataset(&fixed).is_sound());
+            let case = fixed.case("case").unwrap();
+            let label = read_labels(case.label_path().unwrap()).unwrap();
+            let organ = |[x, y, z]: [usize; 3]| u8::from(x == 3 && y <= 1 && z == 0);
+            assert_eq!(label.voxels(), LabelVolume::from_fn(*image.grid(), organ).voxels());
+            assert_eq!(read::<f64>(&case.image).unwrap().voxels(), image.voxels());
+        }
+    }
+
+    #[test]
+    fn a_mask_in_another_order_and_place_is_left_to_a_person() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dataset, _) = stored_in_another_order(&folder.path().join("old"), "LPS", 1.0);
+        let report = check_dataset(&dataset);
+        assert!(
+            matches!(report.cases[0].problems[..], [Problem::OrientationMismatch { same_place: false, .. }]),
+            "{:?}",
+            report.cases[0].problems
+        );
+        let error = fix_to(&dataset, &report, folder.path().join("new")).unwrap_err();
+        assert!(matches!(error, TrainError::EmptyDataset { .. }), "{error}");
     }
 }
