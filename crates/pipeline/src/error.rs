@@ -24,6 +24,13 @@ pub enum PipelineError {
     /// A plan for a model of other stages.
     #[error("{path}: is a plan for {found}, expected one for {asked}", path = path.display())]
     OtherMethod { path: PathBuf, found: Method, asked: Method },
+    /// Stages that a model of this method does not have.
+    #[error(
+        "{folder}: stage {stages} belongs to a model of {asked}, expected stages of one of {found}, which the \
+         configuration describes",
+        folder = folder.display()
+    )]
+    OtherStages { folder: PathBuf, stages: String, asked: Method, found: Method },
     /// The card in a weights file does not parse.
     #[error("{path}: the card in its header cannot be read: {source}", path = path.display())]
     Card { path: PathBuf, source: serde_json::Error },

@@ -90,9 +90,15 @@ pub type TrainSummary = BTreeMap<String, BTreeMap<Label, f64>>;
 /// # Errors
 /// What a case, the configuration or the folder has wrong with it. A folder that holds a model already
 /// is refused unless `resume` is set or another stage of the same model is asked for; so is one whose model or
-/// split is not the one asked for, saying what differs. [`TrainError::Stopped`] if it was asked to stop.
+/// split is not the one asked for, saying what differs. [`PipelineError::OtherStages`] for stages that the
+/// configuration's method does not have. [`TrainError::Stopped`] if it was asked to stop.
 pub fn train(request: &TrainRequest<'_>) -> Result<TrainSummary, PipelineError> {
     request.config.check()?;
+    let (asked, found) = (request.stages.method(), request.config.method);
+    if asked != found {
+        let (folder, stages) = (request.folder.to_path_buf(), request.stages.names().join(" and "));
+        return Err(PipelineError::OtherStages { folder, stages, asked, found });
+    }
     let (training, validation) = (request.split.train.len(), request.split.val.len());
     if training == 0 || validation == 0 {
         return Err(PipelineError::Split { train: training, validation });

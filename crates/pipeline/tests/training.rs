@@ -1,0 +1,62 @@
+//! What a training refuses before it begins, and what it leaves alone when it has ended.
+
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test may panic")]
+
+use std::path::Path;
+
+use candle_core::Device;
+use organseg_phantom::{PhantomConfig, write_dataset};
+use organseg_pipeline::{Method, ModelConfig, Stages, TrainRequest, train};
+use organseg_train::{AugmentConfig, Dataset, Splits, StopSignal};
+use tempfile::TempDir;
+
+/// A dataset of three phantoms in a folder that holds it.
+fn phantoms() -> (TempDir, Dataset) {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_dataset(&data, 3, &PhantomConfig::default().with_size([32, 28, 24]), 3).unwrap();
+    let dataset = Dataset::open(&data).unwrap();
+    (folder, dataset)
+}
+
+/// Networks of a few hundred weights, trained for one epoch.
+fn tiny(method: Method) -> ModelConfig {
+    let mut config = ModelConfig { method, decimation: [2; 3], ..ModelConfig::default() };
+    for stage in [&mut config.coarse, &mut config.fine, &mut config.single] {
+        stage.network.channels = vec![2, 4];
+        stage.train.epochs = 1;
+        stage.train.augment = AugmentConfig::none();
+    }
+    config
+}
+
+/// Asks for `stages` of `config` in `folder`, which must be refused with `words` and nothing written.
+fn refused(dataset: &Dataset, config: &ModelConfig, stages: Stages, folder: &Path, words: &[&str]) {
+    let splits = Splits::k_fold(&dataset.names(), 3, 0).unwrap();
+    let message = train(&TrainRequest {
+        dataset,
+        split: splits.fold(0).unwrap(),
+        config,
+        stages,
+        folder,
+        resume: true,
+        device: &Device::Cpu,
+        stop: StopSignal::default(),
+    })
+    .unwrap_err()
+    .to_string();
+    for word in words {
+        assert!(message.contains(word), "{word}: {message}");
+    }
+    assert!(!folder.exists(), "{message}");
+}
+
+#[test]
+fn stages_of_the_other_method_are_refused_before_anything_is_written() {
+    let (folder, dataset) = phantoms();
+    let model = folder.path().join("model");
+    let words = ["model: stage single", "a model of a single stage", "one of two stages"];
+    refused(&dataset, &tiny(Method::Two), Stages::Single, &model, &words);
+    let words = ["model: stage fine", "a model of two stages", "one of a single stage"];
+    refused(&dataset, &tiny(Method::Single), Stages::Fine, &model, &words);
+}
