@@ -56,6 +56,9 @@ pub enum PipelineError {
     /// What went wrong, with the case it went wrong in.
     #[error("case {case}: {source}")]
     Case { case: String, source: Box<PipelineError> },
+    /// A setting of a stage that cannot be run.
+    #[error("stage {stage}: {source}")]
+    Stage { stage: &'static str, source: Box<PipelineError> },
     /// The operating system refused to read or write.
     #[error("{path}: {source}", path = path.display())]
     Io { path: PathBuf, source: std::io::Error },

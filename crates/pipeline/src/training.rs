@@ -58,6 +58,15 @@ impl Stages {
             Self::Single => &["single"],
         }
     }
+
+    /// These stages' names and their part of `config`.
+    fn of(self, config: &ModelConfig) -> impl Iterator<Item = (&'static str, &StageConfig)> {
+        self.names().iter().map(|&name| match name {
+            "coarse" => (name, &config.coarse),
+            "fine" => (name, &config.fine),
+            _ => (name, &config.single),
+        })
+    }
 }
 
 /// What to train, on what, and where to.
@@ -103,17 +112,26 @@ pub fn train(request: &TrainRequest<'_>) -> Result<TrainSummary, PipelineError> 
     if training == 0 || validation == 0 {
         return Err(PipelineError::Split { train: training, validation });
     }
+    for (name, stage) in request.stages.of(request.config) {
+        check_stage(request.config, stage)
+            .map_err(|source| PipelineError::Stage { stage: name, source: Box::new(source) })?;
+    }
     prepare_folder(request)?;
     let mut summary = TrainSummary::new();
-    for &name in request.stages.names() {
-        let stage = match name {
-            "coarse" => &request.config.coarse,
-            "fine" => &request.config.fine,
-            _ => &request.config.single,
-        };
+    for (name, stage) in request.stages.of(request.config) {
         summary.insert(name.to_string(), train_stage(request, name, stage)?);
     }
     Ok(summary)
+}
+
+/// Whether `stage` can be trained, as far as can be told without data: a later stage's settings are not to fail
+/// when an earlier one was trained.
+fn check_stage(config: &ModelConfig, stage: &StageConfig) -> Result<(), PipelineError> {
+    let network = config.network_of(stage);
+    network.check()?;
+    stage.train.check()?;
+    stage.train.loss.check(network.classes)?;
+    Ok(())
 }
 
 /// Makes the model folder and writes what decides the run; a resumed run must be the same one.

@@ -60,3 +60,18 @@ fn stages_of_the_other_method_are_refused_before_anything_is_written() {
     let words = ["model: stage fine", "a model of two stages", "one of a single stage"];
     refused(&dataset, &tiny(Method::Single), Stages::Fine, &model, &words);
 }
+
+#[test]
+fn what_is_wrong_with_a_later_stage_is_said_before_an_earlier_one_is_trained() {
+    let (folder, dataset) = phantoms();
+    let model = folder.path().join("model");
+    let refused = |change: &dyn Fn(&mut ModelConfig), words: &[&str]| {
+        let mut config = tiny(Method::Two);
+        change(&mut config);
+        refused(&dataset, &config, Stages::Both, &model, words);
+    };
+    refused(&|config| config.fine.train.batch = 0, &["stage fine", "`batch` is 0"]);
+    refused(&|config| config.fine.network.channels = Vec::new(), &["stage fine", "channels"]);
+    refused(&|config| config.fine.train.loss.class_weights = vec![1.0], &["stage fine", "class_weights"]);
+    refused(&|config| config.fine.train.loss.dice = 0.0, &["stage fine", "each of dice"]);
+}
