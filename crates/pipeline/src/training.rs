@@ -181,6 +181,18 @@ fn train_stage(
     stage: &StageConfig,
 ) -> Result<BTreeMap<Label, f64>, PipelineError> {
     let started = Instant::now();
+    let network = request.config.network_of(stage);
+    let mut trainer = Trainer::new(name, &network, &stage.train, request.device)?;
+    let checkpoint = Checkpoint::path(request.folder, name);
+    if request.resume && checkpoint.exists() {
+        trainer.resume(&checkpoint)?;
+    }
+    // The weights are written last: where they are, so is all the rest.
+    let weights_path = weights_path(request.folder, name);
+    let validated = |trainer: &Trainer| trainer.validated().map(|(_, dice)| dice.clone()).unwrap_or_default();
+    if trainer.is_finished() && weights_path.exists() {
+        return Ok(validated(&trainer));
+    }
     let prepare = |names: &[String]| -> Result<Vec<PreparedCase>, PipelineError> {
         let mut cases = Vec::with_capacity(names.len());
         for case in names {
@@ -209,23 +221,17 @@ fn train_stage(
         samples_per_case: stage.samples_per_case,
         seed: stage.train.seed,
     });
-    let network = request.config.network_of(stage);
-    let mut trainer = Trainer::new(name, &network, &stage.train, request.device)?;
-    let checkpoint = Checkpoint::path(request.folder, name);
-    if request.resume && checkpoint.exists() {
-        trainer.resume(&checkpoint)?;
-    }
     let options =
         RunOptions { folder: Some(request.folder), stop: request.stop.clone(), spent: started.elapsed() };
     trainer.run(&source, &validation, &options)?;
     let weights = trainer.result()?;
     let card = WeightsCard::of(request, name, stage, &trainer);
-    weights::save(&weights, Some(card.to_metadata()), &weights_path(request.folder, name))?;
     card.save(request.folder, trainer.minutes())?;
-    let vb = VarBuilder::from_tensors(weights, DType::F32, request.device);
+    let vb = VarBuilder::from_tensors(weights.clone(), DType::F32, request.device);
     let net = Unet3d::new(&network, vb).map_err(TrainError::from)?;
     validation.draw_worst(name, &net, &request.folder.join("validation"))?;
-    Ok(trainer.validated().map(|(_, dice)| dice.clone()).unwrap_or_default())
+    weights::save(&weights, Some(card.to_metadata()), &weights_path)?;
+    Ok(validated(&trainer))
 }
 
 pub(crate) fn find<'a>(dataset: &'a Dataset, name: &str) -> Result<&'a Case, PipelineError> {

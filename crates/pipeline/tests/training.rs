@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test may panic")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use candle_core::Device;
 use organseg_phantom::{PhantomConfig, write_dataset};
@@ -74,4 +75,46 @@ fn what_is_wrong_with_a_later_stage_is_said_before_an_earlier_one_is_trained() {
     refused(&|config| config.fine.network.channels = Vec::new(), &["stage fine", "channels"]);
     refused(&|config| config.fine.train.loss.class_weights = vec![1.0], &["stage fine", "class_weights"]);
     refused(&|config| config.fine.train.loss.dice = 0.0, &["stage fine", "each of dice"]);
+}
+
+/// Names, contents and times of the files in `folder`.
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>, SystemTime)> {
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            files.extend(self::files(&path));
+        } else {
+            let changed = path.metadata().unwrap().modified().unwrap();
+            files.push((path.clone(), std::fs::read(&path).unwrap(), changed));
+        }
+    }
+    files
+}
+
+#[test]
+fn a_finished_training_is_taken_up_without_its_cases_and_without_writing_a_file() {
+    let (folder, dataset) = phantoms();
+    let splits = Splits::k_fold(&dataset.names(), 3, 0).unwrap();
+    let (model, config) = (folder.path().join("model"), tiny(Method::Two));
+    let run = || {
+        train(&TrainRequest {
+            dataset: &dataset,
+            split: splits.fold(0).unwrap(),
+            config: &config,
+            stages: Stages::Both,
+            folder: &model,
+            resume: true,
+            device: &Device::Cpu,
+            stop: StopSignal::default(),
+        })
+    };
+    let (first, before) = (run().unwrap(), files(&model));
+    std::fs::remove_dir_all(&dataset.root).unwrap();
+    assert_eq!(run().unwrap(), first);
+    assert!(files(&model) == before);
+    // Without its weights a stage is not done.
+    std::fs::remove_file(model.join("fine.safetensors")).unwrap();
+    assert!(run().is_err());
 }

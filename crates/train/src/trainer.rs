@@ -99,6 +99,12 @@ impl Trainer {
         Self::new(&self.stage, self.net.config(), &self.config, &self.device)
     }
 
+    /// Whether nothing is left to be done: every step is made, or early stopping ended the training.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.state.is_finished()
+    }
+
     /// Steps made.
     #[must_use]
     pub fn steps(&self) -> usize {
