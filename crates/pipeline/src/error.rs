@@ -59,6 +59,9 @@ pub enum PipelineError {
     /// A setting of a stage that cannot be run.
     #[error("stage {stage}: {source}")]
     Stage { stage: &'static str, source: Box<PipelineError> },
+    /// Somebody asked a cross-validation to stop while it tested a fold.
+    #[error("fold {fold}: stopped before case {case} was tested")]
+    Stopped { fold: usize, case: String },
     /// The operating system refused to read or write.
     #[error("{path}: {source}", path = path.display())]
     Io { path: PathBuf, source: std::io::Error },

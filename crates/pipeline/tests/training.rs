@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use candle_core::Device;
 use organseg_phantom::{PhantomConfig, write_dataset};
-use organseg_pipeline::{Method, ModelConfig, Stages, TrainRequest, train};
+use organseg_pipeline::{Method, ModelConfig, PipelineError, Stages, TrainRequest, cross_validate, train};
 use organseg_train::{AugmentConfig, Dataset, Splits, StopSignal};
 use tempfile::TempDir;
 
@@ -117,4 +117,17 @@ fn a_finished_training_is_taken_up_without_its_cases_and_without_writing_a_file(
     // Without its weights a stage is not done.
     std::fs::remove_file(model.join("fine.safetensors")).unwrap();
     assert!(run().is_err());
+}
+
+#[test]
+fn a_cross_validation_that_is_asked_to_stop_tests_no_further_case() {
+    let (folder, dataset) = phantoms();
+    let splits = Splits::k_fold(&dataset.names(), 3, 0).unwrap();
+    let (out, stop) = (folder.path().join("out"), StopSignal::default());
+    let run = || cross_validate(&dataset, &splits, &tiny(Method::Single), &out, &Device::Cpu, &stop);
+    assert_eq!(run().unwrap().folds.len(), 3);
+    stop.set();
+    // The folds are trained: what is left is to test them.
+    let error = run().unwrap_err();
+    assert!(matches!(&error, PipelineError::Stopped { fold: 0, .. }), "{error}");
 }
