@@ -206,6 +206,12 @@ impl<'a> Run<'a> {
         }
         let validated = every(self.trainer.config.validate_every);
         if validated {
+            // What a kill during a long validation would lose.
+            let unsaved = self.saved.elapsed().as_secs_f64() + self.trainer.state.costs.validation;
+            let limit = self.trainer.config.checkpoint_minutes * 60.0;
+            if limit > 0.0 && unsaved >= limit {
+                self.save()?;
+            }
             let started = Instant::now();
             let Some(dice) = self.validate(self.validation.cases())? else {
                 return Err(self.stop()?);

@@ -376,3 +376,37 @@ fn the_plan_of_a_training_of_some_time_outlives_it() {
     assert!(steps > 0 && again.steps() > steps, "{steps}, {}", again.steps());
     assert_eq!(plan(&again), planned);
 }
+
+/// Takes a while the first time and is killed the second.
+struct Killed(AtomicUsize);
+
+impl Validation for Killed {
+    fn cases(&self) -> usize {
+        1
+    }
+
+    fn dice(&self, _: &Unet3d, _: usize) -> Result<BTreeMap<Label, f64>, TrainError> {
+        if self.0.fetch_add(1, Ordering::SeqCst) > 0 {
+            return Err(TrainError::NoForeground);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        Ok(BTreeMap::from([(1, 0.5)]))
+    }
+}
+
+#[test]
+fn a_long_validation_begins_with_every_step_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = TrainConfig {
+        epochs: 2,
+        validate_every: 1,
+        checkpoint_every: 0,
+        checkpoint_minutes: 0.3 / 60.0,
+        ..TrainConfig::default()
+    };
+    let options = RunOptions { folder: Some(folder.path()), ..RunOptions::default() };
+    let killed = Killed(AtomicUsize::new(0));
+    trainer(&config).run(&Balls::source(None), &killed, &options).unwrap_err();
+    let kept = Checkpoint::load(&Checkpoint::path(folder.path(), "fine"), &Device::Cpu).unwrap();
+    assert_eq!((kept.epoch(), kept.step()), (1, SAMPLES.div_ceil(config.batch)));
+}
