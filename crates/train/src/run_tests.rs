@@ -410,3 +410,25 @@ fn a_long_validation_begins_with_every_step_saved() {
     let kept = Checkpoint::load(&Checkpoint::path(folder.path(), "fine"), &Device::Cpu).unwrap();
     assert_eq!((kept.epoch(), kept.step()), (1, SAMPLES.div_ceil(config.batch)));
 }
+
+#[test]
+fn focal_and_tversky_parts_are_in_the_history_and_for_tensorboard() {
+    let folder = tempfile::tempdir().unwrap();
+    let loss = LossConfig { dice: 0.0, center: 0.0, focal: 2.0, tversky: 0.5, ..LossConfig::default() };
+    let config = TrainConfig { epochs: 1, loss, ..TrainConfig::default() };
+    run_in(folder.path(), &mut trainer(&config), None).unwrap();
+    let record = read_history(&folder.path().join("history.jsonl")).unwrap().pop().unwrap();
+    let sum = 2.0 * record.focal.unwrap() + 0.5 * record.tversky.unwrap();
+    assert!((record.loss - sum).abs() < 1e-5 * sum, "{} {sum}", record.loss);
+    let events = std::fs::read(folder.path().join("tensorboard/fine/events.out.tfevents.organseg")).unwrap();
+    for tag in ["loss/focal", "loss/tversky"] {
+        assert!(events.windows(tag.len()).any(|bytes| bytes == tag.as_bytes()), "{tag}");
+    }
+    // A line of before has neither.
+    let mut line = serde_json::to_value(&record).unwrap();
+    for part in ["focal", "tversky"] {
+        line.as_object_mut().unwrap().remove(part).unwrap();
+    }
+    let old: EpochRecord = serde_json::from_value(line).unwrap();
+    assert_eq!(old, EpochRecord { focal: None, tversky: None, ..record });
+}
