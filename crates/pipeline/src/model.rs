@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{BoxConfig, PipelineError, PredictionConfig};
 
+/// The program that runs, with its version.
+pub(crate) const SOFTWARE: &str = concat!("organseg ", env!("CARGO_PKG_VERSION"));
+
 /// Which networks a model has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -115,7 +118,7 @@ impl Default for ModelConfig {
     /// The paper's method for one organ.
     fn default() -> Self {
         Self {
-            software: concat!("organseg ", env!("CARGO_PKG_VERSION")).to_string(),
+            software: SOFTWARE.to_string(),
             method: Method::Two,
             decimation: [4; 3],
             crop_margin_voxels: 10,

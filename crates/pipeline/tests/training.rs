@@ -7,7 +7,9 @@ use std::time::SystemTime;
 
 use candle_core::Device;
 use organseg_phantom::{PhantomConfig, write_dataset};
-use organseg_pipeline::{Method, ModelConfig, PipelineError, Stages, TrainRequest, cross_validate, train};
+use organseg_pipeline::{
+    Method, ModelConfig, PipelineError, Stages, TrainRequest, WeightsCard, cross_validate, train,
+};
 use organseg_train::{AugmentConfig, Dataset, Splits, StopSignal};
 use tempfile::TempDir;
 
@@ -97,7 +99,9 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>, SystemTime)> {
 fn a_finished_training_is_taken_up_without_its_cases_and_without_writing_a_file() {
     let (folder, dataset) = phantoms();
     let splits = Splits::k_fold(&dataset.names(), 3, 0).unwrap();
-    let (model, config) = (folder.path().join("model"), tiny(Method::Two));
+    let (model, mut config) = (folder.path().join("model"), tiny(Method::Two));
+    // As in a folder that an earlier version made.
+    config.software = "organseg 0.0.1".into();
     let run = || {
         train(&TrainRequest {
             dataset: &dataset,
@@ -111,6 +115,9 @@ fn a_finished_training_is_taken_up_without_its_cases_and_without_writing_a_file(
         })
     };
     let (first, before) = (run().unwrap(), files(&model));
+    let card = WeightsCard::of_weights(&model.join("fine.safetensors")).unwrap().unwrap();
+    let software = concat!("organseg ", env!("CARGO_PKG_VERSION"));
+    assert_eq!((card.software.as_str(), card.dataset.as_str()), (software, "phantom"));
     std::fs::remove_dir_all(&dataset.root).unwrap();
     assert_eq!(run().unwrap(), first);
     assert!(files(&model) == before);
