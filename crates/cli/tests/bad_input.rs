@@ -314,7 +314,10 @@ fn resuming_what_is_another_run() {
         fail(&[&train[..], &["--resume"], arguments].concat(), words);
     };
     refused(&["--epochs", "2"], &["model.toml", "single.train.epochs is 1 there and 2 here"]);
-    refused(&["--epochs", "1", "--fold", "1"], &["splits.json", "divides the cases in another way"]);
+    refused(
+        &["--epochs", "1", "--fold", "1"],
+        &["splits.json", "divides the cases in another way", "--split-seed"],
+    );
     // A checkpoint that somebody copied from another model.
     let other = folder.path().join("other");
     let mut elsewhere = train.clone();

@@ -163,7 +163,10 @@ fn one_stage_is_trained_resumed_and_run() {
     assert_eq!((card.epochs, card.trained_on.len(), card.validated_on.len()), (1, 4, 1));
     assert_eq!(card.validation_dice["pancreas"], summary["single"]["1"].as_f64().unwrap());
     let for_people = std::fs::read_to_string(model.join("card-single.toml")).unwrap();
-    assert!(for_people.contains("dataset = \"data\"") && for_people.contains("minutes = "), "{for_people}");
+    assert!(
+        for_people.contains("dataset = \"phantom\"") && for_people.contains("minutes = "),
+        "{for_people}"
+    );
     // One case of five is held back.
     let pictures = names_in(&model.join("validation"));
     assert!(pictures.len() == 1 && pictures[0].starts_with("single-1-phantom_"), "{pictures:?}");

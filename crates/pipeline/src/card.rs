@@ -11,7 +11,7 @@ use organseg_train::Trainer;
 use organseg_unet::weights;
 use serde::{Deserialize, Serialize};
 
-use crate::model::StageConfig;
+use crate::model::{SOFTWARE, StageConfig};
 use crate::{PipelineError, TrainRequest};
 
 /// The key of the card in the header of a safetensors file.
@@ -24,7 +24,7 @@ pub struct WeightsCard {
     pub stage: String,
     /// Program and version that trained them.
     pub software: String,
-    /// Name of the dataset: that of its folder or file.
+    /// Name of the dataset: the one it gives itself, else that of its folder or file.
     pub dataset: String,
     /// Decided everything random.
     pub seed: u64,
@@ -71,8 +71,8 @@ impl WeightsCard {
         let label_name = |label| request.config.labels.get(label).cloned().unwrap_or_default();
         Self {
             stage: name.to_string(),
-            software: request.config.software.clone(),
-            dataset: request.dataset.root.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            software: SOFTWARE.to_string(),
+            dataset: request.dataset.name.clone(),
             seed: stage.train.seed,
             weights: kind,
             epoch: epoch + 1,

@@ -34,7 +34,8 @@ pub struct FoldResult {
 /// [`ModelConfig::prediction`] in the time that segmenting takes.
 ///
 /// # Errors
-/// What training or testing a fold meets, naming the case.
+/// What training or testing a fold meets, naming the case; [`PipelineError::Stopped`] if it was asked to stop
+/// while it tested one.
 pub fn cross_validate(
     dataset: &Dataset,
     splits: &Splits,
@@ -59,6 +60,9 @@ pub fn cross_validate(
         let segmenter = Segmenter::load(&model, device)?.with_prediction(config.prediction);
         let mut cases = Vec::new();
         for name in &split.val {
+            if stop.is_set() {
+                return Err(PipelineError::Stopped { fold: k, case: name.clone() });
+            }
             let loaded = dataset.case(name)?.load(dataset)?;
             let (result, _) = evaluate_case(&segmenter, name, &loaded.image, &loaded.label)
                 .map_err(|error| error.in_case(name))?;

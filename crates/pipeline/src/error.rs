@@ -24,6 +24,13 @@ pub enum PipelineError {
     /// A plan for a model of other stages.
     #[error("{path}: is a plan for {found}, expected one for {asked}", path = path.display())]
     OtherMethod { path: PathBuf, found: Method, asked: Method },
+    /// Stages that a model of this method does not have.
+    #[error(
+        "{folder}: stage {stages} belongs to a model of {asked}, expected stages of one of {found}, which the \
+         configuration describes",
+        folder = folder.display()
+    )]
+    OtherStages { folder: PathBuf, stages: String, asked: Method, found: Method },
     /// The card in a weights file does not parse.
     #[error("{path}: the card in its header cannot be read: {source}", path = path.display())]
     Card { path: PathBuf, source: serde_json::Error },
@@ -49,6 +56,12 @@ pub enum PipelineError {
     /// What went wrong, with the case it went wrong in.
     #[error("case {case}: {source}")]
     Case { case: String, source: Box<PipelineError> },
+    /// A setting of a stage that cannot be run.
+    #[error("stage {stage}: {source}")]
+    Stage { stage: &'static str, source: Box<PipelineError> },
+    /// Somebody asked a cross-validation to stop while it tested a fold.
+    #[error("fold {fold}: stopped before case {case} was tested")]
+    Stopped { fold: usize, case: String },
     /// The operating system refused to read or write.
     #[error("{path}: {source}", path = path.display())]
     Io { path: PathBuf, source: std::io::Error },

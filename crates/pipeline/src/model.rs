@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{BoxConfig, PipelineError, PredictionConfig};
 
+/// The program that runs, with its version.
+pub(crate) const SOFTWARE: &str = concat!("organseg ", env!("CARGO_PKG_VERSION"));
+
 /// Which networks a model has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -115,7 +118,7 @@ impl Default for ModelConfig {
     /// The paper's method for one organ.
     fn default() -> Self {
         Self {
-            software: concat!("organseg ", env!("CARGO_PKG_VERSION")).to_string(),
+            software: SOFTWARE.to_string(),
             method: Method::Two,
             decimation: [4; 3],
             crop_margin_voxels: 10,
@@ -198,7 +201,8 @@ impl ModelConfig {
 
     /// The fields in which this model and the one asked for `here` lead to different weights or masks, with both
     /// values; empty if a training of the one may go on as the other. Versions of the software may differ, so
-    /// may how the model is asked, and what [`TrainConfig::what_decides`] leaves out.
+    /// may how the model is asked, and what [`TrainConfig::what_decides`] leaves out. A model of before plans knows
+    /// nothing of its dataset, which is no difference then.
     #[must_use]
     pub fn differences(&self, here: &Self) -> String {
         let what_decides = |model: &Self| {
@@ -206,6 +210,7 @@ impl ModelConfig {
                 |stage: &StageConfig| StageConfig { train: stage.train.what_decides(), ..stage.clone() };
             Self {
                 software: String::new(),
+                dataset: model.dataset.clone().filter(|_| self.dataset.is_some()),
                 prediction: PredictionConfig::default(),
                 coarse: stage(&model.coarse),
                 fine: stage(&model.fine),
@@ -270,6 +275,18 @@ mod tests {
         config.save(folder.path()).unwrap();
         assert_eq!(ModelConfig::load(folder.path()).unwrap(), config);
         assert_eq!(config.classes(), 3);
+    }
+
+    #[test]
+    fn a_folder_that_knows_no_dataset_goes_on_with_any() {
+        let of = |name: &str| {
+            let (name, modality) = (name.to_string(), Modality::Ct);
+            let dataset = Some(PlannedDataset { name, modality, cases: 3 });
+            ModelConfig { dataset, ..ModelConfig::default() }
+        };
+        assert_eq!(ModelConfig::default().differences(&of("a")), "");
+        let message = of("b").differences(&of("a"));
+        assert_eq!(message, "dataset.name is \"b\" there and \"a\" here");
     }
 
     #[test]

@@ -58,6 +58,15 @@ impl Stages {
             Self::Single => &["single"],
         }
     }
+
+    /// These stages' names and their part of `config`.
+    fn of(self, config: &ModelConfig) -> impl Iterator<Item = (&'static str, &StageConfig)> {
+        self.names().iter().map(|&name| match name {
+            "coarse" => (name, &config.coarse),
+            "fine" => (name, &config.fine),
+            _ => (name, &config.single),
+        })
+    }
 }
 
 /// What to train, on what, and where to.
@@ -90,24 +99,39 @@ pub type TrainSummary = BTreeMap<String, BTreeMap<Label, f64>>;
 /// # Errors
 /// What a case, the configuration or the folder has wrong with it. A folder that holds a model already
 /// is refused unless `resume` is set or another stage of the same model is asked for; so is one whose model or
-/// split is not the one asked for, saying what differs. [`TrainError::Stopped`] if it was asked to stop.
+/// split is not the one asked for, saying what differs. [`PipelineError::OtherStages`] for stages that the
+/// configuration's method does not have. [`TrainError::Stopped`] if it was asked to stop.
 pub fn train(request: &TrainRequest<'_>) -> Result<TrainSummary, PipelineError> {
     request.config.check()?;
+    let (asked, found) = (request.stages.method(), request.config.method);
+    if asked != found {
+        let (folder, stages) = (request.folder.to_path_buf(), request.stages.names().join(" and "));
+        return Err(PipelineError::OtherStages { folder, stages, asked, found });
+    }
     let (training, validation) = (request.split.train.len(), request.split.val.len());
     if training == 0 || validation == 0 {
         return Err(PipelineError::Split { train: training, validation });
     }
+    for (name, stage) in request.stages.of(request.config) {
+        check_stage(request.config, stage)
+            .map_err(|source| PipelineError::Stage { stage: name, source: Box::new(source) })?;
+    }
     prepare_folder(request)?;
     let mut summary = TrainSummary::new();
-    for &name in request.stages.names() {
-        let stage = match name {
-            "coarse" => &request.config.coarse,
-            "fine" => &request.config.fine,
-            _ => &request.config.single,
-        };
+    for (name, stage) in request.stages.of(request.config) {
         summary.insert(name.to_string(), train_stage(request, name, stage)?);
     }
     Ok(summary)
+}
+
+/// Whether `stage` can be trained, as far as can be told without data: a later stage's settings are not to fail
+/// when an earlier one was trained.
+fn check_stage(config: &ModelConfig, stage: &StageConfig) -> Result<(), PipelineError> {
+    let network = config.network_of(stage);
+    network.check()?;
+    stage.train.check()?;
+    stage.train.loss.check(network.classes)?;
+    Ok(())
 }
 
 /// Makes the model folder and writes what decides the run; a resumed run must be the same one.
@@ -140,7 +164,8 @@ fn prepare_folder(request: &TrainRequest<'_>) -> Result<(), PipelineError> {
         let made: Option<[Split; 1]> = serde_json::from_str(&text).ok();
         if made.as_ref().map(|[split]| split) != Some(request.split) {
             let reason = "it divides the cases in another way; \
-                          ask for the same dataset, seed, fold and folds, or choose another folder"
+                          ask for the same dataset, --split-seed (folds were once decided by --seed), fold and \
+                          folds, or choose another folder"
                 .to_string();
             return Err(PipelineError::Resume { path: splits, reason });
         }
@@ -157,6 +182,18 @@ fn train_stage(
     stage: &StageConfig,
 ) -> Result<BTreeMap<Label, f64>, PipelineError> {
     let started = Instant::now();
+    let network = request.config.network_of(stage);
+    let mut trainer = Trainer::new(name, &network, &stage.train, request.device)?;
+    let checkpoint = Checkpoint::path(request.folder, name);
+    if request.resume && checkpoint.exists() {
+        trainer.resume(&checkpoint)?;
+    }
+    // The weights are written last: where they are, so is all the rest.
+    let weights_path = weights_path(request.folder, name);
+    let validated = |trainer: &Trainer| trainer.validated().map(|(_, dice)| dice.clone()).unwrap_or_default();
+    if trainer.is_finished() && weights_path.exists() {
+        return Ok(validated(&trainer));
+    }
     let prepare = |names: &[String]| -> Result<Vec<PreparedCase>, PipelineError> {
         let mut cases = Vec::with_capacity(names.len());
         for case in names {
@@ -185,23 +222,17 @@ fn train_stage(
         samples_per_case: stage.samples_per_case,
         seed: stage.train.seed,
     });
-    let network = request.config.network_of(stage);
-    let mut trainer = Trainer::new(name, &network, &stage.train, request.device)?;
-    let checkpoint = Checkpoint::path(request.folder, name);
-    if request.resume && checkpoint.exists() {
-        trainer.resume(&checkpoint)?;
-    }
     let options =
         RunOptions { folder: Some(request.folder), stop: request.stop.clone(), spent: started.elapsed() };
     trainer.run(&source, &validation, &options)?;
     let weights = trainer.result()?;
     let card = WeightsCard::of(request, name, stage, &trainer);
-    weights::save(&weights, Some(card.to_metadata()), &weights_path(request.folder, name))?;
     card.save(request.folder, trainer.minutes())?;
-    let vb = VarBuilder::from_tensors(weights, DType::F32, request.device);
+    let vb = VarBuilder::from_tensors(weights.clone(), DType::F32, request.device);
     let net = Unet3d::new(&network, vb).map_err(TrainError::from)?;
     validation.draw_worst(name, &net, &request.folder.join("validation"))?;
-    Ok(trainer.validated().map(|(_, dice)| dice.clone()).unwrap_or_default())
+    weights::save(&weights, Some(card.to_metadata()), &weights_path)?;
+    Ok(validated(&trainer))
 }
 
 pub(crate) fn find<'a>(dataset: &'a Dataset, name: &str) -> Result<&'a Case, PipelineError> {

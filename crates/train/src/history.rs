@@ -29,6 +29,12 @@ pub struct EpochRecord {
     pub center_loss: Option<f64>,
     /// Mean of its cross-entropy part in nats, unweighted.
     pub cross_entropy: Option<f64>,
+    /// Mean of its focal part in nats, unweighted.
+    #[serde(default)]
+    pub focal: Option<f64>,
+    /// Mean of its Tversky part, unweighted.
+    #[serde(default)]
+    pub tversky: Option<f64>,
     /// At the last step.
     pub learning_rate: f64,
     /// Mean of the gradient's Euclidean norm before clipping.
@@ -134,6 +140,8 @@ mod tests {
             dice_loss: Some(0.25),
             center_loss: None,
             cross_entropy: None,
+            focal: None,
+            tversky: None,
             learning_rate: 1e-3,
             gradient_norm: 1.0,
             validation_dice: Some(BTreeMap::from([(1, 0.75)])),

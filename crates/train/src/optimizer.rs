@@ -188,7 +188,7 @@ impl Optimizer {
                 sum += if goes_in_place(gradient) {
                     in_place::sum_of_squares(&gradient.contiguous()?)?
                 } else {
-                    gradient.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?
+                    by_operations::sum_of_squares(gradient)?
                 };
             }
         }
@@ -287,6 +287,14 @@ mod tests {
             for (found, expected) in found.iter().zip(&expected) {
                 assert!((found - expected).abs() < 1e-14, "{found}, expected {expected}");
             }
+        }
+    }
+
+    #[test]
+    fn the_norm_of_a_huge_gradient_is_finite_on_every_device() {
+        let gradient = Tensor::new(&[3e20f32, 4e20], &Device::Cpu).unwrap();
+        for sum in [by_operations::sum_of_squares, in_place::sum_of_squares] {
+            assert!((sum(&gradient).unwrap().sqrt() / 5e20 - 1.0).abs() < 1e-6);
         }
     }
 

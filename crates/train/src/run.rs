@@ -24,10 +24,10 @@ use crate::history::{append_history, rewind_history};
 use crate::tensorboard::{EventFile, now};
 use crate::trainer::StepOutcome;
 use crate::view::View;
-use crate::{PrefetchLoader, Sample, SampleSource, StopSignal, TrainError, Trainer, Validation};
+use crate::{PrefetchLoader, Sample, SampleSource, StopSignal, TrainConfig, TrainError, Trainer, Validation};
 
-/// How many batches the loader may be ahead of the network.
-const BATCHES_AHEAD: usize = 4;
+/// How many steps' samples the loader may be ahead of the network.
+const STEPS_AHEAD: usize = 4;
 
 /// Steps before those that are measured: the first ones find no memory to use again.
 const WARMING_STEPS: usize = 2;
@@ -52,6 +52,11 @@ pub struct RunOptions<'a> {
     pub stop: StopSignal,
     /// What the stage has taken before, reading its cases: it counts as time of the training.
     pub spent: Duration,
+}
+
+/// How many samples the loader may be ahead of the network.
+fn samples_ahead(config: &TrainConfig) -> usize {
+    STEPS_AHEAD * config.batch * config.accumulate
 }
 
 /// A trainer on its way to the end.
@@ -142,7 +147,7 @@ impl<'a> Run<'a> {
         let state = &self.trainer.state;
         let made = (state.step * config.batch * config.accumulate).min(samples);
         let draw = move |index: usize| source.sample(index / samples, index % samples);
-        let ahead = BATCHES_AHEAD * config.batch;
+        let ahead = samples_ahead(config);
         PrefetchLoader::new(state.epoch * samples + made..usize::MAX, draw, config.loader_threads, ahead)
     }
 
@@ -201,6 +206,12 @@ impl<'a> Run<'a> {
         }
         let validated = every(self.trainer.config.validate_every);
         if validated {
+            // What a kill during a long validation would lose.
+            let unsaved = self.saved.elapsed().as_secs_f64() + self.trainer.state.costs.validation;
+            let limit = self.trainer.config.checkpoint_minutes * 60.0;
+            if limit > 0.0 && unsaved >= limit {
+                self.save()?;
+            }
             let started = Instant::now();
             let Some(dice) = self.validate(self.validation.cases())? else {
                 return Err(self.stop()?);
@@ -374,5 +385,16 @@ impl<'a> Run<'a> {
         let moved = self.trainer.state.plan.as_mut().is_some_and(|plan| plan.move_end(steps, last));
         // As with the first plan: whoever goes on from here has the same end.
         if moved { self.save() } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loader_is_ahead_by_whole_steps_however_many_batches_they_have() {
+        let config = TrainConfig { batch: 2, accumulate: 16, ..TrainConfig::default() };
+        assert_eq!(samples_ahead(&config), STEPS_AHEAD * 32);
     }
 }

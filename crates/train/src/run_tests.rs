@@ -376,3 +376,59 @@ fn the_plan_of_a_training_of_some_time_outlives_it() {
     assert!(steps > 0 && again.steps() > steps, "{steps}, {}", again.steps());
     assert_eq!(plan(&again), planned);
 }
+
+/// Takes a while the first time and is killed the second.
+struct Killed(AtomicUsize);
+
+impl Validation for Killed {
+    fn cases(&self) -> usize {
+        1
+    }
+
+    fn dice(&self, _: &Unet3d, _: usize) -> Result<BTreeMap<Label, f64>, TrainError> {
+        if self.0.fetch_add(1, Ordering::SeqCst) > 0 {
+            return Err(TrainError::NoForeground);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        Ok(BTreeMap::from([(1, 0.5)]))
+    }
+}
+
+#[test]
+fn a_long_validation_begins_with_every_step_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = TrainConfig {
+        epochs: 2,
+        validate_every: 1,
+        checkpoint_every: 0,
+        checkpoint_minutes: 0.3 / 60.0,
+        ..TrainConfig::default()
+    };
+    let options = RunOptions { folder: Some(folder.path()), ..RunOptions::default() };
+    let killed = Killed(AtomicUsize::new(0));
+    trainer(&config).run(&Balls::source(None), &killed, &options).unwrap_err();
+    let kept = Checkpoint::load(&Checkpoint::path(folder.path(), "fine"), &Device::Cpu).unwrap();
+    assert_eq!((kept.epoch(), kept.step()), (1, SAMPLES.div_ceil(config.batch)));
+}
+
+#[test]
+fn focal_and_tversky_parts_are_in_the_history_and_for_tensorboard() {
+    let folder = tempfile::tempdir().unwrap();
+    let loss = LossConfig { dice: 0.0, center: 0.0, focal: 2.0, tversky: 0.5, ..LossConfig::default() };
+    let config = TrainConfig { epochs: 1, loss, ..TrainConfig::default() };
+    run_in(folder.path(), &mut trainer(&config), None).unwrap();
+    let record = read_history(&folder.path().join("history.jsonl")).unwrap().pop().unwrap();
+    let sum = 2.0 * record.focal.unwrap() + 0.5 * record.tversky.unwrap();
+    assert!((record.loss - sum).abs() < 1e-5 * sum, "{} {sum}", record.loss);
+    let events = std::fs::read(folder.path().join("tensorboard/fine/events.out.tfevents.organseg")).unwrap();
+    for tag in ["loss/focal", "loss/tversky"] {
+        assert!(events.windows(tag.len()).any(|bytes| bytes == tag.as_bytes()), "{tag}");
+    }
+    // A line of before has neither.
+    let mut line = serde_json::to_value(&record).unwrap();
+    for part in ["focal", "tversky"] {
+        line.as_object_mut().unwrap().remove(part).unwrap();
+    }
+    let old: EpochRecord = serde_json::from_value(line).unwrap();
+    assert_eq!(old, EpochRecord { focal: None, tversky: None, ..record });
+}

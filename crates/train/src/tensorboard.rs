@@ -77,6 +77,8 @@ fn event_of(epoch: &EpochRecord) -> Vec<u8> {
     scalar("loss/dice", epoch.dice_loss);
     scalar("loss/center", epoch.center_loss);
     scalar("loss/cross_entropy", epoch.cross_entropy);
+    scalar("loss/focal", epoch.focal);
+    scalar("loss/tversky", epoch.tversky);
     scalar("dice/mean", epoch.mean_dice());
     for (label, dice) in epoch.validation_dice.iter().flatten() {
         scalar(&format!("dice/label_{label}"), Some(*dice));
@@ -146,6 +148,8 @@ mod tests {
             dice_loss: Some(loss / 2.0),
             center_loss: None,
             cross_entropy: Some(0.125),
+            focal: None,
+            tversky: None,
             learning_rate: 1e-3,
             gradient_norm: 2.5,
             validation_dice: dice.map(|[a, b]| BTreeMap::from([(1, a), (2, b)])),

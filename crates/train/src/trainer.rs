@@ -99,6 +99,12 @@ impl Trainer {
         Self::new(&self.stage, self.net.config(), &self.config, &self.device)
     }
 
+    /// Whether nothing is left to be done: every step is made, or early stopping ended the training.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.state.is_finished()
+    }
+
     /// Steps made.
     #[must_use]
     pub fn steps(&self) -> usize {
@@ -348,6 +354,10 @@ struct StepLosses {
     dice: Option<f64>,
     center: Option<f64>,
     cross_entropy: Option<f64>,
+    #[serde(default)]
+    focal: Option<f64>,
+    #[serde(default)]
+    tversky: Option<f64>,
 }
 
 impl StepLosses {
@@ -362,7 +372,9 @@ impl StepLosses {
         self.total += share * scalar(&parts.total)?;
         add(&mut self.dice, &parts.dice)?;
         add(&mut self.center, &parts.center)?;
-        add(&mut self.cross_entropy, &parts.cross_entropy)
+        add(&mut self.cross_entropy, &parts.cross_entropy)?;
+        add(&mut self.focal, &parts.focal)?;
+        add(&mut self.tversky, &parts.tversky)
     }
 }
 
@@ -386,6 +398,8 @@ impl Means {
         add(&mut self.sums.dice, losses.dice);
         add(&mut self.sums.center, losses.center);
         add(&mut self.sums.cross_entropy, losses.cross_entropy);
+        add(&mut self.sums.focal, losses.focal);
+        add(&mut self.sums.tversky, losses.tversky);
         self.norm += norm;
     }
 
@@ -407,6 +421,8 @@ impl Trainer {
             dice_loss: state.sums.sums.dice.map(mean),
             center_loss: state.sums.sums.center.map(mean),
             cross_entropy: state.sums.sums.cross_entropy.map(mean),
+            focal: state.sums.sums.focal.map(mean),
+            tversky: state.sums.sums.tversky.map(mean),
             learning_rate: state.learning_rate,
             gradient_norm: mean(state.sums.norm),
             validation_dice: state.last.as_ref().filter(|_| validated).map(|look| look.dice.clone()),

@@ -39,6 +39,20 @@ pub(crate) fn or_interrupted<T>(done: Result<T, PipelineError>, how_to_go_on: &s
         PipelineError::Train(stopped @ TrainError::Stopped { .. }) => {
             Interrupted(format!("{stopped}; {how_to_go_on}")).into()
         }
+        stopped @ PipelineError::Stopped { .. } => Interrupted(format!("{stopped}; {how_to_go_on}")).into(),
         other => other.into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_of_a_fold_that_was_stopped_is_an_interruption_that_says_how_to_go_on() {
+        let stopped = PipelineError::Stopped { fold: 1, case: "a".into() };
+        let error = or_interrupted::<()>(Err(stopped), "go on").expect_err("it was stopped");
+        assert!(error.is::<Interrupted>());
+        assert_eq!(error.to_string(), "fold 1: stopped before case a was tested; go on");
+    }
 }

@@ -17,7 +17,8 @@ pub(crate) struct TrainingOptions {
     #[arg(long, value_name = "E", value_parser = value_parser!(u32).range(1..))]
     epochs: Option<u32>,
     /// Minutes that the training of the model may take, instead of a number of epochs: as many steps as fit on
-    /// this machine, with reading cases, validation and checkpoints. The stages share them equally.
+    /// this machine, with reading cases, validation and checkpoints. The stages share them equally. Planning a model
+    /// from the data, before that, comes on top.
     #[arg(long, value_name = "M", value_parser = minutes, conflicts_with = "epochs")]
     minutes: Option<f64>,
     /// Decides everything random but the folds.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use candle_core::{Result, Tensor, Var};
+use candle_core::{DType, Result, Tensor, Var};
 
 use super::{OptimizerConfig, Step, decay_of};
 
@@ -35,6 +35,11 @@ impl Step {
         };
         variable.set(&updated)
     }
+}
+
+/// Σ g², in doubles: the square of a large single is more than singles hold.
+pub(super) fn sum_of_squares(gradient: &Tensor) -> Result<f64> {
+    gradient.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar()
 }
 
 /// state[key] ← `keep` · state[key] + `add` · `new`, starting from zero.

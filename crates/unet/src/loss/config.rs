@@ -104,6 +104,10 @@ impl LossConfig {
             let found = self.boundary_sigma_voxels.to_string();
             return fail("boundary_sigma_voxels", found, "a positive number".into());
         }
+        if self.dice + self.cross_entropy + self.focal + self.tversky == 0.0 {
+            let expected = "a positive one: the center loss counts in the first epochs alone";
+            return fail("each of dice, cross_entropy, focal and tversky", "0".into(), expected.into());
+        }
         if self.boundary > 0.0 && self.cross_entropy == 0.0 {
             let expected = "0, or a cross_entropy to weigh, which is 0".into();
             return fail("boundary", self.boundary.to_string(), expected);
@@ -143,6 +147,11 @@ mod tests {
             (
                 LossConfig { boundary_sigma_voxels: 0.0, ..config() },
                 "boundary_sigma_voxels is 0, expected a positive number",
+            ),
+            (
+                LossConfig { dice: 0.0, center: 1.0, ..config() },
+                "each of dice, cross_entropy, focal and tversky is 0, expected a positive one: the center loss \
+                 counts in the first epochs alone",
             ),
             (
                 LossConfig { boundary: 10.0, ..config() },

@@ -1,0 +1,140 @@
+//! What a training refuses before it begins, and what it leaves alone when it has ended.
+
+#![expect(clippy::unwrap_used, reason = "what goes wrong in a test may panic")]
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use candle_core::Device;
+use organseg_phantom::{PhantomConfig, write_dataset};
+use organseg_pipeline::{
+    Method, ModelConfig, PipelineError, Stages, TrainRequest, WeightsCard, cross_validate, train,
+};
+use organseg_train::{AugmentConfig, Dataset, Splits, StopSignal};
+use tempfile::TempDir;
+
+/// A dataset of three phantoms in a folder that holds it.
+fn phantoms() -> (TempDir, Dataset) {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_dataset(&data, 3, &PhantomConfig::default().with_size([32, 28, 24]), 3).unwrap();
+    let dataset = Dataset::open(&data).unwrap();
+    (folder, dataset)
+}
+
+/// Networks of a few hundred weights, trained for one epoch.
+fn tiny(method: Method) -> ModelConfig {
+    let mut config = ModelConfig { method, decimation: [2; 3], ..ModelConfig::default() };
+    for stage in [&mut config.coarse, &mut config.fine, &mut config.single] {
+        stage.network.channels = vec![2, 4];
+        stage.train.epochs = 1;
+        stage.train.augment = AugmentConfig::none();
+    }
+    config
+}
+
+/// Asks for `stages` of `config` in `folder`, which must be refused with `words` and nothing written.
+fn refused(dataset: &Dataset, config: &ModelConfig, stages: Stages, folder: &Path, words: &[&str]) {
+    let splits = Splits::k_fold(&dataset.names(), 3, 0).unwrap();
+    let message = train(&TrainRequest {
+        dataset,
+        split: splits.fold(0).unwrap(),
+        config,
+        stages,
+        folder,
+        resume: true,
+        device: &Device::Cpu,
+        stop: StopSignal::default(),
+    })
+    .unwrap_err()
+    .to_string();
+    for word in words {
+        assert!(message.contains(word), "{word}: {message}");
+    }
+    assert!(!folder.exists(), "{message}");
+}
+
+#[test]
+fn stages_of_the_other_method_are_refused_before_anything_is_written() {
+    let (folder, dataset) = phantoms();
+    let model = folder.path().join("model");
+    let words = ["model: stage single", "a model of a single stage", "one of two stages"];
+    refused(&dataset, &tiny(Method::Two), Stages::Single, &model, &words);
+    let words = ["model: stage fine", "a model of two stages", "one of a single stage"];
+    refused(&dataset, &tiny(Method::Single), Stages::Fine, &model, &words);
+}
+
+#[test]
+fn what_is_wrong_with_a_later_stage_is_said_before_an_earlier_one_is_trained() {
+    let (folder, dataset) = phantoms();
+    let model = folder.path().join("model");
+    let refused = |change: &dyn Fn(&mut ModelConfig), words: &[&str]| {
+        let mut config = tiny(Method::Two);
+        change(&mut config);
+        refused(&dataset, &config, Stages::Both, &model, words);
+    };
+    refused(&|config| config.fine.train.batch = 0, &["stage fine", "`batch` is 0"]);
+    refused(&|config| config.fine.network.channels = Vec::new(), &["stage fine", "channels"]);
+    refused(&|config| config.fine.train.loss.class_weights = vec![1.0], &["stage fine", "class_weights"]);
+    refused(&|config| config.fine.train.loss.dice = 0.0, &["stage fine", "each of dice"]);
+}
+
+/// Names, contents and times of the files in `folder`.
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>, SystemTime)> {
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            files.extend(self::files(&path));
+        } else {
+            let changed = path.metadata().unwrap().modified().unwrap();
+            files.push((path.clone(), std::fs::read(&path).unwrap(), changed));
+        }
+    }
+    files
+}
+
+#[test]
+fn a_finished_training_is_taken_up_without_its_cases_and_without_writing_a_file() {
+    let (folder, dataset) = phantoms();
+    let splits = Splits::k_fold(&dataset.names(), 3, 0).unwrap();
+    let (model, mut config) = (folder.path().join("model"), tiny(Method::Two));
+    // As in a folder that an earlier version made.
+    config.software = "organseg 0.0.1".into();
+    let run = || {
+        train(&TrainRequest {
+            dataset: &dataset,
+            split: splits.fold(0).unwrap(),
+            config: &config,
+            stages: Stages::Both,
+            folder: &model,
+            resume: true,
+            device: &Device::Cpu,
+            stop: StopSignal::default(),
+        })
+    };
+    let (first, before) = (run().unwrap(), files(&model));
+    let card = WeightsCard::of_weights(&model.join("fine.safetensors")).unwrap().unwrap();
+    let software = concat!("organseg ", env!("CARGO_PKG_VERSION"));
+    assert_eq!((card.software.as_str(), card.dataset.as_str()), (software, "phantom"));
+    std::fs::remove_dir_all(&dataset.root).unwrap();
+    assert_eq!(run().unwrap(), first);
+    assert!(files(&model) == before);
+    // Without its weights a stage is not done.
+    std::fs::remove_file(model.join("fine.safetensors")).unwrap();
+    assert!(run().is_err());
+}
+
+#[test]
+fn a_cross_validation_that_is_asked_to_stop_tests_no_further_case() {
+    let (folder, dataset) = phantoms();
+    let splits = Splits::k_fold(&dataset.names(), 3, 0).unwrap();
+    let (out, stop) = (folder.path().join("out"), StopSignal::default());
+    let run = || cross_validate(&dataset, &splits, &tiny(Method::Single), &out, &Device::Cpu, &stop);
+    assert_eq!(run().unwrap().folds.len(), 3);
+    stop.set();
+    // The folds are trained: what is left is to test them.
+    let error = run().unwrap_err();
+    assert!(matches!(&error, PipelineError::Stopped { fold: 0, .. }), "{error}");
+}
