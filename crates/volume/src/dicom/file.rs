@@ -10,7 +10,7 @@ use super::attributes::{Attributes, lacks};
 use super::elements::{DataSet, Encoding, Stopped, Wanted, read_data_set};
 use super::stream::Stream;
 use super::syntax::Syntax;
-use crate::VolumeError;
+use crate::{VolumeError, metaimage};
 
 /// Bytes before the magic word.
 const PREAMBLE: u64 = 128;
@@ -124,13 +124,15 @@ pub(super) struct PixelPlace {
 #[must_use]
 pub fn is_dicom(path: impl AsRef<Path>) -> bool {
     let path = path.as_ref();
-    let is = |ending| path.extension().is_some_and(|name| name.eq_ignore_ascii_case(ending));
+    if path.is_dir() {
+        return true;
+    }
     // Whatever is no file, such as a pipe, may never say its first byte.
-    if !path.is_dir() && (!path.is_file() || is("mha") || is("mhd")) {
+    if !path.is_file() || metaimage::is_named_so(path) {
         return false;
     }
     let certain = || start_of(&mut Stream::open(path).ok()?).ok()?.map(|start| start.certain);
-    path.is_dir() || certain() == Some(true)
+    certain() == Some(true)
 }
 
 /// Looks at the file at `path`.

@@ -19,6 +19,7 @@ use super::text_voxels::{check_text, load_text};
 use super::unpack::{Damage, unpack};
 #[cfg(feature = "libdeflate")]
 use super::whole::load_whole;
+use super::zeros::zeros;
 use crate::{VolumeError, Voxel};
 
 /// Deflate makes at most 258 bytes of two bits.
@@ -45,7 +46,7 @@ pub(super) fn load<T: Voxel>(
 ) -> Result<Vec<T>, VolumeError> {
     let share = bytes_of_a_part::<T>(path, image, limits)?;
     let count = image.info.grid.voxel_count();
-    let too_large = |_| VolumeError::TooLarge {
+    let too_large = || VolumeError::TooLarge {
         path: path.to_path_buf(),
         bytes: (count * size_of::<T>()) as u64,
         limit: limits.max_bytes,
@@ -56,9 +57,7 @@ pub(super) fn load<T: Voxel>(
     {
         return voxels.map_err(misfit);
     }
-    // Zeros come from the system without being touched, but only `vec!` asks for them so, and cannot fail.
-    Vec::<T>::new().try_reserve_exact(count).map_err(too_large)?;
-    let mut voxels = vec![T::default(); count];
+    let mut voxels = zeros::<T>(count).ok_or_else(too_large)?;
     let encoding = image.encoding();
     let voxels_of_a_part = count / image.parts.len();
     let shift = |part: usize| move |m: Misfit| misfit(Misfit { at: m.at + part * voxels_of_a_part, ..m });

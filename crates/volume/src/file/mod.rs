@@ -36,6 +36,7 @@ mod voxels;
 #[cfg(feature = "libdeflate")]
 mod whole;
 mod write;
+mod zeros;
 
 pub use info::{ImageFormat, ImageInfo, probe};
 pub use limits::ReadLimits;
@@ -53,3 +54,5 @@ pub(crate) use stored::{Compression, Part, StoredImage};
 pub(crate) use stream::length_of;
 pub(crate) use voxels::write_voxels;
 pub(crate) use write::{raw_name, write_as, write_smallest_as};
+#[cfg(feature = "dicom")]
+pub(crate) use zeros::zeros;

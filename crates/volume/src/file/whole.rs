@@ -15,6 +15,7 @@ use super::decode::{Encoding, Fit, Misfit, decode};
 use super::envelope::Envelope;
 use super::limits::ReadLimits;
 use super::stored::{Compression, Part};
+use super::zeros::zeros;
 use crate::Voxel;
 
 /// Most bytes, compressed and stored together, that may be held besides the result; larger images are read
@@ -24,8 +25,8 @@ const MOST_BYTES: u64 = 512 << 20;
 /// Most bytes before the voxels that are decompressed with them.
 const MOST_LEAD: u64 = 1 << 20;
 
-/// Memory is touched ahead for up to so many bytes for each compressed one, as many as in the densest label images: a file
-/// that only claims to hold more shall not have it.
+/// Memory is touched ahead for up to so many bytes for each compressed one, several times what scans compress to: a
+/// file that only claims to hold more shall not have it.
 const TOUCHED_AHEAD: usize = 32;
 
 /// Voxels converted by one task.
@@ -34,7 +35,7 @@ const TASK: usize = 1 << 17;
 /// Size of a page, or less.
 const PAGE: usize = 4096;
 
-/// All `count` voxels of `part`, `share` bytes, or nothing if it is too large or anything is unusual: several
+/// All `count` voxels of `part`, `share` bytes, or nothing if it is too large, for `limits` too, or anything is unusual: several
 /// gzip streams in a row, bytes behind the voxels, damage. To read on, and to say what is wrong, is left to the
 /// way through the window.
 pub(super) fn load_whole<T: Voxel>(
@@ -59,7 +60,7 @@ pub(super) fn load_whole<T: Voxel>(
     let (length, stored_bytes, skip) = (length as usize, stored_bytes as usize, part.skip as usize);
     if encoding.is_memory_of::<T>() && skip % size_of::<T>() == 0 {
         let lead = skip / size_of::<T>();
-        let mut voxels = zeroed::<T>(lead + count)?;
+        let mut voxels = zeros::<T>(lead + count)?;
         let bytes = T::bytes_mut(&mut voxels);
         let ahead = bytes.len().min(length.saturating_mul(TOUCHED_AHEAD));
         let (packed, ()) = rayon::join(|| read_packed(part, length), || touch(&mut bytes[..ahead]));
@@ -68,8 +69,8 @@ pub(super) fn load_whole<T: Voxel>(
         inflate(envelope.deflate, bytes)?;
         return drop_lead(&mut voxels, lead, &envelope).then_some(Ok(voxels));
     }
-    let mut stored = zeroed::<u8>(stored_bytes)?;
-    let mut voxels = zeroed::<T>(count)?;
+    let mut stored = zeros::<u8>(stored_bytes)?;
+    let mut voxels = zeros::<T>(count)?;
     let ahead = stored_bytes.min(length.saturating_mul(TOUCHED_AHEAD));
     let (packed, ()) = rayon::join(|| read_packed(part, length), || touch(&mut stored[..ahead]));
     let packed = packed.ok()?;
@@ -123,13 +124,6 @@ fn drop_lead<T: Voxel>(voxels: &mut Vec<T>, lead: usize, envelope: &Envelope) ->
     let mut sum = envelope.checksum();
     sums.iter().for_each(|part| sum.append(part));
     envelope.holds(&sum)
-}
-
-/// Zeros that have not been touched, if there is the memory.
-fn zeroed<T: Voxel>(count: usize) -> Option<Vec<T>> {
-    // Only `vec!` asks the system for zeros, and it aborts where this fails.
-    Vec::<T>::new().try_reserve_exact(count).ok()?;
-    Some(vec![T::default(); count])
 }
 
 /// Makes the system provide the pages now.

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::bytes::{check_length, read_bytes};
 use super::convert::{Misfit, convert};
 use crate::dicom::{DicomOptions, DicomSeries};
-use crate::file::Fit;
+use crate::file::{Fit, zeros};
 use crate::{Volume, VolumeError, Voxel};
 
 impl DicomSeries {
@@ -42,13 +42,12 @@ impl DicomSeries {
         let grid = self.grid(options)?;
         self.frames.iter().try_for_each(check_length)?;
         let bytes = (grid.voxel_count() as u64).saturating_mul(size_of::<T>() as u64);
-        let none = Vec::<T>::new().try_reserve_exact(grid.voxel_count()).is_err();
-        if bytes > options.limits.max_bytes || none {
-            let (path, limit) = (self.files[0].clone(), options.limits.max_bytes);
-            return Err(VolumeError::TooLarge { path, bytes, limit });
-        }
+        let limit = options.limits.max_bytes;
+        let voxels = if bytes > limit { None } else { zeros::<T>(grid.voxel_count()) };
+        let Some(mut voxels) = voxels else {
+            return Err(VolumeError::TooLarge { path: self.files[0].clone(), bytes, limit });
+        };
         let [nx, ny, _] = grid.size();
-        let mut voxels = vec![T::default(); grid.voxel_count()];
         let done: Vec<Result<(), VolumeError>> = voxels
             .par_chunks_mut(nx * ny)
             .zip(&self.frames)
