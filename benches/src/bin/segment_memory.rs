@@ -71,6 +71,10 @@ enum Way {
     Single,
 }
 
+/// As in the `organseg` command.
+#[global_allocator]
+static MEMORY: organseg::conv3d::LargePages = organseg::conv3d::LargePages;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     if let Some(folder) = &options.measure {

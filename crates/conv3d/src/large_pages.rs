@@ -3,13 +3,33 @@
 //! Memory that is touched for the first time comes in pages of 4 kB, each with a trap into the system; on large pages of
 //! 2 MB the same memory is there in a third of the time. Linux gives them to those who ask, if its setting
 //! `/sys/kernel/mm/transparent_hugepage/enabled` is `madvise`, as with most distributions, or to everyone if it is
-//! `always`.
+//! `always`. They are asked for while the system has memory in such pieces: else it would put pieces together on the
+//! spot, which takes longer than small pages do.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+#[cfg(all(target_os = "linux", not(miri)))]
+use std::{
+    fs::File,
+    io::Read,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 /// Of a large page on x86-64 and on most of aarch64.
 #[cfg(all(target_os = "linux", not(miri)))]
 const HUGE: usize = 2 << 20;
+
+/// Where Linux lists its free memory by the size of the pieces.
+#[cfg(all(target_os = "linux", not(miri)))]
+const FREE_PIECES: &str = "/proc/buddyinfo";
+
+/// The column there of pieces of a large page, of 4 kB · 2⁹.
+#[cfg(all(target_os = "linux", not(miri)))]
+const HUGE_COLUMN: usize = 9;
+
+/// What is listed there is taken to hold for so long; looking takes some 20 µs.
+#[cfg(all(target_os = "linux", not(miri)))]
+const TRUSTED: Duration = Duration::from_millis(20);
 
 /// The system's allocator, asking for large pages for what is large enough to hold some. A program that reads,
 /// resamples or segments scans is faster with it; a library leaves the choice to the program. On systems other than
@@ -62,7 +82,7 @@ pub(crate) fn advise(start: *mut u8, bytes: usize) {
     if bytes >= HUGE && !start.is_null() {
         let skipped = start.align_offset(HUGE);
         let whole = bytes.saturating_sub(skipped) / HUGE * HUGE;
-        if whole > 0 {
+        if whole > 0 && there_are(whole / HUGE) {
             // SAFETY: the range lies within the caller's allocation; the advice changes how it is mapped and none of
             // its contents.
             unsafe { libc::madvise(start.add(skipped).cast(), whole, libc::MADV_HUGEPAGE) };
@@ -72,9 +92,53 @@ pub(crate) fn advise(start: *mut u8, bytes: usize) {
     let _ = (start, bytes);
 }
 
+/// Whether the system has `wanted` large pages to give without moving others' memory, and notes them as given. Yes if it
+/// does not say. Nothing here allocates, for an allocator asks.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn there_are(wanted: usize) -> bool {
+    static KNOWN: Mutex<Option<(Instant, usize)>> = Mutex::new(None);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let now = Instant::now();
+    let (looked, free) = known.filter(|(looked, _)| now - *looked < TRUSTED).unwrap_or_else(|| {
+        let mut list = [0; 8192];
+        let read = File::open(FREE_PIECES).and_then(|mut file| file.read(&mut list)).unwrap_or(0);
+        (now, free_large_pages(&list[..read]).unwrap_or(usize::MAX))
+    });
+    let left = free.checked_sub(wanted);
+    *known = Some((looked, left.unwrap_or(free)));
+    left.is_some()
+}
+
+/// The large pages in the pieces that `list` names: a line for each zone, of which the columns behind the fourth word
+/// count its pieces of 4 kB · 2ᵏ, k = 0, 1, …; nothing if it names no zone.
+#[cfg(all(target_os = "linux", not(miri)))]
+fn free_large_pages(list: &[u8]) -> Option<usize> {
+    let zone = |line: &str| -> Option<usize> {
+        let mut columns = line.split_ascii_whitespace().skip_while(|&word| word != "zone").skip(2).peekable();
+        columns.peek()?;
+        columns
+            .skip(HUGE_COLUMN)
+            .enumerate()
+            .try_fold(0, |pages, (k, count)| Some(pages + (count.parse::<usize>().ok()? << k)))
+    };
+    std::str::from_utf8(list).ok()?.lines().map(zone).reduce(|all, zone| Some(all? + zone?)).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(all(target_os = "linux", not(miri)))]
+    #[test]
+    fn free_large_pages_are_summed_over_zones_and_sizes() {
+        let list = "Node 0, zone    DMA32   35  43  55  44  43  41  31  23  11  13  738\n\
+                    Node 0, zone   Normal    0   0   0   0   0   0   0   0 900   6    2\n";
+        assert_eq!(free_large_pages(list.as_bytes()), Some(13 + 2 * 738 + 6 + 2 * 2));
+        assert_eq!(free_large_pages(b"Node 0, zone Normal 1 2 3\n"), Some(0));
+        for unknown in ["", "something else\n", "Node 0, zone Normal 0 0 0 0 0 0 0 0 0 many 2\n"] {
+            assert_eq!(free_large_pages(unknown.as_bytes()), None, "{unknown:?}");
+        }
+    }
 
     #[test]
     fn blocks_of_any_size_hold_what_is_written_when_they_grow_and_shrink() {

@@ -14,9 +14,15 @@ const COMMENT: u8 = 16;
 pub(super) struct Envelope<'a> {
     /// The deflate stream.
     pub(super) deflate: &'a [u8],
+    pub(super) seal: Seal,
+}
+
+/// What an envelope says of the bytes before compression.
+#[derive(Debug, PartialEq)]
+pub(super) struct Seal {
     compression: Compression,
     sum: u32,
-    /// Bytes before compression modulo 2³², where the format says.
+    /// How many there are modulo 2³², where the format says.
     length: Option<u32>,
 }
 
@@ -29,7 +35,8 @@ impl<'a> Envelope<'a> {
                 let (body, trailer) = packed[gzip_header(packed)?..].split_last_chunk::<8>()?;
                 let [a, b, c, d, length @ ..] = *trailer;
                 let sum = u32::from_le_bytes([a, b, c, d]);
-                Some(Self { deflate: body, compression, sum, length: Some(u32::from_le_bytes(length)) })
+                let length = Some(u32::from_le_bytes(length));
+                Some(Self { deflate: body, seal: Seal { compression, sum, length } })
             }
             Compression::Zlib => {
                 let ([method, flags], rest) = packed.split_first_chunk::<2>()?;
@@ -39,16 +46,14 @@ impl<'a> Envelope<'a> {
                     && method >> 4 <= 7
                     && flags & 0x20 == 0
                     && u16::from_be_bytes([*method, *flags]).is_multiple_of(31);
-                sound.then_some(Self {
-                    deflate: body,
-                    compression,
-                    sum: u32::from_be_bytes(*trailer),
-                    length: None,
-                })
+                let seal = Seal { compression, sum: u32::from_be_bytes(*trailer), length: None };
+                sound.then_some(Self { deflate: body, seal })
             }
         }
     }
+}
 
+impl Seal {
     /// Whether what was compressed had the checksum and length of `found`.
     pub(super) fn holds(&self, found: &Checksum) -> bool {
         found.value() == self.sum && self.length.is_none_or(|length| length == found.length() as u32)
@@ -100,18 +105,18 @@ mod tests {
         gzip.write_all(b"123456789").expect("memory takes every byte");
         let packed = gzip.finish().expect("memory takes every byte");
         let envelope = Envelope::open(&packed, Compression::Gzip).expect("it is sound");
-        let mut sum = envelope.checksum();
+        let mut sum = envelope.seal.checksum();
         sum.update(b"123456789");
-        assert!(envelope.holds(&sum));
+        assert!(envelope.seal.holds(&sum));
         let mut bare = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
         bare.write_all(b"123456789").expect("memory takes every byte");
         assert_eq!(envelope.deflate, bare.finish().expect("memory takes every byte"));
         sum.update(b"0");
-        assert!(!envelope.holds(&sum));
+        assert!(!envelope.seal.holds(&sum));
         for length in 0..packed.len() {
             // However it is cut, no panic; what is left may look like a stream, but not like this one.
             let cut = Envelope::open(&packed[..length], Compression::Gzip);
-            assert!(cut.is_none_or(|cut| cut.sum != envelope.sum));
+            assert!(cut.is_none_or(|cut| cut.seal.sum != envelope.seal.sum));
         }
     }
 
@@ -121,9 +126,9 @@ mod tests {
         zlib.write_all(b"123456789").expect("memory takes every byte");
         let mut packed = zlib.finish().expect("memory takes every byte");
         let envelope = Envelope::open(&packed, Compression::Zlib).expect("it is sound");
-        let mut sum = envelope.checksum();
+        let mut sum = envelope.seal.checksum();
         sum.update(b"123456789");
-        assert!(envelope.holds(&sum));
+        assert!(envelope.seal.holds(&sum));
         packed[1] ^= 1;
         assert_eq!(Envelope::open(&packed, Compression::Zlib), None);
         assert_eq!(Envelope::open(&packed[..5], Compression::Zlib), None);

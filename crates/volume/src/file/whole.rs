@@ -1,7 +1,7 @@
 //! Compressed files in one go, by libdeflate, which is faster than decompressors that can stop half-way.
 //!
 //! The compressed file, the stored values and, unless those are the voxels, the result are in memory
-//! together. While one thread reads the file or decompresses it, another touches for the first time the
+//! together. While threads read the file or decompress it, others touch for the first time the
 //! memory that comes next: fresh pages cost a quarter as much as decompressing into them.
 
 use std::fs::File;
@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::checksum::Checksum;
 use super::decode::{Encoding, Fit, Misfit, decode};
-use super::envelope::Envelope;
+use super::envelope::{Envelope, Seal};
 use super::limits::ReadLimits;
 use super::stored::{Compression, Part};
 use super::zeros::zeros;
@@ -31,6 +31,9 @@ const TOUCHED_AHEAD: usize = 32;
 
 /// Voxels converted by one task.
 const TASK: usize = 1 << 17;
+
+/// Bytes read from the file, or touched, by one task.
+const BLOCK: usize = 4 << 20;
 
 /// Size of a page, or less.
 const PAGE: usize = 4096;
@@ -63,31 +66,30 @@ pub(super) fn load_whole<T: Voxel>(
         let mut voxels = zeros::<T>(lead + count)?;
         let bytes = T::bytes_mut(&mut voxels);
         let ahead = bytes.len().min(length.saturating_mul(TOUCHED_AHEAD));
-        let (packed, ()) = rayon::join(|| read_packed(part, length), || touch(&mut bytes[..ahead]));
-        let packed = packed.ok()?;
-        let envelope = Envelope::open(&packed, compression)?;
-        inflate(envelope.deflate, bytes)?;
-        return drop_lead(&mut voxels, lead, &envelope).then_some(Ok(voxels));
+        let packed = read_and_touch(part, length, &mut bytes[..ahead])?;
+        let Envelope { deflate, seal } = Envelope::open(&packed, compression)?;
+        inflate(deflate, bytes)?;
+        let (sound, ()) = rayon::join(|| drop_lead(&mut voxels, lead, &seal), || drop(packed));
+        return sound.then_some(Ok(voxels));
     }
     let mut stored = zeros::<u8>(stored_bytes)?;
     let mut voxels = zeros::<T>(count)?;
     let ahead = stored_bytes.min(length.saturating_mul(TOUCHED_AHEAD));
-    let (packed, ()) = rayon::join(|| read_packed(part, length), || touch(&mut stored[..ahead]));
-    let packed = packed.ok()?;
-    let envelope = Envelope::open(&packed, compression)?;
+    let packed = read_and_touch(part, length, &mut stored[..ahead])?;
+    let Envelope { deflate, seal } = Envelope::open(&packed, compression)?;
     let bytes = T::bytes_mut(&mut voxels);
     let ahead = bytes.len().min(length.saturating_mul(TOUCHED_AHEAD * size_of::<T>()));
     let (inflated, ()) =
-        rayon::join(|| inflate(envelope.deflate, &mut stored), || touch(&mut bytes[..ahead]));
+        rayon::join(|| inflate(deflate, &mut stored), || touch(&mut bytes[..ahead]));
     inflated?;
     let (lead, stored) = stored.split_at(skip);
-    let mut sum = envelope.checksum();
+    let mut sum = seal.checksum();
     sum.update(lead);
     let tasks = voxels.par_chunks_mut(TASK).zip(stored.par_chunks(TASK * encoding.data_type.bytes()));
     let done: Vec<(Checksum, Option<Misfit>)> = tasks
         .enumerate()
         .map(|(task, (voxels, bytes))| {
-            let mut sum = envelope.checksum();
+            let mut sum = seal.checksum();
             sum.update(bytes);
             let misfit = decode(encoding, fit, bytes, voxels).err();
             (sum, misfit.map(|misfit| Misfit { at: misfit.at + task * TASK, ..misfit }))
@@ -95,12 +97,12 @@ pub(super) fn load_whole<T: Voxel>(
         .collect();
     done.iter().for_each(|(part, _)| sum.append(part));
     let misfit = done.into_iter().find_map(|(_, misfit)| misfit);
-    envelope.holds(&sum).then_some(misfit.map_or(Ok(voxels), Err))
+    seal.holds(&sum).then_some(misfit.map_or(Ok(voxels), Err))
 }
 
 /// Moves all voxels `lead` places down, over what stood before them, and gives up the last. Whether they, with what
-/// stood before them, have the checksum that `envelope` says.
-fn drop_lead<T: Voxel>(voxels: &mut Vec<T>, lead: usize, envelope: &Envelope) -> bool {
+/// stood before them, have the checksum that `seal` says.
+fn drop_lead<T: Voxel>(voxels: &mut Vec<T>, lead: usize, seal: &Seal) -> bool {
     let task = TASK.max(lead);
     // What each task needs of the next one, before that moves it.
     let firsts: Vec<Vec<T>> =
@@ -109,7 +111,7 @@ fn drop_lead<T: Voxel>(voxels: &mut Vec<T>, lead: usize, envelope: &Envelope) ->
         .par_chunks_mut(task)
         .enumerate()
         .map(|(i, voxels)| {
-            let mut sum = envelope.checksum();
+            let mut sum = seal.checksum();
             sum.update(T::bytes_mut(voxels));
             if lead > 0 {
                 voxels.copy_within(lead.min(voxels.len()).., 0);
@@ -121,9 +123,9 @@ fn drop_lead<T: Voxel>(voxels: &mut Vec<T>, lead: usize, envelope: &Envelope) ->
         })
         .collect();
     voxels.truncate(voxels.len() - lead);
-    let mut sum = envelope.checksum();
+    let mut sum = seal.checksum();
     sums.iter().for_each(|part| sum.append(part));
-    envelope.holds(&sum)
+    seal.holds(&sum)
 }
 
 /// Makes the system provide the pages now.
@@ -142,13 +144,19 @@ fn promised(part: &Part) -> Option<u32> {
     Some(u32::from_le_bytes(length))
 }
 
-fn read_packed(part: &Part, length: usize) -> io::Result<Vec<u8>> {
-    let mut file = File::open(&part.path)?;
-    file.seek(SeekFrom::Start(part.begins))?;
-    let mut packed = Vec::new();
-    packed.try_reserve_exact(length).map_err(io::Error::other)?;
-    file.take(length as u64).read_to_end(&mut packed)?;
-    Ok(packed)
+/// The `length` bytes of the file from where `part` begins, while the pages of `fresh` are provided.
+fn read_and_touch(part: &Part, length: usize, fresh: &mut [u8]) -> Option<Vec<u8>> {
+    let mut packed = zeros::<u8>(length)?;
+    let read = |(i, block): (usize, &mut [u8])| {
+        let mut file = File::open(&part.path)?;
+        file.seek(SeekFrom::Start(part.begins + (i * BLOCK) as u64))?;
+        file.read_exact(block)
+    };
+    let blocks = packed.par_chunks_mut(BLOCK).enumerate();
+    let (done, ()): (io::Result<()>, ()) =
+        rayon::join(|| blocks.try_for_each(read), || fresh.par_chunks_mut(BLOCK).for_each(touch));
+    done.ok()?;
+    Some(packed)
 }
 
 /// Fills `bytes` if `deflate` is a sound stream of exactly as many.
@@ -174,11 +182,11 @@ mod tests {
             let packed = zlib.finish().expect("memory takes every byte");
             let envelope = Envelope::open(&packed, Compression::Zlib).expect("it is sound");
             let mut voxels = all.clone();
-            assert!(drop_lead(&mut voxels, lead, &envelope), "lead {lead}, {count} voxels");
+            assert!(drop_lead(&mut voxels, lead, &envelope.seal), "lead {lead}, {count} voxels");
             assert_eq!(voxels, all[lead..]);
             let mut other = all;
             other[0] ^= 1;
-            assert!(!drop_lead(&mut other, lead, &envelope));
+            assert!(!drop_lead(&mut other, lead, &envelope.seal));
         }
     }
 
