@@ -3,8 +3,8 @@
 //! Memory that is touched for the first time comes in pages of 4 kB, each with a trap into the system; on large pages of
 //! 2 MB the same memory is there in a third of the time. Linux gives them to those who ask, if its setting
 //! `/sys/kernel/mm/transparent_hugepage/enabled` is `madvise`, as with most distributions, or to everyone if it is
-//! `always`. They are asked for while the system has memory in such pieces: else it would put pieces together on the
-//! spot, which takes longer than small pages do.
+//! `always`. The allocator asks while the system has pieces of that size to give: else it would put some together on
+//! the spot, which takes longer than small pages do and pays only for memory that is kept.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 #[cfg(all(target_os = "linux", not(miri)))]
@@ -31,7 +31,7 @@ const HUGE_COLUMN: usize = 9;
 #[cfg(all(target_os = "linux", not(miri)))]
 const TRUSTED: Duration = Duration::from_millis(20);
 
-/// The system's allocator, asking for large pages for what is large enough to hold some. A program that reads,
+/// The system's allocator, asking for large pages, where there are some, for what is large enough to hold one. A program that reads,
 /// resamples or segments scans is faster with it; a library leaves the choice to the program. On systems other than
 /// Linux it is the system's allocator and no more.
 ///
@@ -51,21 +51,21 @@ unsafe impl GlobalAlloc for LargePages {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: what the caller promises of `layout` is what the system's allocator asks.
         let start = unsafe { System.alloc(layout) };
-        advise(start, layout.size());
+        advise_if_ready(start, layout.size());
         start
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as in `alloc`.
         let start = unsafe { System.alloc_zeroed(layout) };
-        advise(start, layout.size());
+        advise_if_ready(start, layout.size());
         start
     }
 
     unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: `start` came from the system's allocator with `layout`, the caller promises the rest.
         let start = unsafe { System.realloc(start, layout, size) };
-        advise(start, size);
+        advise_if_ready(start, size);
         start
     }
 
@@ -75,6 +75,15 @@ unsafe impl GlobalAlloc for LargePages {
     }
 }
 
+/// [`advise`] for memory that may soon be given back, only where there are large pages.
+fn advise_if_ready(start: *mut u8, bytes: usize) {
+    #[cfg(all(target_os = "linux", not(miri)))]
+    if bytes < HUGE || !there_are(bytes / HUGE) {
+        return;
+    }
+    advise(start, bytes);
+}
+
 /// Asks for large pages for the whole ones among the `bytes` from `start` on, an allocation of the caller's or null. A
 /// refusal costs nothing but speed.
 pub(crate) fn advise(start: *mut u8, bytes: usize) {
@@ -82,7 +91,7 @@ pub(crate) fn advise(start: *mut u8, bytes: usize) {
     if bytes >= HUGE && !start.is_null() {
         let skipped = start.align_offset(HUGE);
         let whole = bytes.saturating_sub(skipped) / HUGE * HUGE;
-        if whole > 0 && there_are(whole / HUGE) {
+        if whole > 0 {
             // SAFETY: the range lies within the caller's allocation; the advice changes how it is mapped and none of
             // its contents.
             unsafe { libc::madvise(start.add(skipped).cast(), whole, libc::MADV_HUGEPAGE) };

@@ -79,8 +79,7 @@ pub(super) fn load_whole<T: Voxel>(
     let Envelope { deflate, seal } = Envelope::open(&packed, compression)?;
     let bytes = T::bytes_mut(&mut voxels);
     let ahead = bytes.len().min(length.saturating_mul(TOUCHED_AHEAD * size_of::<T>()));
-    let (inflated, ()) =
-        rayon::join(|| inflate(deflate, &mut stored), || touch(&mut bytes[..ahead]));
+    let (inflated, ()) = rayon::join(|| inflate(deflate, &mut stored), || touch(&mut bytes[..ahead]));
     inflated?;
     let (lead, stored) = stored.split_at(skip);
     let mut sum = seal.checksum();
