@@ -230,9 +230,11 @@ fn train_stage(
     card.save(request.folder, trainer.minutes())?;
     let vb = VarBuilder::from_tensors(weights.clone(), DType::F32, request.device);
     let net = Unet3d::new(&network, vb).map_err(TrainError::from)?;
-    // With patience the result is the best network, not the last.
-    let looked_at = stage.train.patience == 0;
-    validation.draw_worst(name, &net, looked_at, &request.folder.join("validation"))?;
+    if stage.train.patience > 0 {
+        // The result is the best network, not the last.
+        validation.forget();
+    }
+    validation.draw_worst(name, &net, &request.folder.join("validation"))?;
     weights::save(&weights, Some(card.to_metadata()), &weights_path)?;
     Ok(validated(&trainer))
 }

@@ -47,6 +47,11 @@ impl<'a> ValidationCases<'a> {
         Self { cases, patch_size, labels, device, last }
     }
 
+    /// Forgets how well the last network did, which is not the one that is kept.
+    pub(crate) fn forget(&self) {
+        self.last.borrow_mut().fill(None);
+    }
+
     /// What `net` finds in case `case`, whole, and how much of it is right.
     fn look(&self, net: &Unet3d, case: usize) -> Result<(LabelVolume, LabelDice), PipelineError> {
         let case = &self.cases[case];
@@ -60,14 +65,7 @@ impl<'a> ValidationCases<'a> {
 
     /// Writes `folder/STAGE-NUMBER-CASE.png` of the cases that had the lowest mean DSC, the worst first: slices with
     /// the outlines of the truth in green and of what `net` finds in red. Pictures of the stage from before go.
-    /// If the last look was at another network, `looked_at` is false and costs another look.
-    pub(crate) fn draw_worst(
-        &self,
-        stage: &str,
-        net: &Unet3d,
-        looked_at: bool,
-        folder: &Path,
-    ) -> Result<(), PipelineError> {
+    pub(crate) fn draw_worst(&self, stage: &str, net: &Unet3d, folder: &Path) -> Result<(), PipelineError> {
         let io = |source| PipelineError::Io { path: folder.to_path_buf(), source };
         std::fs::create_dir_all(folder).map_err(io)?;
         for entry in std::fs::read_dir(folder).map_err(io)? {
@@ -79,8 +77,8 @@ impl<'a> ValidationCases<'a> {
         }
         let mut order = Vec::with_capacity(self.cases.len());
         for case in 0..self.cases.len() {
-            // Nothing was left to look at where a finished training is resumed.
-            let last = self.last.borrow()[case].filter(|_| looked_at);
+            // Nothing was left to look at where a finished training is resumed, or looks were forgotten.
+            let last = self.last.borrow()[case];
             order.push((last.map_or_else(|| self.look(net, case).map(|(_, dice)| dice.mean), Ok)?, case));
         }
         order.sort_by(|a, b| a.0.total_cmp(&b.0));

@@ -15,8 +15,8 @@ use crate::{Method, ModelConfig};
 /// Samples a step: nnU-Net's least. Steps of more take as much longer on a CPU and learn less a minute.
 const BATCH: usize = 2;
 
-/// Weight of the cross-entropy. On MR of the hippocampus five minutes of training with Dice + cross-entropy gave a mean
-/// DSC of 0.861, with Dice + center 0.852.
+/// Weight of the cross-entropy, as in nnU-Net. On MR of the hippocampus, fold 0, 29 epochs with Dice + cross-entropy gave
+/// a mean DSC of 0.861, 27 with Dice + center 0.852.
 const CROSS_ENTROPY: f64 = 1.0;
 
 /// The first level's channels for which the limit of a patch is meant.
@@ -201,11 +201,12 @@ impl Rules<'_> {
             stage.train.batch = BATCH;
             self.because(&path("train.batch"), "nnU-Net's least; on a CPU larger ones learn less a minute");
         }
-        if self.open(&path("train.loss.cross_entropy")) {
+        // Who sets any part of the loss knows which one is wanted.
+        if self.open(&path("train.loss")) {
             stage.train.loss.cross_entropy = CROSS_ENTROPY;
             self.because(
                 &path("train.loss.cross_entropy"),
-                "besides the paper's Dice + center: each voxel has a gradient of its own, which learns faster",
+                "besides the paper's Dice + center: each voxel has a gradient of its own",
             );
         }
     }

@@ -78,7 +78,7 @@ pub(super) fn load_whole<T: Voxel>(
     let packed = read_and_touch(part, length, &mut stored[..ahead])?;
     let Envelope { deflate, seal } = Envelope::open(&packed, compression)?;
     let bytes = T::bytes_mut(&mut voxels);
-    let ahead = bytes.len().min(length.saturating_mul(TOUCHED_AHEAD * size_of::<T>()));
+    let ahead = bytes.len().min(ahead / encoding.data_type.bytes() * size_of::<T>());
     let (inflated, ()) = rayon::join(|| inflate(deflate, &mut stored), || touch(&mut bytes[..ahead]));
     inflated?;
     let (lead, stored) = stored.split_at(skip);
@@ -187,6 +187,18 @@ mod tests {
             other[0] ^= 1;
             assert!(!drop_lead(&mut other, lead, &envelope.seal));
         }
+    }
+
+    #[test]
+    fn a_part_of_many_blocks_is_read_from_where_it_begins_and_no_further_than_it_is() {
+        let bytes: Vec<u8> = (0..2 * BLOCK + 777).map(|i| (i * i / 1009) as u8).collect();
+        let mut file = tempfile::NamedTempFile::new().expect("there is room for temporary files");
+        file.write_all(&bytes).expect("there is room for temporary files");
+        let part = Part { path: file.path().to_path_buf(), begins: 100, skip: 0 };
+        let mut fresh = vec![0; BLOCK + 1];
+        assert_eq!(read_and_touch(&part, bytes.len() - 100, &mut fresh).as_deref(), Some(&bytes[100..]));
+        assert_eq!(read_and_touch(&part, bytes.len() - 99, &mut []), None, "a byte less than announced");
+        assert_eq!(read_and_touch(&part, 0, &mut []), Some(vec![]));
     }
 
     #[test]
