@@ -8,7 +8,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 #[cfg(all(target_os = "linux", not(miri)))]
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Of a large page on x86-64 and on most of aarch64.
 #[cfg(all(target_os = "linux", not(miri)))]
@@ -28,13 +28,13 @@ const HUGE_COLUMN: usize = 9;
 
 /// What is listed there is taken to hold for so long; looking takes some 20 µs.
 #[cfg(all(target_os = "linux", not(miri)))]
-const TRUSTED_MILLISECONDS: i64 = 20;
+const TRUSTED_MILLISECONDS: usize = 20;
 
 /// Large pages that there are, as far as is known, and when that was looked up.
 #[cfg(all(target_os = "linux", not(miri)))]
 static FREE: AtomicUsize = AtomicUsize::new(0);
 #[cfg(all(target_os = "linux", not(miri)))]
-static LOOKED: AtomicI64 = AtomicI64::new(i64::MIN);
+static LOOKED: AtomicUsize = AtomicUsize::new(0);
 
 /// The system's allocator, asking for large pages, where there are some, for what is large enough to hold one. A program that reads,
 /// resamples or segments scans is faster with it; a library leaves the choice to the program. On systems other than
@@ -122,7 +122,7 @@ fn there_are(wanted: usize) -> bool {
     let now = milliseconds();
     let looked = LOOKED.load(Relaxed);
     // One thread looks, the others go by what was known before.
-    if now.saturating_sub(looked) >= TRUSTED_MILLISECONDS
+    if now.wrapping_sub(looked) >= TRUSTED_MILLISECONDS
         && LOOKED.compare_exchange(looked, now, Relaxed, Relaxed).is_ok()
     {
         FREE.store(look().unwrap_or(usize::MAX), Relaxed);
@@ -130,13 +130,14 @@ fn there_are(wanted: usize) -> bool {
     FREE.fetch_update(Relaxed, Relaxed, |free| free.checked_sub(wanted)).is_ok()
 }
 
-/// Since some moment in the past.
+/// Since the start of the system, modulo the numbers that there are.
 #[cfg(all(target_os = "linux", not(miri)))]
-fn milliseconds() -> i64 {
+fn milliseconds() -> usize {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is a timespec to write to; if the call fails it stays as it is.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
-    (now.tv_sec as i64).saturating_mul(1000).saturating_add(now.tv_nsec as i64 / 1_000_000)
+    let seconds = usize::try_from(now.tv_sec).unwrap_or(0);
+    seconds.wrapping_mul(1000).wrapping_add(usize::try_from(now.tv_nsec / 1_000_000).unwrap_or(0))
 }
 
 /// The large pages of the system's list, or nothing if there is no such list. Of a machine with many nodes of memory
