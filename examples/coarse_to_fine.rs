@@ -146,7 +146,7 @@ fn test(dataset: &Dataset, names: &[String], model: &Path, out: &Path) -> Result
     );
     for name in names {
         let case = dataset.case(name)?.load(dataset)?;
-        let (result, found) = evaluate_case(&segmenter, name, &case.image, &case.label)?;
+        let (result, found) = evaluate_case(&segmenter, name, &case.image, &case.label, dataset.ignore)?;
         let two = result.two_stages.as_ref().context("the model has two stages")?;
         println!(
             "{name:<20} {:>8.2} {:>8.2} {:>13.2} {:>13.2}{}",

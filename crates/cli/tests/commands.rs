@@ -4,7 +4,8 @@ mod support;
 
 use organseg::pipeline::WeightsCard;
 use organseg::volume::{
-    AntiAliasing, Interpolation, ResampleConfig, Spacing, grid_with_size, read, resample_with,
+    AntiAliasing, Grid, Interpolation, LabelVolume, ResampleConfig, Spacing, grid_with_size, read,
+    resample_with, write,
 };
 use serde_json::Value;
 use support::{fail, names_in, organseg, plain_nifti, scan, succeed, text, world};
@@ -131,6 +132,35 @@ fn evaluation_writes_the_agreed_form() {
     for key in ["mean", "std", "min", "max", "n", "n_skipped"] {
         assert!(json["summary"]["1"]["dice"][key].is_number(), "{key}");
     }
+}
+
+#[test]
+fn evaluation_counts_no_voxel_that_nobody_annotated() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("labelsTr")).unwrap();
+    std::fs::create_dir(at("masks")).unwrap();
+    let grid = Grid::with_spacing([8, 3, 1], Spacing::isotropic(1.0).unwrap()).unwrap();
+    let reference = LabelVolume::from_fn(grid, |[x, y, _]| if y == 2 { 9 } else { u8::from(x < 4) });
+    let mask = LabelVolume::from_fn(grid, |[x, y, _]| u8::from(x < 3 || y == 2));
+    write(at("labelsTr/case.nii.gz"), &reference).unwrap();
+    write(at("masks/case.nii.gz"), &mask).unwrap();
+    let (labels, masks) = (at("labelsTr"), at("masks"));
+    let evaluate = ["evaluate", "--json", "--reference", text(&labels), "--prediction", text(&masks)];
+    let dice = |arguments: &[&str]| {
+        let json: Value = serde_json::from_str(&succeed(&[&evaluate[..], arguments].concat())).unwrap();
+        let labels = json["cases"][0]["labels"].as_object().unwrap().clone();
+        (labels.len(), labels["1"]["dice"].as_f64().unwrap())
+    };
+    let (over_annotated, over_all) = ((1, 2.0 * 6.0 / (8.0 + 6.0)), (2, 2.0 * 6.0 / (8.0 + 14.0)));
+    assert_eq!(dice(&[]), over_all, "nothing says that 9 is no organ");
+    assert_eq!(dice(&["--ignore-label", "9"]), over_annotated);
+    let manifest = r#"{"labels": {"background": 0, "organ": 1, "ignore": 9}}"#;
+    std::fs::write(at("dataset.json"), manifest).unwrap();
+    assert_eq!(dice(&[]), over_annotated);
+    assert_eq!(dice(&["--ignore-label", "8"]), over_all, "what is asked for counts");
+    std::fs::write(at("dataset.json"), "[").unwrap();
+    fail(&evaluate, &["dataset.json", "--ignore-label"]);
 }
 
 #[test]

@@ -8,12 +8,15 @@
 //! Distances are in millimetres and, like surface Dice, follow the definitions of DeepMind's
 //! `surface-distance` package: surface elements are weighed by their area.
 //!
+//! Voxels that nobody annotated are taken out of a comparison by [`clear_ignored`].
+//!
 //! Empty masks are never a NaN: a label in neither mask is a perfect score that summaries leave out and
 //! count apart; a label in only one of them scores 0 at an infinite distance. See [`Presence`].
 
 mod distance_transform;
 mod error;
 mod evaluate;
+mod ignored;
 mod overlap;
 mod report;
 mod summary;
@@ -24,6 +27,7 @@ mod table;
 
 pub use error::MetricError;
 pub use evaluate::{LabelMetrics, METRIC_NAMES, Presence, evaluate};
+pub use ignored::clear_ignored;
 pub use overlap::{Overlap, dice, jaccard, labels_present, precision, recall};
 pub use report::{CaseReport, EvaluationReport};
 pub use summary::{LabelSummaries, SkipReason, Stats, Summary, summarize};

@@ -64,7 +64,7 @@ pub fn cross_validate(
                 return Err(PipelineError::Stopped { fold: k, case: name.clone() });
             }
             let loaded = dataset.case(name)?.load(dataset)?;
-            let (result, _) = evaluate_case(&segmenter, name, &loaded.image, &loaded.label)
+            let (result, _) = evaluate_case(&segmenter, name, &loaded.image, &loaded.label, dataset.ignore)
                 .map_err(|error| error.in_case(name))?;
             cases.push(result);
         }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use organseg_volume::Label;
 use thiserror::Error;
 
 use crate::Method;
@@ -24,6 +25,11 @@ pub enum PipelineError {
     /// A plan for a model of other stages.
     #[error("{path}: is a plan for {found}, expected one for {asked}", path = path.display())]
     OtherMethod { path: PathBuf, found: Method, asked: Method },
+    /// A loss that ignores another label than the dataset does, or one where that ignores none.
+    #[error("{stage}.train.loss.ignore_label is {found}, but {dataset} {}",
+        expected.map_or("has no label `ignore`".to_string(), |label| format!("calls {label} `ignore`")),
+        dataset = dataset.display())]
+    IgnoreLabel { stage: &'static str, found: Label, dataset: PathBuf, expected: Option<Label> },
     /// Stages that a model of this method does not have.
     #[error(
         "{folder}: stage {stages} belongs to a model of {asked}, expected stages of one of {found}, which the \

@@ -1,9 +1,11 @@
 //! How well a model does on cases whose truth is known: the figures of the paper's tables.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use organseg_metrics::{Stats, dice};
+use organseg_metrics::{Stats, clear_ignored, dice};
 use organseg_roi::BoundingBox;
+use organseg_train::organ_box;
 use organseg_volume::{Label, LabelVolume, Volume};
 use serde::{Deserialize, Serialize};
 
@@ -66,7 +68,8 @@ pub struct CaseMasks {
 }
 
 /// Segments `scan` and compares with `truth`, which lies on the same grid. For two stages on the prepared grid, where
-/// boxes and masks are the networks' own; for a single one on the scan's grid.
+/// boxes and masks are the networks' own; for a single one on the scan's grid. Voxels of `truth` that are `ignore`,
+/// the dataset's label for what nobody annotated, count neither way, and the box of the truth is that of the rest.
 ///
 /// # Errors
 /// What preprocessing, the networks or the metrics meet.
@@ -75,23 +78,24 @@ pub fn evaluate_case(
     case: &str,
     scan: &Volume<f32>,
     truth: &LabelVolume,
+    ignore: Option<Label>,
 ) -> Result<(CaseResult, CaseMasks), PipelineError> {
     let config = model.config();
     if config.method == Method::Single {
         let found = model.segment(scan)?;
-        let refined = LabelDice::of(&found.mask, truth, config.labels.keys())?;
+        let refined = LabelDice::of(&found.mask, truth, config.labels.keys(), ignore)?;
         let result = CaseResult { case: case.to_string(), refined, two_stages: None };
         return Ok((result, CaseMasks { refined: found.mask, coarse: None }));
     }
     let prepared = config.preprocessing.prepare(scan)?;
     let reference = config.preprocessing.prepare_labels(truth)?;
     let stages = model.two_stages(&prepared)?;
-    let oracle = match oracle_box(&reference, config.crop_margin_voxels) {
+    let oracle = match oracle_box(&reference, config.crop_margin_voxels, ignore) {
         Some(place) => model.fine(&prepared, &place)?,
         None => LabelVolume::filled(*prepared.grid(), 0),
     };
-    let dice_of = |mask: &LabelVolume| LabelDice::of(mask, &reference, config.labels.keys());
-    let true_box = BoundingBox::of_mask(&reference);
+    let dice_of = |mask: &LabelVolume| LabelDice::of(mask, &reference, config.labels.keys(), ignore);
+    let true_box = organ_box(&reference, ignore);
     let covers = |found: Option<BoundingBox>| match (found, true_box) {
         (Some(found), Some(truth)) => BoxResult { recall: found.recall(&truth), iou: found.iou(&truth) },
         _ => BoxResult::default(),
@@ -113,14 +117,19 @@ pub fn evaluate_case(
 }
 
 impl LabelDice {
-    /// Of `mask` against `reference`, for each of `labels`.
+    /// Of `mask` against `reference`, for each of `labels`, over the voxels of `reference` that are not `ignore`.
     pub(crate) fn of<'a>(
         mask: &LabelVolume,
         reference: &LabelVolume,
         labels: impl Iterator<Item = &'a Label>,
+        ignore: Option<Label>,
     ) -> Result<Self, PipelineError> {
+        let mut mask = Cow::Borrowed(mask);
+        if let Some(ignore) = ignore {
+            clear_ignored(mask.to_mut(), reference, ignore)?;
+        }
         let labels: BTreeMap<Label, f64> = labels
-            .map(|&label| Ok((label, dice(mask, reference, label)?)))
+            .map(|&label| Ok((label, dice(&mask, reference, label)?)))
             .collect::<Result<_, PipelineError>>()?;
         Ok(Self { mean: labels.values().sum::<f64>() / labels.len().max(1) as f64, labels })
     }
@@ -250,7 +259,20 @@ fn summary(results: &[&TwoStageResult]) -> Option<TwoStageSummary> {
 
 #[cfg(test)]
 mod tests {
+    use organseg_volume::{Grid, Spacing};
+
     use super::*;
+
+    #[test]
+    fn dice_counts_no_voxel_that_nobody_annotated() {
+        let grid = Grid::with_spacing([8, 1, 1], Spacing::isotropic(1.0).unwrap()).unwrap();
+        let line = |voxels: [u8; 8]| LabelVolume::from_vec(grid, voxels.to_vec()).unwrap();
+        let reference = line([0, 1, 1, 2, 3, 3, 3, 0]);
+        let found = line([1, 1, 0, 2, 1, 2, 0, 0]);
+        let dice = |ignore| LabelDice::of(&found, &reference, [1, 2].iter(), ignore).unwrap().labels;
+        assert_eq!(dice(Some(3)), BTreeMap::from([(1, 2.0 / 4.0), (2, 1.0)]));
+        assert_eq!(dice(None), BTreeMap::from([(1, 2.0 / 5.0), (2, 2.0 / 3.0)]));
+    }
 
     fn case(dice: [f64; 2], two_stages: bool) -> CaseResult {
         let of = |dice: [f64; 2]| LabelDice {

@@ -9,6 +9,7 @@ mod cross_validation;
 mod error;
 mod evaluation;
 mod flips;
+mod ignore;
 mod looks;
 mod model;
 mod montage;

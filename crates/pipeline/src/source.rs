@@ -2,9 +2,9 @@
 
 use organseg_roi::BoundingBox;
 use organseg_train::{
-    AugmentConfig, CropSampler, PatchSampler, Sample, SampleSource, TrainError, sample_rng,
+    AugmentConfig, CropSampler, PatchSampler, Sample, SampleSource, TrainError, organ_box, sample_rng,
 };
-use organseg_volume::{LabelVolume, Volume};
+use organseg_volume::{Label, LabelVolume, Volume};
 use rand::seq::SliceRandom;
 
 /// A case as a stage sees it.
@@ -83,9 +83,10 @@ impl SampleSource for CaseSource {
     }
 }
 
-/// `case` cut down to what training crops can reach: the box of its mask grown by `reach` voxels.
-pub(crate) fn within_reach(case: PreparedCase, reach: usize) -> Option<PreparedCase> {
-    let place = BoundingBox::of_mask(&case.labels)?.grow([reach; 3]).clamp_to(case.image.size())?;
+/// `case` cut down to what training crops can reach: the box of its organs, which `ignore` is none of, grown by
+/// `reach` voxels.
+pub(crate) fn within_reach(case: PreparedCase, reach: usize, ignore: Option<Label>) -> Option<PreparedCase> {
+    let place = organ_box(&case.labels, ignore)?.grow([reach; 3]).clamp_to(case.image.size())?;
     Some(PreparedCase {
         name: case.name,
         image: organseg_roi::crop(&case.image, &place, 0.0),

@@ -10,7 +10,7 @@ use candle_nn::VarBuilder;
 use organseg_roi::BoundingBox;
 use organseg_train::{
     Case, Checkpoint, CropSampler, Dataset, PatchSampler, RunOptions, SampleSource, Split, StopSignal,
-    TrainError, Trainer,
+    TrainError, Trainer, organ_box,
 };
 use organseg_unet::{Unet3d, weights};
 use organseg_volume::{Label, LabelRule, LabelVolume, decimate_labels, decimate_mean};
@@ -100,7 +100,8 @@ pub type TrainSummary = BTreeMap<String, BTreeMap<Label, f64>>;
 /// What a case, the configuration or the folder has wrong with it. A folder that holds a model already
 /// is refused unless `resume` is set or another stage of the same model is asked for; so is one whose model or
 /// split is not the one asked for, saying what differs. [`PipelineError::OtherStages`] for stages that the
-/// configuration's method does not have. [`TrainError::Stopped`] if it was asked to stop.
+/// configuration's method does not have. [`PipelineError::IgnoreLabel`] for a loss that is to ignore another label
+/// than the dataset does; one that says nothing ignores the dataset's. [`TrainError::Stopped`] if it was asked to stop.
 pub fn train(request: &TrainRequest<'_>) -> Result<TrainSummary, PipelineError> {
     request.config.check()?;
     let (asked, found) = (request.stages.method(), request.config.method);
@@ -112,6 +113,8 @@ pub fn train(request: &TrainRequest<'_>) -> Result<TrainSummary, PipelineError> 
     if training == 0 || validation == 0 {
         return Err(PipelineError::Split { train: training, validation });
     }
+    let config = request.config.clone().with_ignore_label_of(request.dataset)?;
+    let request = &TrainRequest { config: &config, stop: request.stop.clone(), ..*request };
     for (name, stage) in request.stages.of(request.config) {
         check_stage(request.config, stage)
             .map_err(|source| PipelineError::Stage { stage: name, source: Box::new(source) })?;
@@ -198,7 +201,7 @@ fn train_stage(
         let mut cases = Vec::with_capacity(names.len());
         for case in names {
             let case = find(request.dataset, case)?;
-            match prepare_case(request, name, case).map_err(|e| e.in_case(&case.name))? {
+            match prepare_case(request, name, stage, case).map_err(|e| e.in_case(&case.name))? {
                 Some(case) => cases.push(case),
                 None => eprintln!(
                     "warning: case {}: no voxel is labelled; stage {name} does without it",
@@ -212,8 +215,9 @@ fn train_stage(
         Ok(cases)
     };
     let labels = request.config.labels.keys().copied().collect();
+    let (patch_size, ignore) = (stage.patch_size, stage.train.loss.ignore_label);
     let validation =
-        ValidationCases::new(prepare(&request.split.val)?, stage.patch_size, labels, request.device);
+        ValidationCases::new(prepare(&request.split.val)?, patch_size, labels, ignore, request.device);
     let cases = prepare(&request.split.train)?;
     let source: Arc<dyn SampleSource> = Arc::new(CaseSource {
         cut: cut_of(request.config, name, stage),
@@ -247,32 +251,36 @@ pub(crate) fn find<'a>(dataset: &'a Dataset, name: &str) -> Result<&'a Case, Pip
 /// the fine stage where there is no organ.
 fn prepare_case(
     request: &TrainRequest<'_>,
-    stage: &str,
+    name: &str,
+    stage: &StageConfig,
     case: &Case,
 ) -> Result<Option<PreparedCase>, PipelineError> {
-    let config = request.config;
+    let (config, ignore) = (request.config, stage.train.loss.ignore_label);
     let loaded = case.load(request.dataset)?;
     let image = config.preprocessing.prepare(&loaded.image)?;
     let labels = config.preprocessing.prepare_labels(&loaded.label)?;
     let case_at = |image, labels| PreparedCase { name: case.name.clone(), image, labels };
-    match stage {
-        "coarse" => Ok(Some(case_at(
-            decimate_mean(&image, config.decimation)?,
-            decimate_labels(&labels, config.decimation, LabelRule::Majority)?,
-        ))),
+    match name {
+        "coarse" => {
+            let rule = ignore.map_or(LabelRule::Majority, LabelRule::MajorityWithout);
+            Ok(Some(case_at(
+                decimate_mean(&image, config.decimation)?,
+                decimate_labels(&labels, config.decimation, rule)?,
+            )))
+        }
         "fine" => {
             let reach = config.crop_margin_voxels + config.crop_jitter_voxels;
-            Ok(within_reach(case_at(image, labels), reach))
+            Ok(within_reach(case_at(image, labels), reach, ignore))
         }
         _ => Ok(Some(case_at(image, labels))),
     }
 }
 
 fn cut_of(config: &ModelConfig, name: &str, stage: &StageConfig) -> Cut {
-    let patch = stage
-        .patch_size
-        .map(|size| PatchSampler::new(size, stage.foreground_share).with_padding(stage.padding));
-    let crop = CropSampler::new(config.crop_margin_voxels, config.crop_jitter_voxels);
+    let ignore = stage.train.loss.ignore_label;
+    let patches = |size| PatchSampler::new(size, stage.foreground_share).with_padding(stage.padding);
+    let patch = stage.patch_size.map(|size| patches(size).with_ignore(ignore));
+    let crop = CropSampler::new(config.crop_margin_voxels, config.crop_jitter_voxels).with_ignore(ignore);
     match (name, patch) {
         ("fine", Some(patch)) => Cut::PatchOfCrop(crop, patch),
         ("fine", None) => Cut::Crop(crop),
@@ -281,8 +289,8 @@ fn cut_of(config: &ModelConfig, name: &str, stage: &StageConfig) -> Cut {
     }
 }
 
-/// The box of the true mask, for the fine stage's upper bound.
+/// The box of the true mask without its voxels of `ignore`, for the fine stage's upper bound.
 #[must_use]
-pub fn oracle_box(labels: &LabelVolume, margin_voxels: usize) -> Option<BoundingBox> {
-    BoundingBox::of_mask(labels)?.grow([margin_voxels; 3]).clamp_to(labels.size())
+pub fn oracle_box(labels: &LabelVolume, margin_voxels: usize, ignore: Option<Label>) -> Option<BoundingBox> {
+    organ_box(labels, ignore)?.grow([margin_voxels; 3]).clamp_to(labels.size())
 }

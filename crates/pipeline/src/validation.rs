@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Device;
-use organseg_train::{TrainError, Validation};
+use organseg_train::{TrainError, Validation, without_ignored};
 use organseg_unet::Unet3d;
 use organseg_volume::{Label, LabelVolume, percentiles};
 
@@ -31,6 +31,8 @@ pub(crate) struct ValidationCases<'a> {
     cases: Vec<PreparedCase>,
     patch_size: Option<[usize; 3]>,
     labels: Vec<Label>,
+    /// The label of voxels that count neither way.
+    ignore: Option<Label>,
     device: &'a Device,
     /// Mean DSC of each case when it was last looked at.
     last: RefCell<Vec<Option<f64>>>,
@@ -41,10 +43,11 @@ impl<'a> ValidationCases<'a> {
         cases: Vec<PreparedCase>,
         patch_size: Option<[usize; 3]>,
         labels: Vec<Label>,
+        ignore: Option<Label>,
         device: &'a Device,
     ) -> Self {
         let last = RefCell::new(vec![None; cases.len()]);
-        Self { cases, patch_size, labels, device, last }
+        Self { cases, patch_size, labels, ignore, device, last }
     }
 
     /// Forgets how well the last network did, which is not the one that is kept.
@@ -57,7 +60,7 @@ impl<'a> ValidationCases<'a> {
         let case = &self.cases[case];
         let look = || {
             let found = predict(net, &case.image, self.patch_size, self.device)?;
-            let dice = LabelDice::of(&found, &case.labels, self.labels.iter())?;
+            let dice = LabelDice::of(&found, &case.labels, self.labels.iter(), self.ignore)?;
             Ok((found, dice))
         };
         look().map_err(|error: PipelineError| error.in_case(&case.name))
@@ -87,7 +90,8 @@ impl<'a> ValidationCases<'a> {
             let case = &self.cases[i];
             let range = percentiles(&case.image, &BLACK_AND_WHITE);
             let mut montage = Montage::with_window([range[0], range[1].max(range[0] + f32::EPSILON)]);
-            montage.add_row(&case.image, &[(&case.labels, TRUTH), (&found, FOUND)], SLICES);
+            let truth = without_ignored(case.labels.clone(), self.ignore);
+            montage.add_row(&case.image, &[(&truth, TRUTH), (&found, FOUND)], SLICES);
             montage.save(&folder.join(format!("{stage}-{}-{}.png", number + 1, case.name)))?;
         }
         Ok(())

@@ -60,8 +60,8 @@ pub enum TrainError {
     #[error("{path}: {voxels} voxels are NaN or infinite, expected finite numbers", path = path.display())]
     #[expect(missing_docs, reason = "the message names the fields")]
     NonFiniteVoxels { path: PathBuf, voxels: usize },
-    /// A label that is background everywhere, where an organ is needed.
-    #[error("the label is background everywhere, expected some foreground")]
+    /// A label without a voxel of an organ, where one is needed.
+    #[error("no voxel is labelled as an organ, expected some foreground")]
     NoForeground,
     /// An image smaller than the patches, where filling them up is not allowed.
     #[error("the patch of {patch:?} voxels is larger than the image of {image:?}, and `padding` is `refuse`")]

@@ -10,7 +10,7 @@ use organseg_volume::{Grid, Label, LabelVolume, Orientation, Spacing, Volume, pe
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::voxels_per_label;
-use crate::{Dataset, Modality, TrainError};
+use crate::{Dataset, Modality, TrainError, without_ignored};
 
 /// At most so many voxels of a case enter the intensities, evenly spread over its foreground: enough for the
 /// percentiles, and no large organ drowns the small ones of other cases. nnU-Net's number.
@@ -21,7 +21,7 @@ const INTENSITIES_PER_CASE: usize = 10_000;
 pub struct Fingerprint {
     /// What kind of images these are.
     pub modality: Modality,
-    /// Names of the labels.
+    /// Names of the labels. An ignore label is none of them, and nothing below is of its voxels.
     pub labels: BTreeMap<Label, String>,
     /// Case by case.
     pub cases: Vec<CaseFingerprint>,
@@ -76,8 +76,10 @@ impl Fingerprint {
         for name in names {
             let case = dataset.case(name.as_ref())?;
             let loaded = case.load(dataset).map_err(|error| error.in_case(&case.name))?;
-            collect_intensities(&loaded.image, &loaded.label, &mut intensities);
-            cases.push(describe(&case.name, &loaded.label));
+            // What nobody annotated is no organ to be measured.
+            let label = without_ignored(loaded.label, dataset.ignore);
+            collect_intensities(&loaded.image, &label, &mut intensities);
+            cases.push(describe(&case.name, &label));
         }
         let intensities = range_of(intensities)?;
         let (modality, labels) = (dataset.modality.clone(), dataset.labels.clone());
@@ -131,7 +133,7 @@ fn range_of(intensities: Vec<f32>) -> Result<Option<IntensityRange>, TrainError>
 
 #[cfg(test)]
 mod tests {
-    use organseg_volume::{Affine, write};
+    use organseg_volume::{Affine, read_labels, write};
 
     use super::*;
 
@@ -173,6 +175,26 @@ mod tests {
         assert_eq!(found.cases[1].labels, BTreeMap::new());
         let range = found.intensities.unwrap();
         assert!(range.low >= 3.0 && range.low < 15.0 && range.high == 18.0, "{range:?}");
+    }
+
+    #[test]
+    fn what_nobody_annotated_is_measured_as_background() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut dataset = dataset(folder.path());
+        let names = ["one", "two", "none"];
+        let plain = Fingerprint::measure(&dataset, &names).unwrap();
+        dataset.ignore = Some(3);
+        for case in &dataset.cases {
+            let path = case.label_path().unwrap();
+            let mut label = read_labels(path).unwrap();
+            let far = |[x, y, z]: [usize; 3]| x < 2 || y == 11 || z == 0;
+            let ignored = LabelVolume::from_fn(*label.grid(), |at| 3 * Label::from(far(at)));
+            for (label, &ignored) in label.voxels_mut().iter_mut().zip(ignored.voxels()) {
+                *label = if *label == 0 { ignored } else { *label };
+            }
+            write(path, &label).unwrap();
+        }
+        assert_eq!(Fingerprint::measure(&dataset, &names).unwrap(), plain);
     }
 
     #[test]

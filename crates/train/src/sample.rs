@@ -2,15 +2,18 @@
 //!
 //! Both samplers draw from the generator they are given and from nothing else. Where a patch or crop
 //! reaches outside the image it is filled with the image's smallest value (0 where it was windowed, air
-//! in most scans) and background.
+//! in most scans) and background; also where there is an ignore label, for that no organ is outside is known.
+//!
+//! Where voxels are of an ignore label, which nobody annotated, it is no organ, and every patch is drawn around a
+//! voxel that somebody did annotate, as nnU-Net does: with a few annotated slices most others would teach nothing.
 
 use organseg_roi::{BoundingBox, crop};
 use organseg_volume::{Label, LabelVolume, Volume};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use crate::TrainError;
 use crate::dataset::{nth_voxel_of_label, voxels_per_label};
+use crate::{TrainError, organ_box};
 
 /// One training example: an image and its labels, x fastest in memory, so that both are a contiguous
 /// (D, H, W) array.
@@ -48,6 +51,7 @@ pub struct PatchSampler {
     size: [usize; 3],
     foreground_share: f64,
     padding: Padding,
+    ignore: Option<Label>,
 }
 
 /// What happens where an image is smaller than a patch.
@@ -66,13 +70,20 @@ impl PatchSampler {
     /// is drawn around a foreground voxel, and the others lie anywhere.
     #[must_use]
     pub fn new(size: [usize; 3], foreground_share: f64) -> Self {
-        Self { size, foreground_share, padding: Padding::default() }
+        Self { size, foreground_share, padding: Padding::default(), ignore: None }
     }
 
     /// With this way of treating images that are smaller than a patch.
     #[must_use]
     pub fn with_padding(mut self, padding: Padding) -> Self {
         self.padding = padding;
+        self
+    }
+
+    /// With `ignore` as the label of voxels that nobody annotated.
+    #[must_use]
+    pub fn with_ignore(mut self, ignore: Option<Label>) -> Self {
+        self.ignore = ignore;
         self
     }
 
@@ -94,7 +105,8 @@ impl PatchSampler {
     /// For a foreground patch, first one of the labels above 0 is drawn, each as likely, and then one of
     /// its voxels, so that a small structure is seen as often as a large one. The voxel comes to lie
     /// somewhere in the patch's central half, unless the border is in the way. Where there is no
-    /// foreground, any patch is drawn.
+    /// foreground, any patch is drawn. A patch that would be drawn anywhere is drawn around an annotated voxel
+    /// in the same way, each as likely, where some voxels are of the ignore label and some are not.
     ///
     /// Along an axis where the image is at least as long as the patch, the patch lies inside; where it is
     /// shorter, the whole image lies somewhere in the patch, and the rest is outside; [`Padding::Refuse`]
@@ -123,7 +135,8 @@ impl PatchSampler {
             return Err(TrainError::PatchTooLarge { patch: self.size, image: labels.size() });
         }
         let wanted = rng.random_bool(self.foreground_share);
-        let centre = if wanted { foreground_voxel(labels, rng) } else { None };
+        let foreground = if wanted { foreground_voxel(labels, self.ignore, rng) } else { None };
+        let centre = foreground.or_else(|| annotated_voxel(labels, self.ignore?, rng));
         let (mut min, mut max) = ([0i64; 3], [0i64; 3]);
         for axis in 0..3 {
             let patch = self.size[axis] as i64;
@@ -141,18 +154,37 @@ impl PatchSampler {
     }
 }
 
-/// A voxel of one of the labels above 0.
-fn foreground_voxel<R: Rng + ?Sized>(labels: &LabelVolume, rng: &mut R) -> Option<[usize; 3]> {
+/// A voxel of one of the labels above 0 but `ignore`.
+fn foreground_voxel<R: Rng + ?Sized>(
+    labels: &LabelVolume,
+    ignore: Option<Label>,
+    rng: &mut R,
+) -> Option<[usize; 3]> {
     let counts = voxels_per_label(labels);
-    let present: Vec<Label> = (1..=Label::MAX).filter(|&label| counts[usize::from(label)] > 0).collect();
+    let occurs = |&label: &Label| counts[usize::from(label)] > 0 && Some(label) != ignore;
+    let present: Vec<Label> = (1..=Label::MAX).filter(occurs).collect();
     if present.is_empty() {
         return None;
     }
     let label = present[rng.random_range(0..present.len())];
     let rank = rng.random_range(0..counts[usize::from(label)]);
-    let offset = nth_voxel_of_label(labels, label, rank as usize)?;
-    let [nx, ny, _] = labels.size();
-    Some([offset % nx, offset / nx % ny, offset / (nx * ny)])
+    Some(index_of(nth_voxel_of_label(labels, label, rank as usize)?, labels.size()))
+}
+
+/// A voxel that is not `ignore`; none where all or no voxels are.
+fn annotated_voxel<R: Rng + ?Sized>(labels: &LabelVolume, ignore: Label, rng: &mut R) -> Option<[usize; 3]> {
+    let annotated = || (0..).zip(labels.voxels()).filter(|&(_, &label)| label != ignore);
+    let count = annotated().count();
+    if count == 0 || count == labels.voxels().len() {
+        return None;
+    }
+    let (offset, _) = annotated().nth(rng.random_range(0..count))?;
+    Some(index_of(offset, labels.size()))
+}
+
+/// The voxel at `offset` in memory.
+fn index_of(offset: usize, [nx, ny, _]: [usize; 3]) -> [usize; 3] {
+    [offset % nx, offset / nx % ny, offset / (nx * ny)]
 }
 
 /// Draws crops around the organ: the fine stage's training samples.
@@ -160,6 +192,7 @@ fn foreground_voxel<R: Rng + ?Sized>(labels: &LabelVolume, rng: &mut R) -> Optio
 pub struct CropSampler {
     margin_voxels: usize,
     jitter_voxels: usize,
+    ignore: Option<Label>,
 }
 
 impl CropSampler {
@@ -168,7 +201,14 @@ impl CropSampler {
     /// the coarse stage will give them; 0 for the paper's crops.
     #[must_use]
     pub fn new(margin_voxels: usize, jitter_voxels: usize) -> Self {
-        Self { margin_voxels, jitter_voxels }
+        Self { margin_voxels, jitter_voxels, ignore: None }
+    }
+
+    /// With `ignore` as the label of voxels that nobody annotated, around which no crop is drawn.
+    #[must_use]
+    pub fn with_ignore(mut self, ignore: Option<Label>) -> Self {
+        self.ignore = ignore;
+        self
     }
 
     /// Draws a crop; see [`CropSampler::place`] for where.
@@ -188,13 +228,13 @@ impl CropSampler {
     /// applied there; one larger than the margin may cut the organ.
     ///
     /// # Errors
-    /// [`TrainError::NoForeground`] if `labels` is background everywhere.
+    /// [`TrainError::NoForeground`] if no voxel of `labels` is an organ's.
     pub fn place<R: Rng + ?Sized>(
         &self,
         labels: &LabelVolume,
         rng: &mut R,
     ) -> Result<BoundingBox, TrainError> {
-        let organ = BoundingBox::of_mask(labels).ok_or(TrainError::NoForeground)?;
+        let organ = organ_box(labels, self.ignore).ok_or(TrainError::NoForeground)?;
         let grown = organ.grow([self.margin_voxels; 3]);
         let (mut min, mut max) = (grown.min(), grown.max());
         let jitter = self.jitter_voxels as i64;
@@ -364,6 +404,66 @@ mod tests {
         assert_eq!(patch.unwrap().size, [4; 3]);
         let error = CropSampler::new(10, 0).sample(&image, &empty, &mut sample_rng(0, 0, 0));
         assert!(matches!(error, Err(TrainError::NoForeground)));
+    }
+
+    /// The case with all that lies above z = 3 ignored but the two organs and a voxel of background.
+    fn sparse_case() -> LabelVolume {
+        let plain = case().1;
+        LabelVolume::from_fn(*plain.grid(), |at| match plain[at] {
+            0 if at[2] > 3 && at != [1, 14, 11] => 9,
+            label => label,
+        })
+    }
+
+    #[test]
+    fn no_patch_is_drawn_around_what_nobody_annotated() {
+        let labels = sparse_case();
+        let voxels = |place: &BoundingBox| crop(&labels, place, 0).into_vec();
+        let mut at_the_edge = 0;
+        for index in 0..300 {
+            let draw = |share| {
+                let sampler = PatchSampler::new([3, 3, 3], share).with_ignore(Some(9));
+                voxels(&sampler.place(&labels, &mut sample_rng(8, 0, index)).unwrap())
+            };
+            assert!(draw(1.0).iter().any(|&label| label == 1 || label == 2), "an organ");
+            let anywhere = draw(0.0);
+            assert!(anywhere.iter().any(|&label| label != 9), "something annotated");
+            at_the_edge += usize::from(anywhere.contains(&9));
+        }
+        assert!(at_the_edge > 0, "what lies around an annotated voxel is seen");
+        // Without a foreground a patch that is to hold some is drawn around what was annotated too.
+        let empty = labels.map(|label| if label == 9 { 9 } else { 0 });
+        let sampler = PatchSampler::new([3, 3, 3], 1.0).with_ignore(Some(9));
+        for index in 0..100 {
+            let place = sampler.place(&empty, &mut sample_rng(9, 0, index)).unwrap();
+            assert!(crop(&empty, &place, 9).voxels().contains(&0));
+        }
+        assert!(sampler.place(&empty.map(|_| 9), &mut sample_rng(9, 0, 0)).is_ok());
+    }
+
+    #[test]
+    fn an_ignore_label_that_does_not_occur_changes_no_draw() {
+        let labels = case().1;
+        for index in 0..50 {
+            let draw = |ignore| {
+                let patch = PatchSampler::new([6, 4, 4], 0.5).with_ignore(ignore);
+                let crop = CropSampler::new(2, 2).with_ignore(ignore);
+                let places = [patch.place(&labels, &mut sample_rng(1, 0, index))];
+                let places = places.into_iter().chain([crop.place(&labels, &mut sample_rng(1, 0, index))]);
+                places.collect::<Result<Vec<_>, _>>().unwrap()
+            };
+            assert_eq!(draw(Some(9)), draw(None));
+        }
+    }
+
+    #[test]
+    fn crops_are_drawn_around_the_organ_and_not_around_what_nobody_annotated() {
+        let place = |labels: &LabelVolume| {
+            CropSampler::new(4, 0).with_ignore(Some(9)).place(labels, &mut sample_rng(0, 0, 0))
+        };
+        assert_eq!(place(&sparse_case()).unwrap(), place(&case().1).unwrap());
+        let ignored = sparse_case().map(|label| if label < 9 { 0 } else { 9 });
+        assert!(matches!(place(&ignored), Err(TrainError::NoForeground)));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 
 use crate::resample::means_of_blocks;
-use crate::{Grid, LabelVolume, Volume, VolumeError, Voxel};
+use crate::{Grid, Label, LabelVolume, Volume, VolumeError, Voxel};
 
 /// Which label a block of voxels gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,9 @@ pub enum LabelRule {
     /// The most frequent one that is not background, if there is any; the smallest of those that are
     /// equally frequent. Nothing gets lost, and thin organs get thicker.
     Any,
+    /// As `Majority`, but voxels of this label, which nobody annotated, have no vote: a block gets it only where it
+    /// has no other voxels. One annotated slice in four is enough for all blocks of four slices to have a label.
+    MajorityWithout(Label),
 }
 
 /// Each voxel the mean of the block of `factors` voxels that it stands for, as many as there are: what
@@ -54,7 +57,11 @@ pub fn decimate_labels(
         block.sort_unstable();
         let mut best = (0, 0);
         for run in block.chunk_by(|a, b| a == b) {
-            let passed_over = rule == LabelRule::Any && run[0] == 0;
+            let passed_over = match rule {
+                LabelRule::Majority => false,
+                LabelRule::Any => run[0] == 0,
+                LabelRule::MajorityWithout(label) => run[0] == label,
+            };
             let beats_background = best.1 == 0 && run.len() == best.0;
             if !passed_over && (run.len() > best.0 || beats_background) {
                 best = (run.len(), run[0]);
@@ -179,6 +186,14 @@ mod tests {
         assert_eq!(picked(&[0, 0, 0, 1], LabelRule::Any), 1);
         assert_eq!(picked(&[0, 3, 3, 1], LabelRule::Any), 3);
         assert_eq!(picked(&[0, 0, 0, 0], LabelRule::Any), 0);
+        let annotated = LabelRule::MajorityWithout(9);
+        assert_eq!(picked(&[9, 9, 0, 9], annotated), 0);
+        assert_eq!(picked(&[9, 9, 9, 9, 0, 1], annotated), 1, "any label before background");
+        assert_eq!(picked(&[0, 0, 9, 1, 9, 9], annotated), 0);
+        assert_eq!(picked(&[9, 9, 9], annotated), 9, "nobody annotated any of them");
+        for block in [[0, 0, 0, 1], [0, 0, 2, 2], [3, 3, 2, 2]] {
+            assert_eq!(picked(&block, annotated), picked(&block, LabelRule::Majority));
+        }
     }
 
     #[test]
@@ -231,7 +246,7 @@ mod tests {
             let labels = LabelVolume::from_fn(coarse, |[x, y, z]| ((x * 5 + y * 3 + z * 7) % 4) as u8);
             let up = upsample_nearest(&labels, factors, &full).unwrap();
             prop_assert_eq!(up.grid(), &full);
-            for rule in [LabelRule::Majority, LabelRule::Any] {
+            for rule in [LabelRule::Majority, LabelRule::Any, LabelRule::MajorityWithout(3)] {
                 prop_assert_eq!(&decimate_labels(&up, factors, rule).unwrap(), &labels);
             }
             let image = labels.map(f32::from);

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
-use organseg::metrics::{CaseReport, EvaluationReport, LabelMetrics, evaluate, labels_present};
+use clap::{Args, value_parser};
+use organseg::metrics::{
+    CaseReport, EvaluationReport, LabelMetrics, clear_ignored, evaluate, labels_present,
+};
+use organseg::train::read_ignore_label;
 use organseg::volume::{Label, LabelVolume, read_labels};
 use rayon::prelude::*;
 
@@ -13,6 +16,9 @@ use super::files::{image_name, images_in};
 use super::output::{print, write_text};
 
 /// Score masks against references of the same names.
+///
+/// Voxels that nobody annotated count neither way: those of the label `ignore` in the dataset.json of the folder
+/// that holds the references' (as of DATASET/labelsTr), or of --ignore-label.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Folder of true masks.
@@ -21,6 +27,9 @@ pub(crate) struct Options {
     /// Folder of masks to score.
     #[arg(long, value_name = "DIR")]
     prediction: PathBuf,
+    /// Label of voxels in the references that count neither way [default: `ignore` in dataset.json, if there is one]
+    #[arg(long, value_name = "L", value_parser = value_parser!(u8).range(1..))]
+    ignore_label: Option<Label>,
     /// Write every figure as JSON.
     #[arg(long, value_name = "metrics.json")]
     out: Option<PathBuf>,
@@ -37,16 +46,21 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     let pairs = pairs(&options.reference, &options.prediction)?;
+    let ignore = match options.ignore_label {
+        Some(label) => Some(label),
+        None => declared_ignore_label(&options.reference)?,
+    };
     let scored: Vec<CaseReport> = pairs
         .par_iter()
         .map(|pair| {
-            let (prediction, reference) = pair.read()?;
-            let labels = labels_present(&[&prediction, &reference]);
+            let (prediction, reference) = pair.read(ignore)?;
+            let mut labels = labels_present(&[&prediction, &reference]);
+            labels.retain(|&label| Some(label) != ignore);
             let labels = pair.score(&prediction, &reference, &labels, options.tolerance_mm)?;
             Ok(CaseReport { case: pair.name.clone(), labels })
         })
         .collect::<Result<_>>()?;
-    let report = EvaluationReport::new(complete(&pairs, scored, options.tolerance_mm)?);
+    let report = EvaluationReport::new(complete(&pairs, scored, ignore, options.tolerance_mm)?);
     if let Some(path) = &options.out {
         write_text(path, &report.to_json()?)?;
     }
@@ -64,8 +78,13 @@ struct Pair {
 }
 
 impl Pair {
-    fn read(&self) -> Result<(LabelVolume, LabelVolume)> {
-        Ok((read_labels(&self.prediction)?, read_labels(&self.reference)?))
+    /// The mask, with nothing in it where the reference is `ignore`, and the reference.
+    fn read(&self, ignore: Option<Label>) -> Result<(LabelVolume, LabelVolume)> {
+        let (mut prediction, reference) = (read_labels(&self.prediction)?, read_labels(&self.reference)?);
+        if let Some(ignore) = ignore {
+            clear_ignored(&mut prediction, &reference, ignore).with_context(|| self.both())?;
+        }
+        Ok((prediction, reference))
     }
 
     fn score(
@@ -75,9 +94,31 @@ impl Pair {
         labels: &[Label],
         tolerance_mm: f64,
     ) -> Result<BTreeMap<Label, LabelMetrics>> {
-        evaluate(prediction, reference, labels, tolerance_mm)
-            .with_context(|| format!("{} and {}", self.prediction.display(), self.reference.display()))
+        evaluate(prediction, reference, labels, tolerance_mm).with_context(|| self.both())
     }
+
+    /// The names of both files.
+    fn both(&self) -> String {
+        format!("{} and {}", self.prediction.display(), self.reference.display())
+    }
+}
+
+/// What the `dataset.json` of the folder around `references`, if there is one, calls `ignore`.
+fn declared_ignore_label(references: &Path) -> Result<Option<Label>> {
+    let manifest = match references.file_name() {
+        Some(_) => references.with_file_name("dataset.json"),
+        // `.` and `..` name a folder without its name.
+        None => references.join("../dataset.json"),
+    };
+    if !manifest.is_file() {
+        return Ok(None);
+    }
+    let ignore = read_ignore_label(&manifest)
+        .context("cannot tell which label is `ignore`, which --ignore-label says without the file")?;
+    if let Some(label) = ignore {
+        eprintln!("note: {} calls label {label} `ignore`: its voxels are not scored", manifest.display());
+    }
+    Ok(ignore)
 }
 
 /// Every reference with its prediction; a reference without one is an error, for leaving it out would
@@ -108,13 +149,18 @@ fn pairs(reference: &Path, prediction: &Path) -> Result<Vec<Pair>> {
 }
 
 /// The reports with every label that any case has: a case without it counts as agreeing on nothing.
-fn complete(pairs: &[Pair], mut reports: Vec<CaseReport>, tolerance_mm: f64) -> Result<Vec<CaseReport>> {
+fn complete(
+    pairs: &[Pair],
+    mut reports: Vec<CaseReport>,
+    ignore: Option<Label>,
+    tolerance_mm: f64,
+) -> Result<Vec<CaseReport>> {
     let all: BTreeSet<Label> = reports.iter().flat_map(|report| report.labels.keys().copied()).collect();
     for (pair, report) in pairs.iter().zip(&mut reports) {
         let missing: Vec<Label> =
             all.iter().copied().filter(|label| !report.labels.contains_key(label)).collect();
         if !missing.is_empty() {
-            let (prediction, reference) = pair.read()?;
+            let (prediction, reference) = pair.read(ignore)?;
             report.labels.extend(pair.score(&prediction, &reference, &missing, tolerance_mm)?);
         }
     }

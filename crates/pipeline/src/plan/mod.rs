@@ -9,6 +9,8 @@
 //! - Cross-entropy besides the paper's loss, unless a part of the loss is set.
 //! - Axes to mirror along: all, without x where left and right have different labels (`laterality.rs`).
 //!
+//! - The label that losses ignore: the dataset's.
+//!
 //! What the caller's base sets otherwise than the default, and what a file sets, stands. A file with a table
 //! `[dataset]` is a whole plan: nothing is measured, and it must be for this dataset.
 
@@ -67,7 +69,8 @@ impl Plan {
     ///
     /// # Errors
     /// What reading the file or a case meets, naming the case; [`PipelineError::OtherDataset`] for a file whose
-    /// labels or modality are not the dataset's; [`PipelineError::OtherMethod`] for a plan of another method.
+    /// labels or modality are not the dataset's; [`PipelineError::IgnoreLabel`] where a loss ignores another label
+    /// than the dataset does; [`PipelineError::OtherMethod`] for a plan of another method.
     pub fn make(
         base: &ModelConfig,
         method: Option<Method>,
@@ -83,7 +86,7 @@ impl Plan {
                 check_dataset(path, &config, &given, dataset)?;
                 check_method(path, &config, &given, method)?;
                 if config.dataset.is_some() {
-                    return Ok(Self::as_read(path, config));
+                    return Ok(Self::as_read(path, config.with_ignore_label_of(dataset)?));
                 }
                 given
             }
@@ -101,9 +104,15 @@ impl Plan {
             cases: names.len(),
         });
         let asked = method.or_else(|| is_set(&settled, "method").then_some(config.method));
-        let reasons = rules::apply(&mut config, &fingerprint, asked, &settled, max_patch_voxels);
+        let mut reasons = rules::apply(&mut config, &fingerprint, asked, &settled, max_patch_voxels);
         let chosen = config.method;
         let config = ModelConfig { method: chosen, ..overlaid(&config, &given, overrides)? };
+        let config = config.with_ignore_label_of(dataset)?;
+        if dataset.ignore.is_some() {
+            let reason = "the dataset's label `ignore`: voxels that nobody annotated teach nothing";
+            let setting = |stage: &&str| format!("{stage}.train.loss.ignore_label");
+            reasons.extend(rules::stages(chosen).iter().map(|stage| (setting(stage), reason.to_string())));
+        }
         config.check()?;
         let warnings = warnings(&fingerprint, config.method);
         Ok(Self { config, measured: file::measured(&fingerprint), reasons, warnings })

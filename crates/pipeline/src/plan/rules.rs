@@ -22,10 +22,6 @@ const CROSS_ENTROPY: f64 = 1.0;
 /// The first level's channels for which the limit of a patch is meant.
 const USUAL_CHANNELS: usize = 16;
 
-/// Names of the stages of a method.
-const TWO: [&str; 2] = ["coarse", "fine"];
-const SINGLE: [&str; 1] = ["single"];
-
 /// Fits `config` where `settled` leaves it open, and returns which rule chose each setting.
 pub(super) fn apply(
     config: &mut ModelConfig,
@@ -39,15 +35,22 @@ pub(super) fn apply(
     rules.spacing(config, fingerprint);
     let scan = Scan::of(fingerprint, config.preprocessing.spacing_mm);
     rules.method(config, method, &scan);
-    let stages = if config.method == Method::Two { &TWO[..] } else { &SINGLE };
     if config.method == Method::Two {
         rules.decimation(config, &scan);
     }
-    for stage in stages {
+    for stage in stages(config.method) {
         rules.stage(config, stage, &scan);
         rules.mirroring(config, stage, fingerprint);
     }
     rules.reasons
+}
+
+/// Names of the stages of `method`.
+pub(super) fn stages(method: Method) -> &'static [&'static str] {
+    match method {
+        Method::Two => &["coarse", "fine"],
+        Method::Single => &["single"],
+    }
 }
 
 /// The median scan at the working spacing.
@@ -226,7 +229,7 @@ impl Rules<'_> {
     }
 }
 
-fn stage_mut<'a>(config: &'a mut ModelConfig, name: &str) -> &'a mut StageConfig {
+pub(super) fn stage_mut<'a>(config: &'a mut ModelConfig, name: &str) -> &'a mut StageConfig {
     match name {
         "coarse" => &mut config.coarse,
         "fine" => &mut config.fine,

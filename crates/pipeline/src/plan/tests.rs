@@ -174,3 +174,43 @@ fn cases_without_foreground_are_planned_for_and_told() {
     assert_eq!(plan.warnings.len(), 1);
     assert!(plan.warnings[0].starts_with("case phantom_001: no voxel is labelled"), "{:?}", plan.warnings);
 }
+
+#[test]
+fn what_nobody_annotated_changes_nothing_of_a_plan_but_what_its_losses_ignore() {
+    for method in [Method::Single, Method::Two] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut dataset, plain, path) = planned_phantoms(folder.path(), Some(method));
+        for case in &dataset.cases {
+            let path = case.label.as_ref().unwrap();
+            let labels = organseg_volume::read_labels(path).unwrap();
+            let far = |[x, y, z]: [usize; 3]| x < 4 || y > 30 || z > 25;
+            let sparse = organseg_volume::LabelVolume::from_fn(*labels.grid(), |at| match labels[at] {
+                0 if far(at) => 5,
+                label => label,
+            });
+            organseg_volume::write(path, &sparse).unwrap();
+        }
+        dataset.ignore = Some(5);
+        let names: Vec<String> = dataset.names().iter().map(ToString::to_string).collect();
+        let make = |base: &ModelConfig, file: Option<&Path>, dataset: &Dataset| {
+            Plan::make(base, Some(method), file, dataset, &names, MAX_PATCH_VOXELS)
+        };
+        let plan = make(&ModelConfig::default(), None, &dataset).unwrap();
+        assert_eq!(plan.measured, plain.measured);
+        let mut expected = plain.config.clone();
+        for stage in rules::stages(method) {
+            rules::stage_mut(&mut expected, stage).train.loss.ignore_label = Some(5);
+        }
+        assert_eq!(plan.config, expected);
+        let text = plan.to_toml();
+        assert_eq!(text.matches("\nignore_label = 5\n").count(), rules::stages(method).len(), "{text}");
+        assert!(text.contains("voxels that nobody annotated"), "{text}");
+
+        // A plan without a word on it, and one for another dataset.
+        assert_eq!(make(&ModelConfig::default(), Some(&path), &dataset).unwrap().config, expected);
+        std::fs::write(&path, text).unwrap();
+        dataset.ignore = Some(6);
+        let error = make(&ModelConfig::default(), Some(&path), &dataset).unwrap_err();
+        assert!(matches!(error, PipelineError::IgnoreLabel { found: 5, expected: Some(6), .. }), "{error}");
+    }
+}

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{CaseCheck, CheckReport, Problem};
+use crate::dataset::IGNORE;
 use crate::{Case, Dataset, TrainError};
 
 /// What [`fix_to`] did.
@@ -135,6 +136,7 @@ fn manifest_text(dataset: &Dataset, cases: usize) -> String {
     let mut labels: BTreeMap<&str, Label> =
         dataset.labels.iter().map(|(&label, name)| (name.as_str(), label)).collect();
     labels.insert("background", 0);
+    labels.extend(dataset.ignore.map(|label| (IGNORE, label)));
     let manifest = json!({
         "name": dataset.name,
         "channel_names": {"0": dataset.modality.to_string()},
@@ -156,7 +158,8 @@ mod tests {
     #[test]
     fn what_can_be_fixed_is_and_the_rest_is_listed() {
         let folder = tempfile::tempdir().unwrap();
-        let dataset = broken_dataset(&folder.path().join("broken"));
+        let mut dataset = broken_dataset(&folder.path().join("broken"));
+        dataset.ignore = Some(3);
         let report = check_dataset(&dataset);
         let target = folder.path().join("new").join("fixed");
         let done = fix_to(&dataset, &report, &target).unwrap();
@@ -168,6 +171,7 @@ mod tests {
         let fixed = Dataset::open(&target).unwrap();
         assert_eq!(fixed.names(), ["good", "moved"]);
         assert_eq!((&fixed.labels, &fixed.modality), (&dataset.labels, &dataset.modality));
+        assert_eq!(fixed.ignore, dataset.ignore);
         assert!(check_dataset(&fixed).is_sound());
         let moved = fixed.case("moved").unwrap().load(&fixed).unwrap();
         // The NaN has become the smallest of the other values, 1 to 23.

@@ -27,7 +27,8 @@ use crate::{Case, Dataset};
 #[must_use]
 pub fn check_dataset(dataset: &Dataset) -> CheckReport {
     let cases = dataset.cases.par_iter().map(|case| check_case(case, dataset)).collect();
-    CheckReport { dataset: dataset.name.clone(), labels: dataset.labels.clone(), cases }
+    let (name, labels) = (dataset.name.clone(), dataset.labels.clone());
+    CheckReport { dataset: name, labels, ignore: dataset.ignore, cases }
 }
 
 fn check_case(case: &Case, dataset: &Dataset) -> CaseCheck {
@@ -114,12 +115,13 @@ fn describe_image(image: &Volume<f32>, check: &mut CaseCheck) {
 fn describe_labels(label: &LabelVolume, dataset: &Dataset, check: &mut CaseCheck) {
     let present = (0..=Label::MAX).zip(voxels_per_label(label)).filter(|&(_, voxels)| voxels > 0);
     check.voxels_per_label = present.collect();
-    let foreground = || check.voxels_per_label.iter().filter(|&(&label, _)| label > 0);
-    if foreground().count() == 0 {
+    if check.voxels_per_label.keys().all(|&label| label == 0 || dataset.ignore == Some(label)) {
         check.problems.push(Problem::NoForeground);
     }
-    let unknown: Vec<_> = foreground()
-        .filter(|&(label, _)| !dataset.labels.contains_key(label))
+    let unknown: Vec<_> = check
+        .voxels_per_label
+        .iter()
+        .filter(|&(&label, _)| !dataset.declares(label))
         .map(|(&label, &voxels)| Problem::UnknownLabel { label, voxels })
         .collect();
     check.problems.extend(unknown);
@@ -298,6 +300,18 @@ pub(crate) mod tests {
         assert_eq!(file, &image);
         assert!((cosine - 4e-4).abs() < 1e-8, "{cosine}");
         assert!(report.is_sound() && report.to_text().contains("|cosine| up to 4.0e-4"));
+    }
+
+    #[test]
+    fn the_ignore_label_is_declared_but_no_foreground() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut dataset = broken_dataset(folder.path());
+        dataset.ignore = Some(7);
+        let report = check_dataset(&dataset);
+        let short = &report.cases[2].problems;
+        assert!(matches!(short[..], [Problem::NoForeground, Problem::SizeMismatch { .. }]), "{short:?}");
+        let text = report.to_text();
+        assert!(text.contains("label 7 (ignore): in 1 cases, voxels 12\n"), "{text}");
     }
 
     #[test]

@@ -8,13 +8,18 @@ use std::path::PathBuf;
 use organseg_volume::Label;
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::IGNORE;
+
 /// What was found in a dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CheckReport {
     /// The dataset's name.
     pub dataset: String,
-    /// The labels it declares, without background.
+    /// The labels it declares, without background and the ignore label.
     pub labels: BTreeMap<Label, String>,
+    /// The label of voxels that nobody annotated, if it declares one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignore: Option<Label>,
     /// What was found in each case, sorted by name.
     pub cases: Vec<CaseCheck>,
 }
@@ -111,7 +116,7 @@ pub enum Problem {
         /// The same in millimetres.
         distance_mm: [f64; 3],
     },
-    /// The label is background everywhere: no mistake for certain, but nothing to learn a shape from.
+    /// The label has no voxel of an organ: no mistake for certain, but nothing to learn a shape from.
     NoForeground,
 }
 
@@ -184,7 +189,7 @@ impl fmt::Display for Problem {
                 voxels[1],
                 voxels[2]
             ),
-            Self::NoForeground => f.write_str("the label is background everywhere"),
+            Self::NoForeground => f.write_str("no voxel is labelled as an organ"),
         }
     }
 }
@@ -210,7 +215,8 @@ impl CheckReport {
             line(&mut text, &format!("  spacing in mm: {spacings}"));
             line(&mut text, &format!("  orientation: {}", turned.join(", ")));
         }
-        for (label, name) in &self.labels {
+        let labels = self.labels.iter().map(|(label, name)| (label, name.as_str()));
+        for (label, name) in labels.chain(self.ignore.iter().map(|label| (label, IGNORE))) {
             let counts: Vec<f64> = self
                 .cases
                 .iter()

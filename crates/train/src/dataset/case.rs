@@ -25,7 +25,7 @@ pub struct LoadedCase {
     pub name: String,
     /// The image, as stored: in its own orientation and units.
     pub image: Volume<f32>,
-    /// Its labels, on the image's grid.
+    /// Its labels, on the image's grid; the dataset's ignore label among them.
     pub label: LabelVolume,
 }
 
@@ -51,8 +51,8 @@ impl Case {
             return Err(TrainError::NonFiniteVoxels { path: self.image.clone(), voxels });
         }
         for (found, voxels) in (0..=Label::MAX).zip(voxels_per_label(&label)) {
-            if voxels > 0 && found > 0 && !dataset.labels.contains_key(&found) {
-                let declared = std::iter::once(0).chain(dataset.labels.keys().copied()).collect();
+            if voxels > 0 && !dataset.declares(found) {
+                let declared = (0..=Label::MAX).filter(|&label| dataset.declares(label)).collect();
                 let path = label_path.to_path_buf();
                 return Err(TrainError::UnknownLabel { path, found, voxels, declared });
             }
@@ -125,6 +125,7 @@ mod tests {
             name: "test".into(),
             root: folder.path().to_path_buf(),
             labels: BTreeMap::from([(1, "organ".into()), (4, "tumour".into())]),
+            ignore: Some(6),
             modality: Modality::Ct,
             cases: vec![case.clone()],
         };
@@ -135,7 +136,8 @@ mod tests {
     fn a_sound_case_is_read_as_it_was_written() {
         let grid = grid([3, 2, 2], [5.0; 3]);
         let image = Volume::from_fn(grid, |index| grid.offset(index) as f32 - 4.0);
-        let label = LabelVolume::from_fn(grid, |[x, _, _]| [0, 1, 4][x]);
+        let label = LabelVolume::from_fn(grid, |[x, y, _]| [0, 1, 4][x] + 2 * Label::from(x == 2 && y == 1));
+        assert!(label.voxels().contains(&6), "what nobody annotated");
         let loaded = load(&image, &label).unwrap();
         assert_eq!(loaded.name, "one");
         assert_eq!((loaded.image.voxels(), loaded.label.voxels()), (image.voxels(), label.voxels()));
@@ -175,7 +177,7 @@ mod tests {
         let image = Volume::filled(grid, 1.0);
         let error = load(&image, &LabelVolume::filled(grid, 3)).unwrap_err();
         assert!(
-            matches!(&error, TrainError::UnknownLabel { found: 3, declared, .. } if declared[..] == [0, 1, 4])
+            matches!(&error, TrainError::UnknownLabel { found: 3, declared, .. } if declared[..] == [0, 1, 4, 6])
         );
         assert!(error.to_string().contains("mask.nii.gz: holds label 3"), "{error}");
         let mut broken = image.clone();

@@ -32,7 +32,8 @@ pub(super) fn open(path: &Path) -> Result<Dataset, TrainError> {
     }
     let name = last_part(path);
     let name = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem).to_string();
-    Ok(Dataset { name, root: root.to_path_buf(), labels, modality: Modality::Other(String::new()), cases })
+    let modality = Modality::Other(String::new());
+    Ok(Dataset { name, root: root.to_path_buf(), labels, ignore: None, modality, cases })
 }
 
 fn wrong(path: &Path, found: String, expected: &str) -> TrainError {
@@ -150,6 +151,7 @@ mod tests {
         let folder = folder_with(text);
         let dataset = Dataset::open(folder.path().join("pairs.csv")).unwrap();
         assert_eq!((dataset.name.as_str(), dataset.names()), ("pairs", vec!["a", "b"]));
+        assert_eq!(dataset.ignore, None);
         assert_eq!(dataset.labels, BTreeMap::from([(2, "label 2".into()), (5, "label 5".into())]));
         assert_eq!(dataset.cases[0].image, folder.path().join("scans/a_0000.nii.gz"));
         assert_eq!(dataset.cases[1].load(&dataset).unwrap().label.voxels(), [5; 8]);

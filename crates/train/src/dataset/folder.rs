@@ -45,6 +45,7 @@ pub(super) fn open(root: &Path) -> Result<Dataset, TrainError> {
         name: manifest.name.unwrap_or_else(|| last_part(root)),
         root: root.to_path_buf(),
         labels: manifest.labels,
+        ignore: manifest.ignore,
         modality: manifest.modality,
         cases: cases.into_values().collect(),
     })

@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 
 pub use case::{Case, LoadedCase};
 pub(crate) use case::{nth_voxel_of_label, voxels_per_label};
+pub(crate) use manifest::IGNORE;
+pub use manifest::read_ignore_label;
 
 use crate::TrainError;
 
@@ -64,8 +66,11 @@ pub struct Dataset {
     pub name: String,
     /// The folder, or the folder the CSV file lies in.
     pub root: PathBuf,
-    /// Names of the labels, without background (0).
+    /// Names of the labels, without background (0) and the ignore label.
     pub labels: BTreeMap<Label, String>,
+    /// The label of voxels that nobody annotated, if there is one: `ignore` in `dataset.json`, higher than all
+    /// others. They are neither learnt from nor scored, and networks have no class for it.
+    pub ignore: Option<Label>,
     /// What kind of images these are.
     pub modality: Modality,
     /// The cases, sorted by name.
@@ -80,7 +85,8 @@ impl Dataset {
     /// `dataset.json` does not say) and hidden files are passed over, and so are test images.
     ///
     /// A CSV file has no place for names of labels: every label file is read, and the labels that occur
-    /// in any of them become `label 1`, `label 2` and so on; its modality is unknown. The first row may
+    /// in any of them become `label 1`, `label 2` and so on; its modality is unknown,
+    /// and it has no ignore label. The first row may
     /// name the columns, in any order. A case without a name is called after its image file.
     ///
     /// # Errors
@@ -118,7 +124,13 @@ impl Dataset {
         self.cases.iter().map(|case| case.name.as_str()).collect()
     }
 
-    /// The highest label; a network needs one class more, for the background.
+    /// Whether a label file may hold `label`.
+    #[must_use]
+    pub fn declares(&self, label: Label) -> bool {
+        label == 0 || self.labels.contains_key(&label) || self.ignore == Some(label)
+    }
+
+    /// The highest label to learn; a network needs one class more, for the background.
     #[must_use]
     pub fn highest_label(&self) -> Label {
         self.labels.last_key_value().map_or(0, |(&label, _)| label)
