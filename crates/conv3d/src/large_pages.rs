@@ -36,9 +36,9 @@ static FREE: AtomicUsize = AtomicUsize::new(0);
 #[cfg(all(target_os = "linux", not(miri)))]
 static LOOKED: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator, asking for large pages, where there are some, for what is large enough to hold one. A program that reads,
-/// resamples or segments scans is faster with it; a library leaves the choice to the program. On systems other than
-/// Linux it is the system's allocator and no more.
+/// The system's allocator, asking for large pages, where there are some, for what is large enough to hold one. A
+/// program that reads, resamples or segments scans is faster with it; a library leaves the choice to the program. On
+/// systems other than Linux it is the system's allocator and no more.
 ///
 /// ```
 /// #[global_allocator]

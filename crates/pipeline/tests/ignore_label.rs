@@ -3,28 +3,29 @@
 #![expect(clippy::result_large_err, reason = "a helper hands on what the library returns")]
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test may panic")]
 
+mod support;
+
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use organseg_phantom::{PhantomConfig, write_dataset};
 use organseg_pipeline::{
     Method, ModelConfig, PipelineError, Segmenter, Stages, TrainRequest, TrainSummary, cross_validate,
     oracle_box, train,
 };
 use organseg_roi::BoundingBox;
-use organseg_train::{AugmentConfig, Dataset, Split, Splits, StopSignal, Trainer, read_history};
+use organseg_train::{Dataset, Split, Splits, StopSignal, Trainer, read_history};
 use organseg_volume::{Label, LabelVolume, read_labels, write};
+use support::{phantoms, tiny};
 use tempfile::TempDir;
 
 /// The label of what nobody annotated.
 const IGNORE: Label = 2;
 
 /// Three phantoms in a folder that holds them; in each everything above the middle of the organ is ignored.
-fn phantoms() -> (TempDir, Dataset) {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    write_dataset(&data, 3, &PhantomConfig::default().with_size([32, 28, 24]), 3).unwrap();
-    for case in Dataset::open(&data).unwrap().cases {
+fn sparse_phantoms() -> (TempDir, Dataset) {
+    let (folder, dataset) = phantoms();
+    let data = dataset.root;
+    for case in dataset.cases {
         let path = case.label.unwrap();
         let labels = read_labels(&path).unwrap();
         let organ = BoundingBox::of_mask(&labels).unwrap();
@@ -42,13 +43,10 @@ fn phantoms() -> (TempDir, Dataset) {
     (folder, dataset)
 }
 
-/// Networks of a few hundred weights, trained for a step or two.
-fn tiny(method: Method) -> ModelConfig {
-    let mut config = ModelConfig { method, decimation: [2; 3], ..ModelConfig::default() };
+/// [`tiny`] networks and losses without the center loss, to be computed by hand.
+fn tiny_by_dice(method: Method) -> ModelConfig {
+    let mut config = tiny(method);
     for stage in [&mut config.coarse, &mut config.fine, &mut config.single] {
-        stage.network.channels = vec![2, 4];
-        stage.train.epochs = 1;
-        stage.train.augment = AugmentConfig::none();
         stage.train.loss.center = 0.0;
     }
     config
@@ -83,8 +81,8 @@ fn annotated(truth: Label) -> bool {
 
 #[test]
 fn loss_and_validation_are_those_of_the_annotated_voxels() {
-    let (folder, dataset) = phantoms();
-    let (model, config) = (folder.path().join("model"), tiny(Method::Single));
+    let (folder, dataset) = sparse_phantoms();
+    let (model, config) = (folder.path().join("model"), tiny_by_dice(Method::Single));
     let summary = train_in(&model, &dataset, &config).unwrap();
     let saved = ModelConfig::load(&model).unwrap();
     assert_eq!((saved.classes(), saved.single.train.loss.ignore_label), (2, Some(IGNORE)));
@@ -127,9 +125,9 @@ fn loss_and_validation_are_those_of_the_annotated_voxels() {
 
 #[test]
 fn a_cross_validation_scores_masks_and_boxes_on_what_was_annotated() {
-    let (folder, dataset) = phantoms();
+    let (folder, dataset) = sparse_phantoms();
     let splits = Splits::k_fold(&dataset.names(), 3, 0).unwrap();
-    let (out, config) = (folder.path().join("out"), tiny(Method::Two));
+    let (out, config) = (folder.path().join("out"), tiny_by_dice(Method::Two));
     let done =
         cross_validate(&dataset, &splits, &config, &out, &Device::Cpu, &StopSignal::default()).unwrap();
     for (k, fold) in done.folds.iter().enumerate() {
@@ -154,9 +152,9 @@ fn a_cross_validation_scores_masks_and_boxes_on_what_was_annotated() {
 
 #[test]
 fn a_loss_that_ignores_another_label_than_the_dataset_is_refused_naming_both() {
-    let (folder, mut dataset) = phantoms();
+    let (folder, mut dataset) = sparse_phantoms();
     let model = folder.path().join("model");
-    let mut config = tiny(Method::Two);
+    let mut config = tiny_by_dice(Method::Two);
     config.fine.train.loss.ignore_label = Some(7);
     let mut refused = |ignore, expected: &str| {
         dataset.ignore = ignore;

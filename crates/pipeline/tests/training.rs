@@ -3,36 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test may panic")]
 #![expect(clippy::result_large_err, reason = "closures hand on what the library returns")]
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use candle_core::Device;
-use organseg_phantom::{PhantomConfig, write_dataset};
 use organseg_pipeline::{
     Method, ModelConfig, PipelineError, Stages, TrainRequest, WeightsCard, cross_validate, train,
 };
-use organseg_train::{AugmentConfig, Dataset, Splits, StopSignal};
-use tempfile::TempDir;
-
-/// A dataset of three phantoms in a folder that holds it.
-fn phantoms() -> (TempDir, Dataset) {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    write_dataset(&data, 3, &PhantomConfig::default().with_size([32, 28, 24]), 3).unwrap();
-    let dataset = Dataset::open(&data).unwrap();
-    (folder, dataset)
-}
-
-/// Networks of a few hundred weights, trained for one epoch.
-fn tiny(method: Method) -> ModelConfig {
-    let mut config = ModelConfig { method, decimation: [2; 3], ..ModelConfig::default() };
-    for stage in [&mut config.coarse, &mut config.fine, &mut config.single] {
-        stage.network.channels = vec![2, 4];
-        stage.train.epochs = 1;
-        stage.train.augment = AugmentConfig::none();
-    }
-    config
-}
+use organseg_train::{Dataset, Splits, StopSignal};
+use support::{phantoms, tiny};
 
 /// Asks for `stages` of `config` in `folder`, which must be refused with `words` and nothing written.
 fn refused(dataset: &Dataset, config: &ModelConfig, stages: Stages, folder: &Path, words: &[&str]) {

@@ -8,7 +8,6 @@
 //!   levels, channels and patch sizes (`shape.rs`).
 //! - Cross-entropy besides the paper's loss, unless a part of the loss is set.
 //! - Axes to mirror along: all, without x where left and right have different labels (`laterality.rs`).
-//!
 //! - The label that losses ignore: the dataset's.
 //!
 //! What the caller's base sets otherwise than the default, and what a file sets, stands. A file with a table

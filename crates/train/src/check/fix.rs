@@ -2,9 +2,9 @@
 //!
 //! What is repaired, and how: a label of the image's size and axes that lies elsewhere is put on the image's
 //! grid, since it was drawn on the image and its header is what went wrong; a label that lies on the image with its
-//! voxels in another order gets them in the image's; NaN and infinite voxels
-//! become the image's smallest finite value, as if nothing had been measured there. Different sizes,
-//! axes that differ in more than order, undeclared labels and unreadable files need a person: such cases are left out and listed.
+//! voxels in another order gets them in the image's; NaN and infinite voxels become the image's smallest finite value,
+//! as if nothing had been measured there. Different sizes, axes that differ in more than order, undeclared labels and
+//! unreadable files need a person: such cases are left out and listed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
