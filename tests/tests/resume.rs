@@ -31,7 +31,7 @@ fn a_model_is_not_written_over_and_another_is_not_resumed() {
     let mut other = config.clone();
     other.coarse.train.learning_rate *= 2.0;
     let other = train(&request(&other, true)).unwrap_err().to_string();
-    assert!(other.contains("coarse.train.learning_rate is 0.002 there and 0.004 here"), "{other}");
+    assert!(other.contains("coarse.train.learning_rate is 0.004 there and 0.008 here"), "{other}");
     let elsewhere = TrainRequest { split: splits.fold(1).unwrap(), ..request(&config, true) };
     let elsewhere = train(&elsewhere).unwrap_err().to_string();
     assert!(elsewhere.contains("splits.json"), "{elsewhere}");

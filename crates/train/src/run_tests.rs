@@ -312,7 +312,7 @@ fn a_checkpoint_of_another_run_is_refused_with_what_differs() {
     let wide = network().with_channels(vec![2, 4]);
     refused("fine", &wide, &config, &["network.channels is [2,3] there and [2,4] here"]);
     let slow = TrainConfig { learning_rate: 1e-5, epochs: 3, ..config.clone() };
-    let words = ["train.learning_rate is 0.002 there and 0.00001 here", "train.epochs is 1 there and 3 here"];
+    let words = ["train.learning_rate is 0.004 there and 0.00001 here", "train.epochs is 1 there and 3 here"];
     refused("fine", &network(), &slow, &words);
     // The same but for what changes no weight is taken.
     let mut same = trainer(&TrainConfig { checkpoint_minutes: 1.0, loader_threads: 1, ..config.clone() });

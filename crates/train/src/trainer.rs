@@ -270,7 +270,13 @@ impl Trainer {
     }
 
     /// One step down the gradient of `samples`, all of the step's batches, with learning rate `rate`.
+    ///
+    /// On a thread of rayon's pool, as its many short loops would otherwise each wait for one.
     pub(crate) fn step(&mut self, samples: &[Sample], rate: f64) -> Result<StepOutcome, TrainError> {
+        rayon::scope(|_| self.make_step(samples, rate))
+    }
+
+    fn make_step(&mut self, samples: &[Sample], rate: f64) -> Result<StepOutcome, TrainError> {
         let (losses, gradients) = self.gradients(samples, self.state.epoch)?;
         if !losses.total.is_finite() {
             return Ok(StepOutcome::NotFinite("loss"));

@@ -145,7 +145,8 @@ impl Unet3d {
         let pixels = values(&storage, layout.start_offset(), layout.shape().elem_count())?;
         let cache = fixed.then_some(&*self.prepared);
         let run = Run { keep: Keep::UntilRead, heads, statistics };
-        let outcome = engine::run(&self.plan, &slices, pixels, batch, [d, h, w], run, cache);
+        let pass = || engine::run(&self.plan, &slices, pixels, batch, [d, h, w], run, cache);
+        let outcome = engine::on_the_pool(pass);
         let tensor = |(scores, halvings): (Vec<f32>, u32)| {
             let [d, h, w] = [d, h, w].map(|n| n >> halvings);
             Tensor::from_vec(scores, (batch, self.config.classes, d, h, w), &Device::Cpu)

@@ -28,6 +28,9 @@ use crate::source::Source;
 /// Pairs of input and output blocks up to which the sums of a group stay near: 216 · 16 · 64 bytes each.
 const MOST_PAIRS: usize = 8;
 
+/// Weights that a task adds up.
+const CHUNK: usize = 1 << 12;
+
 /// Tiles up to which the sums of all channels are more than the tiles.
 const FEW_TILES: usize = 48;
 
@@ -68,11 +71,13 @@ impl WeightGradient<'_> {
             })
             .collect();
         let mut total = vec![0.0; self.numbers()];
-        for sum in sums {
-            for (total, value) in total.iter_mut().zip(sum) {
-                *total += value;
+        total.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, total)| {
+            for sum in &sums {
+                for (total, value) in total.iter_mut().zip(&sum[chunk * CHUNK..]) {
+                    *total += value;
+                }
             }
-        }
+        });
         total
     }
 
@@ -86,29 +91,36 @@ impl WeightGradient<'_> {
         27 * self.input_channels.count() * self.output_channels.count()
     }
 
-    /// Adds the weights of an input block and a group of output blocks, as [`PairBack`] gives them, to the
-    /// whole.
-    pub(super) fn add_pair(
-        &self,
-        first: usize,
-        vectors: usize,
-        input: usize,
-        result: &[f32],
-        total: &mut [f32],
-    ) {
-        let input = self.input_channels.block(input);
-        let row = 27 * input.count;
-        let mut from = result.chunks_exact(row);
-        for v in 0..vectors {
-            let output = self.output_channels.block(first + v);
-            for lane in 0..output.count {
-                let at = ((output.start + lane) * self.input_channels.count() + input.start) * 27;
-                let result = from.next().expect("there is a row for each output channel");
-                for (total, value) in total[at..at + row].iter_mut().zip(result) {
-                    *total += value;
-                }
-            }
+    /// The gradient, from what `weights_of` gives for each group of output blocks (the first and how many) and
+    /// each input block: a [`PairBack`]'s weights.
+    pub(super) fn from_pairs(&self, weights_of: impl Fn(usize, usize, usize) -> Vec<f32> + Sync) -> Vec<f32> {
+        let inputs = self.input_channels.blocks();
+        let groups: Vec<(usize, usize)> = self.output_groups(self.isa.vectors()).collect();
+        let results: Vec<Vec<f32>> = (0..groups.len() * inputs)
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|task| {
+                let (first, vectors) = groups[task / inputs];
+                weights_of(first, vectors, task % inputs)
+            })
+            .collect();
+        // For each output channel: its group, and which row of the group's results it has.
+        let mut rows = Vec::with_capacity(self.output_channels.count());
+        for (group, &(first, vectors)) in groups.iter().enumerate() {
+            let count: usize =
+                (first..first + vectors).map(|block| self.output_channels.block(block).count).sum();
+            rows.extend((0..count).map(|row| (group, row)));
         }
+        let mut total = vec![0.0; self.numbers()];
+        let all = 27 * self.input_channels.count();
+        total.par_chunks_mut(all).zip(&rows).with_min_len(LANES).for_each(|(total, &(group, row))| {
+            for (input, block) in self.input_channels.iter().enumerate() {
+                let (from, count) = (27 * block.start, 27 * block.count);
+                let result = &results[group * inputs + input][row * count..][..count];
+                total[from..from + count].copy_from_slice(result);
+            }
+        });
+        total
     }
 
     /// Groups of output blocks: index of the first and number.
@@ -131,9 +143,10 @@ impl Kernel for Group<'_, '_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let job = self.job;
-        let mut sums = Buffer::zeros(PLANE * POINTS * job.pairs() * LANES);
-        for task in self.tasks {
-            s.run(Walk { job, task: *task, sums: &mut sums });
+        // The first products are stored, not added.
+        let mut sums = Buffer::new(PLANE * POINTS * job.pairs() * LANES);
+        for (i, task) in self.tasks.iter().enumerate() {
+            s.run(Walk { job, task: *task, sums: &mut sums, first: i == 0 });
         }
         let inputs = job.input_channels.blocks();
         let point_step = job.pairs() * LANES;
@@ -253,6 +266,8 @@ struct Walk<'a, 'b> {
     task: Task,
     /// For each point, group of output blocks and input block: sixteen times a line for each block.
     sums: &'a mut Buffer,
+    /// Whether there is nothing in the sums yet.
+    first: bool,
 }
 
 impl Kernel for Walk<'_, '_> {
@@ -271,6 +286,7 @@ impl Kernel for Walk<'_, '_> {
             next = last + 1;
             let ring = slots(step, &room);
             let tiles = room.tiles;
+            let add = !self.first || step > self.task.from;
             // What the next step reads is fetched while this one multiplies.
             let (n, size) = (self.task.n, self.job.size);
             let rectangle = self.task.rectangle;
@@ -318,7 +334,7 @@ impl Kernel for Walk<'_, '_> {
                                 };
                                 data_ahead.fetch(s, lines[0]);
                                 gradient_ahead.fetch(s, lines[1]);
-                                add_products(s, vectors, true, products);
+                                add_products(s, vectors, add, products);
                             }
                         }
                     }

@@ -23,7 +23,6 @@ const ALL: usize = PLANE * POINTS;
 
 /// Runs `job`.
 pub(super) fn run(job: &WeightGradient<'_>) -> Vec<f32> {
-    let mut total = vec![0.0; job.numbers()];
     let [depth, height, width] = split::tiles(job.size);
     let plane = height * width;
     let (inputs, outputs) = (job.input_channels.blocks(), job.output_channels.blocks());
@@ -55,21 +54,9 @@ pub(super) fn run(job: &WeightGradient<'_>) -> Vec<f32> {
     walks.par_iter().with_max_len(1).for_each(|&(at, task)| {
         job.isa.run(Points { job, task, at, plane: [height, width], tiles, shared: &shared });
     });
-    let pairs: Vec<(usize, usize, usize)> = job
-        .output_groups(job.isa.vectors())
-        .flat_map(|(first, vectors)| (0..inputs).map(move |input| (first, vectors, input)))
-        .collect();
-    let results: Vec<Vec<f32>> = pairs
-        .par_iter()
-        .with_max_len(1)
-        .map(|&(first, vectors, input)| {
-            job.isa.run(Pair { job, first, vectors, input, tiles, data: &data, gradient: &gradient })
-        })
-        .collect();
-    for (&(first, vectors, input), result) in pairs.iter().zip(results) {
-        job.add_pair(first, vectors, input, &result, &mut total);
-    }
-    total
+    job.from_pairs(|first, vectors, input| {
+        job.isa.run(Pair { job, first, vectors, input, tiles, data: &data, gradient: &gradient })
+    })
 }
 
 /// V and H of a rectangle and some planes of tiles.

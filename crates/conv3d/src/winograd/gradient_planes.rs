@@ -45,22 +45,10 @@ pub(super) fn run(job: &WeightGradient<'_>) -> Vec<f32> {
         sums.fill(Line::ZERO);
     }
     let point_step = inputs * outputs * LANES;
-    let pairs: Vec<(usize, usize, usize)> = job
-        .output_groups(job.isa.vectors())
-        .flat_map(|(first, vectors)| (0..inputs).map(move |input| (first, vectors, input)))
-        .collect();
-    let results: Vec<Vec<f32>> = pairs
-        .par_iter()
-        .map(|&(first, vectors, input)| {
-            let sums = &sums[(first * inputs + input * vectors) * LANES..];
-            job.isa.run(PairBack { job, input, first, vectors, sums, point_step })
-        })
-        .collect();
-    let mut total = vec![0.0; job.numbers()];
-    for (&(first, vectors, input), result) in pairs.iter().zip(results) {
-        job.add_pair(first, vectors, input, &result, &mut total);
-    }
-    total
+    job.from_pairs(|first, vectors, input| {
+        let sums = &sums[(first * inputs + input * vectors) * LANES..];
+        job.isa.run(PairBack { job, input, first, vectors, sums, point_step })
+    })
 }
 
 /// Some planes of tiles of a sample.

@@ -244,10 +244,16 @@ fn differences(config: &ModelConfig) -> Table {
 
 /// Whether `settled` holds the setting at `path`, such as `single.patch_size`.
 fn is_set(settled: &Table, path: &str) -> bool {
-    let mut parts = path.split('.');
-    let last = parts.next_back().expect("a path has a last part");
-    let inner = parts.try_fold(settled, |table, key| table.get(key)?.as_table());
-    inner.is_some_and(|table| table.contains_key(last))
+    let (table, last) = match path.rsplit_once('.') {
+        Some((table, last)) => (table_at(settled, table), last),
+        None => (Some(settled), path),
+    };
+    table.is_some_and(|table| table.contains_key(last))
+}
+
+/// The table at `path` of `settled`.
+fn table_at<'a>(settled: &'a Table, path: &str) -> Option<&'a Table> {
+    path.split('.').try_fold(settled, |table, key| table.get(key)?.as_table())
 }
 
 #[cfg(test)]

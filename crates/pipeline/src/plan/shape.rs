@@ -59,15 +59,18 @@ pub(super) fn channels(size: [usize; 3]) -> Vec<usize> {
     (0..=halvings).map(|level| FIRST_CHANNELS << level).collect()
 }
 
-/// `size` rounded up to `multiple`, then shrunk along the axis that is longest in millimetres until it has no more
+/// `size` rounded down to `multiple`, then shrunk along the axis that is longest in millimetres until it has no more
 /// than `max_voxels`.
+///
+/// Down, not up: what is added to a scan teaches nothing and takes as long. In five minutes on MR of the hippocampus
+/// (median 35×50×36, fold 1) patches of 32×48×32 led to a mean DSC of 0.879, of 40×56×40 to 0.869, of 24×40×24 to 0.874.
 pub(super) fn patch_within(
     size: [usize; 3],
     spacing_mm: [f64; 3],
     multiple: usize,
     max_voxels: usize,
 ) -> [usize; 3] {
-    let mut patch = size.map(|n| n.next_multiple_of(multiple));
+    let mut patch = size.map(|n| (n / multiple).max(1) * multiple);
     while voxels(patch) > max_voxels {
         let length = |a: usize| patch[a] as f64 * spacing_mm[a];
         let open = (0..3).filter(|&a| patch[a] > multiple);
@@ -89,7 +92,8 @@ mod tests {
 
     #[test]
     fn patches_are_multiples_and_fit() {
-        assert_eq!(patch_within([35, 50, 36], [1.0; 3], 8, LIMIT), [40, 56, 40]);
+        assert_eq!(patch_within([35, 50, 36], [1.0; 3], 8, LIMIT), [32, 48, 32]);
+        assert_eq!(patch_within([5, 8, 17], [1.0; 3], 8, LIMIT), [8, 8, 16]);
         for spacing in [[1.0, 1.0, 1.0], [0.8, 0.8, 2.5], [0.7, 0.7, 5.0]] {
             let patch = patch_within([512, 512, 240], spacing, 8, LIMIT);
             assert!(patch.iter().all(|n| n % 8 == 0) && voxels(patch) <= LIMIT, "{patch:?}");

@@ -33,17 +33,18 @@ fn planned(fingerprint: &Fingerprint, method: Option<Method>) -> ModelConfig {
 }
 
 #[test]
-fn a_hippocampus_is_looked_at_once_in_patches_of_its_size() {
+fn a_hippocampus_is_looked_at_once_in_patches_of_almost_its_size() {
     let mr = fingerprint("MRI", [35, 50, 35], &[[1.0; 3]; 3], [20, 30, 20]);
     let config = planned(&mr, None);
-    assert_eq!((config.method, config.single.patch_size), (Method::Single, Some([40, 56, 40])));
+    assert_eq!((config.method, config.single.patch_size), (Method::Single, Some([32, 48, 32])));
     assert_eq!(config.single.network.channels, [16, 32, 64, 128]);
     assert_eq!((config.single.train.batch, config.single.train.augment.mirror_axes), (2, [true; 3]));
-    assert_eq!(config.single.train.loss.cross_entropy, 1.0);
+    assert_eq!((config.single.train.loss.cross_entropy, config.single.train.loss.center), (1.0, 0.0));
     assert_eq!(config.preprocessing.intensity, Intensity::ZScore);
     assert_eq!(config.preprocessing.spacing_mm, None);
     let config = planned(&mr, Some(Method::Two));
     assert_eq!((config.method, config.decimation), (Method::Two, [2; 3]));
+    assert_eq!(config.coarse.train.loss.center, ModelConfig::default().coarse.train.loss.center);
     assert_eq!((config.coarse.patch_size, config.fine.patch_size), (None, None));
 }
 
@@ -87,7 +88,18 @@ fn what_is_settled_stands() {
     rules::apply(&mut base, &mr, Some(Method::Single), &settled, MAX_PATCH_VOXELS);
     assert_eq!(base.single.network.channels, [8, 16]);
     assert_eq!(base.single.train.augment.mirror_axes, [false; 3]);
-    assert_eq!(base.single.patch_size, Some([36, 50, 36]), "a multiple of two is enough");
+    assert_eq!(base.single.patch_size, Some([34, 50, 34]), "a multiple of two is enough");
+}
+
+#[test]
+fn an_ignore_label_is_no_choice_of_a_loss() {
+    let mr = fingerprint("MRI", [35, 50, 35], &[[1.0; 3]], [20, 30, 20]);
+    for (set, cross_entropy) in [("ignore_label = 5", 1.0), ("ignore_label = 5\ndice = 2.0", 0.0)] {
+        let settled: Table = format!("[single.train.loss]\n{set}\n").parse().unwrap();
+        let mut config = overlaid(&ModelConfig::default(), &settled, None).unwrap();
+        rules::apply(&mut config, &mr, Some(Method::Single), &settled, MAX_PATCH_VOXELS);
+        assert_eq!(config.single.train.loss.cross_entropy, cross_entropy, "{set}");
+    }
 }
 
 #[test]

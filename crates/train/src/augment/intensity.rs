@@ -1,6 +1,7 @@
 //! Changes of intensity: noise, blur, contrast, brightness, low resolution, gamma, in this order.
 
 use rand::{Rng, RngExt};
+use rand_distr::StandardNormal;
 
 use super::smooth::{blur, lower_resolution};
 use super::{AugmentConfig, log_uniform};
@@ -56,13 +57,10 @@ fn extremes(image: &[f32]) -> (f32, f32) {
     image.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)))
 }
 
-/// Adds normal numbers of standard deviation `deviation`, two from two uniform ones (Box and Muller 1958).
+/// Adds normal numbers of standard deviation `deviation`.
 fn add_noise<R: Rng + ?Sized>(image: &mut [f32], deviation: f64, rng: &mut R) {
-    for pair in image.chunks_mut(2) {
-        // The first of them is not 0.
-        let radius = deviation as f32 * (-2.0 * (1.0 - rng.random::<f32>()).ln()).sqrt();
-        let (sin, cos) = (std::f32::consts::TAU * rng.random::<f32>()).sin_cos();
-        pair.iter_mut().zip([cos, sin]).for_each(|(v, direction)| *v += radius * direction);
+    for v in image {
+        *v += deviation as f32 * rng.sample::<f32, _>(StandardNormal);
     }
 }
 

@@ -14,6 +14,7 @@
 mod backward;
 mod by_operations;
 mod forward;
+mod on_the_pool;
 mod op;
 mod parameters;
 mod plan;
@@ -23,6 +24,7 @@ mod value;
 
 pub(crate) use by_operations::by_operations;
 pub(crate) use forward::{Keep, Run, WeightCache, run};
+pub(crate) use on_the_pool::on_the_pool;
 pub(crate) use op::with_gradients;
 pub(crate) use plan::{Heads, Plan};
 pub(crate) use shared::{BatchStatistics, MOMENTUM, Statistics};

@@ -6,6 +6,7 @@ use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, S
 
 use super::backward::gradients;
 use super::forward::{Keep, Run, run};
+use super::on_the_pool::on_the_pool;
 use super::plan::{Heads, Plan};
 use super::shared::{BatchStatistics, Statistics};
 use super::value::Value;
@@ -148,7 +149,7 @@ impl CustomOp2 for Network {
         let image = slice(image, layout)?;
         let settings = Run { keep: Keep::All, heads: Heads::All, statistics: Statistics::Batch };
         let mut outcome = self.with_parameters(|parameters| {
-            run(&self.plan, parameters, image, batch, [d, h, w], settings, None)
+            on_the_pool(|| run(&self.plan, parameters, image, batch, [d, h, w], settings, None))
         })?;
         *locked(&self.tape) = Some(outcome.values);
         *locked(&self.statistics) = outcome.statistics;
@@ -179,7 +180,7 @@ impl CustomOp2 for Network {
             (image.storage_and_layout(), gradient.storage_and_layout());
         let (image, gradient) = (values(&image, image_layout)?, values(&gradient, gradient_layout)?);
         let all = self.with_parameters(|parameters| {
-            gradients(&self.plan, parameters, image, batch, [d, h, w], tape, gradient)
+            on_the_pool(|| gradients(&self.plan, parameters, image, batch, [d, h, w], tape, gradient))
         })?;
         *locked(&self.gradients) = all;
         Ok((None, Some(chain.zeros_like()?)))
