@@ -93,7 +93,7 @@ impl WeightGradient<'_> {
 
     /// The gradient, from what `weights_of` gives for each group of output blocks (the first and how many) and
     /// each input block: a [`PairBack`]'s weights.
-    pub(super) fn from_pairs(&self, weights_of: impl Fn(usize, usize, usize) -> Vec<f32> + Sync) -> Vec<f32> {
+    pub(super) fn join_pairs(&self, weights_of: impl Fn(usize, usize, usize) -> Vec<f32> + Sync) -> Vec<f32> {
         let inputs = self.input_channels.blocks();
         let groups: Vec<(usize, usize)> = self.output_groups(self.isa.vectors()).collect();
         let results: Vec<Vec<f32>> = (0..groups.len() * inputs)

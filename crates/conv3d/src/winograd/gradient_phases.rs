@@ -54,7 +54,7 @@ pub(super) fn run(job: &WeightGradient<'_>) -> Vec<f32> {
     walks.par_iter().with_max_len(1).for_each(|&(at, task)| {
         job.isa.run(Points { job, task, at, plane: [height, width], tiles, shared: &shared });
     });
-    job.from_pairs(|first, vectors, input| {
+    job.join_pairs(|first, vectors, input| {
         job.isa.run(Pair { job, first, vectors, input, tiles, data: &data, gradient: &gradient })
     })
 }

@@ -45,7 +45,7 @@ pub(super) fn run(job: &WeightGradient<'_>) -> Vec<f32> {
         sums.fill(Line::ZERO);
     }
     let point_step = inputs * outputs * LANES;
-    job.from_pairs(|first, vectors, input| {
+    job.join_pairs(|first, vectors, input| {
         let sums = &sums[(first * inputs + input * vectors) * LANES..];
         job.isa.run(PairBack { job, input, first, vectors, sums, point_step })
     })
