@@ -4,7 +4,8 @@ use clap::builder::TypedValueParser;
 use clap::{Parser, Subcommand, value_parser};
 
 use crate::commands::{
-    check, convert, cross_validate, evaluate, import_nih, info, phantom, plan, resample, segment, train,
+    check, convert, cross_validate, doctor, evaluate, import_nih, info, phantom, plan, resample, segment,
+    train,
 };
 
 /// Coarse-to-fine 3D organ segmentation.
@@ -34,6 +35,7 @@ pub(crate) enum Command {
     Segment(segment::Options),
     Evaluate(evaluate::Options),
     CrossValidate(Box<cross_validate::Options>),
+    Doctor(doctor::Options),
 }
 
 /// Three values in one argument: `X,Y,Z`.

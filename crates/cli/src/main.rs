@@ -3,6 +3,7 @@
 //! Exit code 0 on success, 2 on wrong usage, 1 on failure with one line that says what and why, 130 for a
 //! training that Ctrl-C stopped and that can go on.
 
+mod ahead;
 mod arguments;
 mod commands;
 mod failure;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Segment(options) => commands::segment::run(options),
         Command::Evaluate(options) => commands::evaluate::run(options),
         Command::CrossValidate(options) => commands::cross_validate::run(options),
+        Command::Doctor(options) => commands::doctor::run(options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -295,11 +295,6 @@ fn wrong_usage_has_a_code_of_its_own() {
     ] {
         assert_eq!(organseg(arguments).status.code(), Some(2), "{arguments:?}");
     }
-    let (model, scan) = (world().join("model"), scan());
-    let segment = ["segment", "--model", text(&model), text(&scan), "--out", "x.nii", "--device", "cuda:0"];
-    if cfg!(not(feature = "cuda")) {
-        fail(&segment, &["cuda:0", "without"]);
-    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! (a correlation, as everywhere in deep learning). The gradient for the input is the adjoint map, the
 //! gradient for the weights the correlation of the input with the gradient.
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, WithDType, bail};
 
 use crate::kernels::adjoint::adjoint;
 use crate::kernels::forward::forward;
@@ -18,17 +18,34 @@ use crate::storage::{by_type, result, values};
 /// The same numbers as PyTorch's `conv3d` to rounding.
 ///
 /// # Errors
-/// If shapes do not fit each other, naming them; on other devices than the CPU; for other numbers than
-/// `f32` and `f64`.
+/// If shapes do not fit each other, naming them; for devices and numbers that this [crate] does not know; what a
+/// GPU gives.
 pub fn conv3d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, params: &Conv3dParams) -> Result<Tensor> {
     let shape = ConvShape::new(x.dims(), weight.dims(), params)?;
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     match bias {
         None => x.apply_op2(&weight, Conv3d(*params)),
+        // On a GPU a bias is an addition of its own: those of a network with norms have none.
+        Some(bias) if bias.dims() == [shape.outputs] && x.device().is_cuda() => {
+            add_bias(&x.apply_op2(&weight, Conv3d(*params))?, bias)
+        }
         Some(bias) if bias.dims() == [shape.outputs] => {
             x.apply_op3(&weight, &bias.contiguous()?, Conv3d(*params))
         }
         Some(bias) => bail!("conv3d: bias has shape {:?}, expected [{}]", bias.dims(), shape.outputs),
+    }
+}
+
+/// `y` (N, C, D, H, W) plus `bias` (C), whose gradient is summed up in `f32` where the numbers of `y` have fewer
+/// digits: the sum of a hundred thousand voxels in eight or eleven bits is no sum.
+pub(crate) fn add_bias(y: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let bias = bias.reshape((1, bias.dims1()?, 1, 1, 1))?;
+    match y.dtype() {
+        // Backward goes the same way: each voxel's gradient becomes `f32`, and then they are added.
+        number @ (DType::F16 | DType::BF16) if bias.dtype() == number => {
+            y + bias.to_dtype(DType::F32)?.broadcast_as(y.shape())?.to_dtype(number)?
+        }
+        _ => y.broadcast_add(&bias),
     }
 }
 
@@ -64,6 +81,21 @@ impl CustomOp2 for Conv3d {
     ) -> Result<(CpuStorage, Shape)> {
         let run = (self, (x, lx), (w, lw));
         by_type!("conv3d", x, without_bias(run.0, run.1, run.2))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        lx: &Layout,
+        w: &candle_core::CudaStorage,
+        lw: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        use crate::cuda::{Order, by_cuda_type, forward};
+        let shape = ConvShape::new(lx.dims(), lw.dims(), &self.0)?;
+        let y = by_cuda_type!("conv3d", x, forward(&shape, Order::ChannelsFirst, (x, lx), (w, lw)))?;
+        let [d, h, k] = shape.output;
+        Ok((y, (shape.batch, shape.outputs, d, h, k).into()))
     }
 
     fn bwd(
@@ -181,6 +213,26 @@ impl CustomOp2 for InputGradient {
     ) -> Result<(CpuStorage, Shape)> {
         by_type!("conv3d gradient", g, input_gradient(self, (g, lg), (w, lw)))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        g: &candle_core::CudaStorage,
+        lg: &Layout,
+        w: &candle_core::CudaStorage,
+        lw: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        use crate::cuda::{Order, by_cuda_type, input_gradient};
+        let [d, h, k] = self.size;
+        let (n, c) = (lg.dims()[0], lw.dims()[1]);
+        let shape = ConvShape::new(&[n, c, d, h, k], lw.dims(), &self.params)?;
+        let x = by_cuda_type!(
+            "conv3d gradient",
+            g,
+            input_gradient(&shape, Order::ChannelsFirst, (g, lg), (w, lw))
+        )?;
+        Ok((x, (n, c, d, h, k).into()))
+    }
 }
 
 pub(crate) fn input_gradient<T: WithDType>(
@@ -214,6 +266,26 @@ impl CustomOp2 for WeightGradient {
         lg: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         by_type!("conv3d gradient", x, weight_gradient_of(self, (x, lx), (g, lg)))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        lx: &Layout,
+        g: &candle_core::CudaStorage,
+        lg: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        use crate::cuda::{Order, by_cuda_type, weight_gradient};
+        let [d, h, k] = self.kernel;
+        let (o, c) = (lg.dims()[1], lx.dims()[1]);
+        let shape = ConvShape::new(lx.dims(), &[o, c, d, h, k], &self.params)?;
+        let w = by_cuda_type!(
+            "conv3d gradient",
+            x,
+            weight_gradient(&shape, Order::ChannelsFirst, (x, lx), (g, lg))
+        )?;
+        Ok((w, (o, c, d, h, k).into()))
     }
 }
 

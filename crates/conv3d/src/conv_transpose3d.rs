@@ -5,7 +5,7 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
-use crate::conv3d::{InputGradient, WeightGradient, conv3d, input_gradient};
+use crate::conv3d::{InputGradient, WeightGradient, add_bias, conv3d, input_gradient};
 use crate::params::Conv3dParams;
 use crate::storage::by_type;
 
@@ -43,7 +43,7 @@ pub fn conv_transpose3d(
     let y = x.contiguous()?.apply_op2(&weight.contiguous()?, Transposed { stride })?;
     match bias {
         None => Ok(y),
-        Some(bias) if bias.dims() == [outputs] => y.broadcast_add(&bias.reshape((1, outputs, 1, 1, 1))?),
+        Some(bias) if bias.dims() == [outputs] => add_bias(&y, bias),
         Some(bias) => bail!("conv_transpose3d: bias has shape {:?}, expected [{outputs}]", bias.dims()),
     }
 }
@@ -75,6 +75,19 @@ impl CustomOp2 for Transposed {
         let size = [0, 1, 2].map(|a| (input[a] - 1) * self.stride[a] + kernel[a]);
         let op = InputGradient { params: self.params(), size };
         by_type!("conv_transpose3d", x, input_gradient(&op, (x, lx), (w, lw)))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        lx: &Layout,
+        w: &candle_core::CudaStorage,
+        lw: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        let (input, kernel) = (&lx.dims()[2..], &lw.dims()[2..]);
+        let size = [0, 1, 2].map(|a| (input[a] - 1) * self.stride[a] + kernel[a]);
+        InputGradient { params: self.params(), size }.cuda_fwd(x, lx, w, lw)
     }
 
     fn bwd(

@@ -77,6 +77,16 @@ struct InstanceNorm {
     slope: f64,
 }
 
+#[cfg(feature = "cuda")]
+impl InstanceNorm {
+    /// What is normalised on a GPU.
+    fn on_gpu(self, layout: &Layout) -> Result<crate::cuda::Norm> {
+        let [n, c, d, h, w] = five(layout, "instance_norm", "the input")?;
+        let Self { eps, slope } = self;
+        Ok(crate::cuda::Norm { channels: n * c, voxels: d * h * w, per_sample: c, eps, slope })
+    }
+}
+
 impl CustomOp3 for InstanceNorm {
     fn name(&self) -> &'static str {
         "instance_norm"
@@ -92,6 +102,22 @@ impl CustomOp3 for InstanceNorm {
         lb: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         by_type!("instance_norm", x, normalize(self, (x, lx), (gamma, lg), (beta, lb)))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        lx: &Layout,
+        gamma: &candle_core::CudaStorage,
+        lg: &Layout,
+        beta: &candle_core::CudaStorage,
+        lb: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        use crate::cuda::{by_cuda_type, norm};
+        let all = self.on_gpu(lx)?;
+        let y = by_cuda_type!("instance_norm", x, norm(&all, (x, lx), (gamma, lg), (beta, lb)))?;
+        Ok((y, lx.shape().clone()))
     }
 
     fn bwd(
@@ -167,6 +193,22 @@ impl CustomOp3 for InstanceNormGradient {
         lb: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         by_type!("instance_norm", x, gradients(&self.0, (x, lx), (g, lg), (both, lb)))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        lx: &Layout,
+        g: &candle_core::CudaStorage,
+        lg: &Layout,
+        both: &candle_core::CudaStorage,
+        lb: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        use crate::cuda::{by_cuda_type, norm_gradient};
+        let all = self.0.on_gpu(lx)?;
+        let out = by_cuda_type!("instance_norm", x, norm_gradient(&all, (x, lx), (g, lg), (both, lb)))?;
+        Ok((out, (all.channels * (all.voxels + 2)).into()))
     }
 }
 

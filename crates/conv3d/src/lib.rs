@@ -3,8 +3,11 @@
 //!
 //! candle has none of these in three dimensions. Here they are as functions on its tensors
 //! (N, C, D, H, W), `f32` or `f64`, that take part in its automatic differentiation. They run on the CPU,
-//! on rayon's current pool, and give the same bits for any number of threads. On other devices they are
-//! an error for now.
+//! on rayon's current pool, and give the same bits for any number of threads; with the feature `cuda` also on
+//! NVIDIA GPUs, there in `f16` and `bf16` too. On other devices they are an error.
+//!
+//! Work on a GPU is in order for each host thread by itself: a tensor there is used and dropped on the thread that
+//! computed it, or on another once that thread has called `Device::synchronize`.
 //!
 //! [`reference`](mod@reference) has each of them once more as plain loops in `f64`: slow, obvious, and
 //! what the others are tested against.
@@ -29,9 +32,12 @@ mod ahead;
 pub mod blocked;
 mod channel_sums;
 mod channels;
+pub mod channels_last;
 mod conv3d;
 mod conv_transpose3d;
 mod convolution;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod direct;
 mod instance_norm;
 mod kernels;
@@ -46,6 +52,7 @@ mod parts;
 mod pool_blocks;
 mod product;
 pub mod reference;
+pub mod self_test;
 mod simd;
 mod single;
 mod source;
@@ -65,4 +72,5 @@ pub use large_pages::LargePages;
 pub use max_pool3d::max_pool3d;
 pub use memory::keep_freed_memory;
 pub use params::{Algorithm, Conv3dParams};
+pub use simd::instructions;
 pub use upsample::{upsample_nearest3d, upsample_trilinear3d};

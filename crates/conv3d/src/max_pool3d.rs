@@ -44,6 +44,15 @@ impl MaxPool {
         Ok([0, 1, 2].map(|a| (size[a] - kernel[a]) / stride[a] + 1))
     }
 
+    /// Samples and channels of an input, and all its windows.
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self, layout: &Layout) -> Result<([usize; 2], crate::cuda::Windows)> {
+        let [n, c, d, h, w] = five(layout, "max_pool3d", "the input")?;
+        let (input, output) = ([d, h, w], self.windows(&[d, h, w])?);
+        let (kernel, stride) = (self.kernel, self.stride);
+        Ok(([n, c], crate::cuda::Windows { channels: n * c, input, output, kernel, stride }))
+    }
+
     /// Where the largest value of window (z, y, x) of a channel lies.
     fn largest<T: WithDType>(&self, channel: &[T], [_, h, w]: [usize; 3], window: [usize; 3]) -> usize {
         let start = [0, 1, 2].map(|a| window[a] * self.stride[a]);
@@ -71,6 +80,19 @@ impl CustomOp1 for MaxPool {
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         by_type!("max_pool3d", x, pool(self, x, layout))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        use crate::cuda::{by_cuda_type, pool};
+        let ([n, c], windows) = self.on_gpu(layout)?;
+        let y = by_cuda_type!("max_pool3d", x, pool(&windows, (x, layout)))?;
+        let [d, h, w] = windows.output;
+        Ok((y, (n, c, d, h, w).into()))
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
@@ -108,6 +130,20 @@ impl CustomOp2 for MaxPoolGradient {
         lg: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         by_type!("max_pool3d", x, unpool(&self.0, (x, lx), (g, lg)))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        lx: &Layout,
+        g: &candle_core::CudaStorage,
+        lg: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        use crate::cuda::{by_cuda_type, pool_gradient};
+        let (_, windows) = self.0.on_gpu(lx)?;
+        let out = by_cuda_type!("max_pool3d", x, pool_gradient(&windows, (x, lx), (g, lg)))?;
+        Ok((out, lx.shape().clone()))
     }
 }
 

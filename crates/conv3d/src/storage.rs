@@ -36,3 +36,25 @@ macro_rules! by_type {
     }};
 }
 pub(crate) use by_type;
+
+/// A number type whose storage can be changed in place.
+pub(crate) trait InPlace: WithDType {
+    /// The numbers of a storage of this type.
+    fn all(storage: &mut CpuStorage) -> Result<&mut [Self]>;
+}
+
+macro_rules! in_place {
+    ($type:ty, $variant:ident) => {
+        impl InPlace for $type {
+            fn all(storage: &mut CpuStorage) -> Result<&mut [Self]> {
+                match storage {
+                    CpuStorage::$variant(values) => Ok(values),
+                    _ => bail!(concat!("numbers of another type than ", stringify!($variant))),
+                }
+            }
+        }
+    };
+}
+
+in_place!(f32, F32);
+in_place!(f64, F64);

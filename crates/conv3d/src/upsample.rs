@@ -82,6 +82,20 @@ impl CustomOp1 for Upsample {
         by_type!("upsample3d", x, gather(self, x, layout))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        use crate::cuda::{Upsampling, by_cuda_type, upsample};
+        let [n, c, d, h, w] = five(layout, "upsample3d", "the input")?;
+        let sizes = Upsampling::new(n * c, [d, h, w], self.size, self.linear);
+        let y = by_cuda_type!("upsample3d", x, upsample(&sizes, (x, layout)))?;
+        let [d, h, w] = self.size;
+        Ok((y, (n, c, d, h, w).into()))
+    }
+
     fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let (_, _, d, h, w) = x.dims5()?;
         gradient.contiguous()?.apply_op1_no_bwd(&UpsampleGradient { op: *self, from: [d, h, w] }).map(Some)
@@ -148,6 +162,20 @@ impl CustomOp1 for UpsampleGradient {
 
     fn cpu_fwd(&self, g: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         by_type!("upsample3d", g, scatter(self, g, layout))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        g: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        use crate::cuda::{Upsampling, by_cuda_type, upsample_gradient};
+        let [n, c, ..] = five(layout, "upsample3d", "the gradient")?;
+        let sizes = Upsampling::new(n * c, self.from, self.op.size, self.op.linear);
+        let x = by_cuda_type!("upsample3d", g, upsample_gradient(&sizes, (g, layout)))?;
+        let [d, h, w] = self.from;
+        Ok((x, (n, c, d, h, w).into()))
     }
 }
 

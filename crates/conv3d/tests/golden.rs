@@ -1,4 +1,4 @@
-//! Every operation and its gradients against PyTorch; `golden/make_golden.py` made the numbers.
+//! Every operation and its gradients against PyTorch, on every device there is; `golden/make_golden.py` made the numbers.
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test may panic")]
 
@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 use candle_core::{Device, Result, Tensor, Var};
 use organseg_conv3d::{
-    Activation, Conv3dParams, conv_transpose3d, conv3d, instance_norm, max_pool3d, upsample_nearest3d,
-    upsample_trilinear3d,
+    Activation, Conv3dParams, conv_transpose3d, conv3d, instance_norm, max_pool3d, self_test,
+    upsample_nearest3d, upsample_trilinear3d,
 };
 use serde_json::Value;
 
@@ -52,7 +52,8 @@ fn run(case: &Value, argument: &dyn Fn(&str) -> Option<Tensor>) -> Result<Tensor
 
 fn assert_close(found: &Tensor, expected: &Tensor, what: &str) {
     assert_eq!(found.dims(), expected.dims(), "{what}");
-    let numbers = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let numbers =
+        |t: &Tensor| t.to_device(&Device::Cpu).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
     let (found, expected) = (numbers(found), numbers(expected));
     let largest = expected.iter().fold(0f32, |m, v| m.max(v.abs()));
     for (i, (f, e)) in found.iter().zip(&expected).enumerate() {
@@ -69,19 +70,25 @@ fn values_and_gradients_are_pytorch_s() {
     let cases: Value = serde_json::from_str(&header.metadata().as_ref().unwrap()["cases"]).unwrap();
     let cases = cases.as_object().unwrap();
     assert!(cases.len() >= 16, "the golden file lost cases");
-    for (name, case) in cases {
-        let variables: HashMap<&str, Var> = ["x", "weight", "bias", "gamma", "beta"]
-            .into_iter()
-            .filter_map(|a| Some((a, Var::from_tensor(tensors.get(&format!("{name}/{a}"))?).unwrap())))
-            .collect();
-        let y = run(case, &|a| variables.get(a).map(|v| v.as_tensor().clone())).unwrap();
-        assert_close(&y, &tensors[&format!("{name}/y")], name);
-        let loss = (y * &tensors[&format!("{name}/grad_y")]).unwrap().sum_all().unwrap();
-        let gradients = loss.backward().unwrap();
-        for (argument, variable) in &variables {
-            let found = gradients.get(variable.as_tensor()).unwrap();
-            let expected = &tensors[&format!("{name}/grad_{argument}")];
-            assert_close(found, expected, &format!("{name}: gradient of {argument}"));
+    for device in self_test::devices() {
+        for (name, case) in cases {
+            let there = |tensor: &Tensor| tensor.to_device(&device).unwrap();
+            let variables: HashMap<&str, Var> = ["x", "weight", "bias", "gamma", "beta"]
+                .into_iter()
+                .filter_map(|a| Some((a, there(tensors.get(&format!("{name}/{a}"))?))))
+                .map(|(a, tensor)| (a, Var::from_tensor(&tensor).unwrap()))
+                .collect();
+            let y = run(case, &|a| variables.get(a).map(|v| v.as_tensor().clone())).unwrap();
+            let name = &format!("{name} on {:?}", device.location());
+            let case = name.split(' ').next().unwrap();
+            assert_close(&y, &tensors[&format!("{case}/y")], name);
+            let loss = (y * there(&tensors[&format!("{case}/grad_y")])).unwrap().sum_all().unwrap();
+            let gradients = loss.backward().unwrap();
+            for (argument, variable) in &variables {
+                let found = gradients.get(variable.as_tensor()).unwrap();
+                let expected = &tensors[&format!("{case}/grad_{argument}")];
+                assert_close(found, expected, &format!("{name}: gradient of {argument}"));
+            }
         }
     }
 }

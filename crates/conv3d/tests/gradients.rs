@@ -1,11 +1,11 @@
-//! The gradient of every operation against central differences, in f64.
+//! The gradient of every operation against central differences, in f64, on every device there is.
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test may panic")]
 
 use candle_core::{Device, Result, Tensor, Var};
 use organseg_conv3d::{
-    Activation, Conv3dParams, conv_transpose3d, conv3d, instance_norm, max_pool3d, upsample_nearest3d,
-    upsample_trilinear3d,
+    Activation, Conv3dParams, conv_transpose3d, conv3d, instance_norm, max_pool3d, self_test,
+    upsample_nearest3d, upsample_trilinear3d,
 };
 
 /// Differences of f64 with this step are good to some 1e-9.
@@ -24,10 +24,17 @@ fn numbers(shape: &[usize], seed: usize) -> Tensor {
 
 /// Σ weights · f(arguments), so that every output counts differently.
 fn scalar(y: &Tensor) -> Result<Tensor> {
-    (y * numbers(y.dims(), 77))?.sum_all()
+    (y * numbers(y.dims(), 77).to_device(y.device())?)?.sum_all()
 }
 
 fn check(name: &str, arguments: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    for device in self_test::devices() {
+        let there: Vec<Tensor> = arguments.iter().map(|a| a.to_device(&device).unwrap()).collect();
+        check_there(&format!("{name} on {:?}", device.location()), &there, &f);
+    }
+}
+
+fn check_there(name: &str, arguments: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let variables: Vec<Var> = arguments.iter().map(|a| Var::from_tensor(a).unwrap()).collect();
     let tensors: Vec<Tensor> = variables.iter().map(|v| v.as_tensor().clone()).collect();
     let gradients = scalar(&f(&tensors).unwrap()).unwrap().backward().unwrap();
@@ -42,7 +49,7 @@ fn check(name: &str, arguments: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tenso
                 let mut values = values.clone();
                 values[i] += by;
                 let mut arguments = arguments.to_vec();
-                arguments[k] = Tensor::from_vec(values, argument.shape(), &Device::Cpu).unwrap();
+                arguments[k] = Tensor::from_vec(values, argument.shape(), argument.device()).unwrap();
                 scalar(&f(&arguments).unwrap()).unwrap().to_scalar::<f64>().unwrap()
             };
             let expected = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);

@@ -13,6 +13,7 @@ mod ignore;
 mod looks;
 mod model;
 mod montage;
+mod out_of_memory;
 mod plan;
 mod predict;
 mod prediction;
@@ -25,7 +26,7 @@ mod training;
 mod validation;
 
 /// Where to compute; candle's own type.
-pub use candle_core::Device;
+pub use candle_core::{DType, Device};
 
 pub use candidate::{BoxConfig, CandidateBoxes, candidate_boxes};
 pub use card::{KindOfWeights, WeightsCard};
@@ -41,5 +42,5 @@ pub use plan::{MAX_PATCH_VOXELS, Plan, plan};
 pub use predict::predict;
 pub use prediction::{Boxes, Combine, PredictionConfig};
 pub use report::{Fallback, LabelReport, SegmentationReport};
-pub use segmenter::{Segmentation, Segmenter, TwoStages};
+pub use segmenter::{PreparedScan, Segmentation, Segmenter, TwoStages};
 pub use training::{Stages, TrainRequest, TrainSummary, oracle_box, train};

@@ -8,6 +8,7 @@ use organseg_unet::{Blocks, Unet3d, UnetConfig};
 use organseg_volume::{LabelVolume, Volume};
 
 use crate::PipelineError;
+use crate::out_of_memory::with_tiles_that_fit;
 use crate::scores::Scores;
 use crate::tiles::{Probabilities, Tiling, most_probable_in_tiles, probabilities_in_tiles};
 
@@ -66,13 +67,14 @@ impl View<'_> {
     pub(crate) fn labels(&self, net: &Unet3d, image: &Volume<f32>) -> Result<LabelVolume, PipelineError> {
         let tiling = self.tiling(net, image);
         let size = image.size();
-        let labels = if size == tiling.tile && tiling.flips == [false; 3] {
-            let [x, y, z] = size;
-            let input = Tensor::from_slice(image.voxels(), (1, 1, z, y, x), self.device)?;
-            Scores::of(net, &input)?.most_probable()?
-        } else {
-            most_probable_in_tiles(net, image, tiling, self.device)?
-        };
+        let labels = with_tiles_that_fit(tiling.tile, self.device, |tile| {
+            if size == tile && tiling.flips == [false; 3] {
+                let [x, y, z] = size;
+                let input = Tensor::from_slice(image.voxels(), (1, 1, z, y, x), self.device)?;
+                return Scores::of(net, &input)?.most_probable();
+            }
+            most_probable_in_tiles(net, image, Tiling { tile, ..tiling }, self.device)
+        })?;
         Ok(LabelVolume::from_vec(*image.grid(), labels)?)
     }
 
@@ -82,12 +84,16 @@ impl View<'_> {
         net: &Unet3d,
         image: &Volume<f32>,
     ) -> Result<Probabilities, PipelineError> {
-        probabilities_in_tiles(net, image, self.tiling(net, image), self.device)
+        let tiling = self.tiling(net, image);
+        with_tiles_that_fit(tiling.tile, self.device, |tile| {
+            probabilities_in_tiles(net, image, Tiling { tile, ..tiling }, self.device)
+        })
     }
 
     /// The tiles in which `image` is seen; makes room for large ones.
     fn tiling(&self, net: &Unet3d, image: &Volume<f32>) -> Tiling {
-        let tile = self.patch.unwrap_or_else(|| tile_within_budget(image.size(), net.config()));
+        let budget = BUDGET_BYTES.min(free_bytes(self.device).unwrap_or(usize::MAX) / 2);
+        let tile = self.patch.unwrap_or_else(|| tile_within_budget(image.size(), net.config(), budget));
         if tile.iter().product::<usize>() * bytes_per_voxel(net.config()) > LARGE_BYTES {
             release_memory();
         }
@@ -105,18 +111,28 @@ fn bytes_per_voxel(network: &UnetConfig) -> usize {
     values * value * 6 / 5 + 4 * network.classes + 4
 }
 
-/// The whole volume if it fits, else the largest tile that does.
-fn tile_within_budget(size: [usize; 3], network: &UnetConfig) -> [usize; 3] {
+/// Free memory of a GPU, if `device` is one that says so.
+fn free_bytes(device: &Device) -> Option<usize> {
+    #[cfg(feature = "cuda")]
+    if device.is_cuda() {
+        return organseg_conv3d::cuda::free_memory_bytes(device).ok();
+    }
+    let _ = device;
+    None
+}
+
+/// The whole volume if `budget` bytes are enough for it, else the largest tile for which they are.
+fn tile_within_budget(size: [usize; 3], network: &UnetConfig, budget: usize) -> [usize; 3] {
     let each = bytes_per_voxel(network);
     let voxels = size.iter().product::<usize>();
-    if voxels <= MAX_VOXELS_AT_ONCE && voxels * each <= BUDGET_BYTES {
+    if voxels <= MAX_VOXELS_AT_ONCE && voxels * each <= budget {
         return size;
     }
     let mut tile = size.map(|n| n.min(TILE));
     // Of a plane: its sums in the whole volume, and the tile, with what one tile after the other leaves
     // in the pool of buffers.
     let plane = 4 * network.classes * size[0] * size[1] + tile[0] * tile[1] * each * 5 / 4;
-    while tile[2] * plane > BUDGET_BYTES && tile[2] > FLATTEST_TILE {
+    while tile[2] * plane > budget && tile[2] > FLATTEST_TILE {
         tile[2] = (tile[2] - 1) / TILE_STEP * TILE_STEP;
     }
     tile
@@ -133,23 +149,28 @@ mod tests {
     #[test]
     fn tiles_are_cubes_of_160_voxels_and_flatter_where_many_classes_need_the_memory() {
         let long = [512, 512, 1000];
-        assert_eq!(tile_within_budget(long, &UnetConfig::new(1, 2)), [160; 3]);
-        assert_eq!(tile_within_budget(long, &UnetConfig::new(1, 4)), [160; 3]);
-        assert_eq!(tile_within_budget(long, &UnetConfig::new(1, 15)), [160, 160, 80]);
-        assert_eq!(tile_within_budget(long, &UnetConfig::new(1, 256)), [160, 160, 32], "never flatter");
+        assert_eq!(tile_within_budget(long, &UnetConfig::new(1, 2), BUDGET_BYTES), [160; 3]);
+        assert_eq!(tile_within_budget(long, &UnetConfig::new(1, 4), BUDGET_BYTES), [160; 3]);
+        assert_eq!(tile_within_budget(long, &UnetConfig::new(1, 15), BUDGET_BYTES), [160, 160, 80]);
+        assert_eq!(
+            tile_within_budget(long, &UnetConfig::new(1, 256), BUDGET_BYTES),
+            [160, 160, 32],
+            "never flatter"
+        );
+        assert!(tile_within_budget(long, &UnetConfig::new(1, 2), BUDGET_BYTES / 2)[2] < 160);
     }
 
     #[test]
     fn up_to_8_mi_voxels_go_through_the_default_network_in_one_go() {
         for classes in 2..=7 {
             let network = UnetConfig::new(1, classes);
-            assert_eq!(tile_within_budget([256, 256, 128], &network), [256, 256, 128]);
-            assert_eq!(tile_within_budget([256, 256, 129], &network), [160, 160, 129]);
+            assert_eq!(tile_within_budget([256, 256, 128], &network, BUDGET_BYTES), [256, 256, 128]);
+            assert_eq!(tile_within_budget([256, 256, 129], &network, BUDGET_BYTES), [160, 160, 129]);
         }
         // Twice the channels, twice the memory.
         let wide = UnetConfig::new(1, 2).with_channels(vec![32, 64]);
-        assert_eq!(tile_within_budget([256, 256, 128], &wide), [160, 160, 128]);
-        assert_eq!(tile_within_budget([160, 160, 112], &wide), [160, 160, 112]);
+        assert_eq!(tile_within_budget([256, 256, 128], &wide, BUDGET_BYTES), [160, 160, 128]);
+        assert_eq!(tile_within_budget([160, 160, 112], &wide, BUDGET_BYTES), [160, 160, 112]);
     }
 
     /// Without a norm and with one level, a voxel's score depends on its 5×5×5 neighbourhood alone, so

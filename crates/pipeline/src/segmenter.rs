@@ -42,6 +42,12 @@ pub struct Segmentation {
     pub report: SegmentationReport,
 }
 
+/// A scan as the networks of a model want it, and the grid that its mask will have.
+pub struct PreparedScan {
+    volume: Volume<f32>,
+    grid: Grid,
+}
+
 /// What the two stages say of a preprocessed scan; all masks on the preprocessed grid.
 #[derive(Clone, Debug)]
 pub struct TwoStages {
@@ -59,20 +65,22 @@ pub struct TwoStages {
 }
 
 impl Segmenter {
-    /// The model in `folder`: `model.toml` and the weights of its stages.
+    /// The model in `folder`: `model.toml` and the weights of its stages. On a GPU the numbers between the layers are
+    /// those that it was trained with.
     ///
     /// # Errors
     /// What is missing or wrong in the folder, naming the file and, in a weights file, the tensor.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, PipelineError> {
         let config = ModelConfig::load(folder)?;
-        let net =
-            |name: &str, network: &UnetConfig| load_network(&weights_path(folder, name), network, device);
+        let net = |name: &str, stage: &StageConfig| -> Result<Unet3d, PipelineError> {
+            let net = load_network(&weights_path(folder, name), &config.network_of(stage), device)?;
+            Ok(net.with_numbers_between_layers(stage.train.precision.number())?)
+        };
         let networks = match config.method {
-            Method::Two => Networks::Two {
-                coarse: net("coarse", &config.network_of(&config.coarse))?,
-                fine: net("fine", &config.network_of(&config.fine))?,
-            },
-            Method::Single => Networks::Single(net("single", &config.network_of(&config.single))?),
+            Method::Two => {
+                Networks::Two { coarse: net("coarse", &config.coarse)?, fine: net("fine", &config.fine)? }
+            }
+            Method::Single => Networks::Single(net("single", &config.single)?),
         };
         Ok(Self { prediction: config.prediction, config, networks, device: device.clone() })
     }
@@ -97,7 +105,8 @@ impl Segmenter {
     /// [`PipelineError::Train`] for one that cannot be resampled to the model's spacing.
     pub fn segment(&self, scan: &Volume<f32>) -> Result<Segmentation, PipelineError> {
         check_finite(scan)?;
-        self.segment_prepared(self.config.preprocessing.prepare(scan)?, scan.grid())
+        let volume = self.config.preprocessing.prepare(scan)?;
+        self.segment_prepared(PreparedScan { volume, grid: *scan.grid() })
     }
 
     /// [`Segmenter::segment`] for one who does not need the scan any more: the networks then run beside one
@@ -106,14 +115,27 @@ impl Segmenter {
     /// # Errors
     /// As [`Segmenter::segment`].
     pub fn segment_owned(&self, scan: Volume<f32>) -> Result<Segmentation, PipelineError> {
-        check_finite(&scan)?;
-        let grid = *scan.grid();
-        self.segment_prepared(self.config.preprocessing.prepare_owned(scan)?, &grid)
+        self.segment_prepared(self.prepare(scan)?)
     }
 
-    /// The masks on `grid`, of whose scan `prepared` was made. The prepared scan is gone before the first
-    /// mask of its size is made.
-    fn segment_prepared(&self, prepared: Volume<f32>, grid: &Grid) -> Result<Segmentation, PipelineError> {
+    /// `scan` as the networks want it: the first half of [`Segmenter::segment_owned`], which needs the CPU alone and can run
+    /// for one scan while a GPU has another.
+    ///
+    /// # Errors
+    /// As [`Segmenter::segment`].
+    pub fn prepare(&self, scan: Volume<f32>) -> Result<PreparedScan, PipelineError> {
+        check_finite(&scan)?;
+        let grid = *scan.grid();
+        Ok(PreparedScan { volume: self.config.preprocessing.prepare_owned(scan)?, grid })
+    }
+
+    /// The second half of [`Segmenter::segment_owned`]. The prepared scan is gone before the first mask of its size is made.
+    ///
+    /// # Errors
+    /// [`PipelineError::Candle`] if a network cannot take the scan.
+    pub fn segment_prepared(&self, scan: PreparedScan) -> Result<Segmentation, PipelineError> {
+        let PreparedScan { volume: prepared, grid } = scan;
+        let grid = &grid;
         let prepared_grid = *prepared.grid();
         let back = |mask| self.config.preprocessing.restore_labels_owned(mask, grid);
         match &self.networks {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::Schedule;
-use crate::{AugmentConfig, TrainError};
+use crate::{AugmentConfig, Precision, TrainError};
 
 /// How one network is trained. In a TOML file every field may be left out.
 ///
@@ -46,6 +46,8 @@ pub struct TrainConfig {
     pub checkpoint_every: usize,
     /// After how many minutes without a checkpoint one is written in the middle of an epoch; 0 for never.
     pub checkpoint_minutes: f64,
+    /// The numbers between the layers of the network; on the CPU `F32`.
+    pub precision: Precision,
     /// Decides everything random: initial weights, patches, augmentation, order.
     pub seed: u64,
     /// Threads that load and augment while the network computes.
@@ -69,6 +71,7 @@ impl Default for TrainConfig {
             accumulate: 1,
             learning_rate: 4e-3,
             clip_norm: 12.0,
+            precision: Precision::F32,
             warmup_share: 0.0,
             average_decay: 0.0,
             validate_every: 10,

@@ -27,6 +27,7 @@ mod loader;
 mod mersenne_twister;
 pub mod nih;
 mod optimizer;
+mod precision;
 mod preprocess;
 mod run;
 #[cfg(test)]
@@ -53,6 +54,7 @@ pub use history::{EpochRecord, append_history, read_history, rewind_history};
 pub use ignored::{organ_box, without_ignored};
 pub use loader::PrefetchLoader;
 pub use optimizer::{Optimizer, OptimizerConfig};
+pub use precision::Precision;
 pub use preprocess::{Intensity, Preprocessing};
 pub use run::RunOptions;
 pub use sample::{CropSampler, Padding, PatchSampler, Sample};

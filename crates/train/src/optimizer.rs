@@ -110,8 +110,8 @@ impl Optimizer {
         self.steps
     }
 
-    /// Everything that the next step depends on, for a checkpoint. On the CPU steps change these tensors in
-    /// place: copy what is to outlast the next one.
+    /// Everything that the next step depends on, for a checkpoint. Steps change these tensors in place: copy
+    /// what is to outlast the next one.
     #[must_use]
     pub fn state(&self) -> &HashMap<String, Tensor> {
         &self.state
@@ -160,12 +160,27 @@ impl Optimizer {
         rate: f64,
         clip_norm: Option<f64>,
     ) -> Result<f64, TrainError> {
-        let norm = self.gradient_norm(gradients)?;
+        self.step_scaled(gradients, rate, clip_norm, 1.0)
+    }
+
+    /// As [`Optimizer::step`], down `factor` times `gradients`: those of a loss that was scaled up are scaled back, before
+    /// they are clipped.
+    ///
+    /// # Errors
+    /// As [`Optimizer::step`].
+    pub fn step_scaled(
+        &mut self,
+        gradients: &GradStore,
+        rate: f64,
+        clip_norm: Option<f64>,
+        factor: f64,
+    ) -> Result<f64, TrainError> {
+        let norm = factor * self.gradient_norm(gradients)?;
         if !norm.is_finite() {
             return Ok(norm);
         }
         self.steps += 1;
-        let scale = clip_norm.map_or(1.0, |limit| (limit / norm).min(1.0));
+        let scale = factor * clip_norm.map_or(1.0, |limit| (limit / norm).min(1.0));
         let Self { config, variables, state, steps } = self;
         let step = Step { config: *config, rate, scale, number: *steps as i32 };
         for (name, variable) in variables.iter() {
@@ -183,20 +198,28 @@ impl Optimizer {
     /// Euclidean norm of the gradients of all variables together.
     fn gradient_norm(&self, gradients: &GradStore) -> Result<f64, TrainError> {
         let mut sum = 0.0;
+        // What is elsewhere is added up there: each number that is asked for has to be waited for.
+        let mut elsewhere: Option<Tensor> = None;
         for variable in self.variables.values() {
-            if let Some(gradient) = gradients.get(variable.as_tensor()) {
-                sum += if goes_in_place(gradient) {
-                    in_place::sum_of_squares(&gradient.contiguous()?)?
-                } else {
-                    by_operations::sum_of_squares(gradient)?
-                };
+            let Some(gradient) = gradients.get(variable.as_tensor()) else { continue };
+            if gradient.device().is_cpu() && goes_in_place(gradient) {
+                sum += in_place::sum_of_squares(&gradient.contiguous()?)?;
+            } else {
+                let squares = by_operations::sum_of_squares(gradient)?;
+                elsewhere = Some(match elsewhere {
+                    Some(sum) => (sum + squares)?,
+                    None => squares,
+                });
             }
+        }
+        if let Some(elsewhere) = elsewhere {
+            sum += elsewhere.to_scalar::<f64>()?;
         }
         Ok(sum.sqrt())
     }
 }
 
-/// `old` · `keep` + `new` · (1 − `keep`): on the CPU in place of `old`, elsewhere a new tensor.
+/// `old` · `keep` + `new` · (1 − `keep`): in place of `old` where [`in_place`] knows how, elsewhere a new tensor.
 pub(crate) fn move_towards(old: &Tensor, new: &Tensor, keep: f64) -> candle_core::Result<Tensor> {
     if goes_in_place(old) {
         in_place::move_towards(old, new, keep)?;
@@ -207,7 +230,11 @@ pub(crate) fn move_towards(old: &Tensor, new: &Tensor, keep: f64) -> candle_core
 
 /// Whether a tensor is of a kind that [`in_place`] knows.
 fn goes_in_place(tensor: &Tensor) -> bool {
-    matches!(tensor.device(), Device::Cpu) && matches!(tensor.dtype(), DType::F32 | DType::F64)
+    let device = match tensor.device() {
+        Device::Cpu => true,
+        device => cfg!(feature = "cuda") && device.is_cuda(),
+    };
+    device && matches!(tensor.dtype(), DType::F32 | DType::F64)
 }
 
 /// One step for one variable after the other.
@@ -230,6 +257,7 @@ mod tests {
     use super::*;
     use candle_core::Device;
     use candle_nn::{Init, VarBuilder};
+    use organseg_unet::conv3d::self_test::devices;
 
     /// Three steps of rate 0.1 on θ = (1, −2) with the loss Σ θ⁴ / 4, as PyTorch makes them in f64.
     fn three_steps(config: OptimizerConfig) -> Vec<f64> {
@@ -268,12 +296,12 @@ mod tests {
         assert_close(&three_steps(sgd(true)), NESTEROV);
     }
 
-    /// The way of other devices, taken on the CPU.
     #[test]
     fn a_step_in_place_is_the_step_by_operations() {
         let sgd = |nesterov| OptimizerConfig::Sgd { momentum: 0.9, nesterov, weight_decay: 0.01 };
-        for config in [OptimizerConfig::default(), sgd(false), sgd(true)] {
-            let start = Tensor::new(&[[1f64, -2.0, 0.5]], &Device::Cpu).unwrap();
+        let configs = [OptimizerConfig::default(), sgd(false), sgd(true)];
+        for (device, config) in devices().iter().flat_map(|device| configs.map(|config| (device, config))) {
+            let start = Tensor::new(&[[1f64, -2.0, 0.5]], device).unwrap();
             let variables = [(); 2].map(|()| Var::from_tensor(&start).unwrap());
             let mut states = [HashMap::new(), HashMap::new()];
             for number in 1..4 {
@@ -293,8 +321,9 @@ mod tests {
     #[test]
     fn the_norm_of_a_huge_gradient_is_finite_on_every_device() {
         let gradient = Tensor::new(&[3e20f32, 4e20], &Device::Cpu).unwrap();
-        for sum in [by_operations::sum_of_squares, in_place::sum_of_squares] {
-            assert!((sum(&gradient).unwrap().sqrt() / 5e20 - 1.0).abs() < 1e-6);
+        let elsewhere = by_operations::sum_of_squares(&gradient).unwrap().to_scalar::<f64>().unwrap();
+        for sum in [elsewhere, in_place::sum_of_squares(&gradient).unwrap()] {
+            assert!((sum.sqrt() / 5e20 - 1.0).abs() < 1e-6);
         }
     }
 
@@ -322,6 +351,23 @@ mod tests {
         let after = stepped(&mut optimizer, &theta, &[1e20], Some(1.0));
         assert!((after + 0.1).abs() < 1e-3, "{after}");
         assert!(stepped(&mut optimizer, &theta, &[1.0], Some(1.0)) < after - 0.05);
+    }
+
+    /// Clipped is the gradient of the loss as it is, and not of the one that was scaled up.
+    #[test]
+    fn a_scaled_loss_makes_the_step_of_the_loss_itself() {
+        let after = |factor: f64, clip: Option<f64>| {
+            let (variables, theta) = one_number();
+            let sgd = OptimizerConfig::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+            let mut optimizer = Optimizer::new(sgd, &variables);
+            let loss = (&theta * (0.5 * factor)).unwrap().sum_all().unwrap();
+            let norm = optimizer.step_scaled(&loss.backward().unwrap(), 0.1, clip, 1.0 / factor).unwrap();
+            assert_eq!(norm, 0.5);
+            theta.to_vec1::<f32>().unwrap()[0]
+        };
+        assert_eq!(after(1.0, None), after(1024.0, None));
+        assert_eq!(after(1.0, Some(0.25)), after(1024.0, Some(0.25)));
+        assert_eq!(after(1024.0, Some(2.0)), after(1.0, None));
     }
 
     #[test]

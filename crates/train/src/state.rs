@@ -6,6 +6,7 @@ use organseg_volume::Label;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::{Costs, StepPlan};
+use crate::precision::LossScale;
 use crate::trainer::Means;
 
 /// Where a training stands, besides its tensors. It goes into a checkpoint as JSON, whose numbers come back to
@@ -25,6 +26,12 @@ pub(crate) struct TrainingState {
     pub(crate) plan: Option<StepPlan>,
     /// The learning rate of the last step.
     pub(crate) learning_rate: f64,
+    /// Steps that were left out, for their gradient overflowed in half precision.
+    #[serde(default)]
+    pub(crate) left_out: usize,
+    /// By how much the loss of the next step is scaled, in half precision.
+    #[serde(default)]
+    pub(crate) loss_scale: LossScale,
     /// Sums over the steps made of the epoch.
     pub(crate) sums: Means,
     /// Time that this epoch has taken, in seconds, and the part of it in which the network waited for samples.

@@ -17,7 +17,7 @@ use crate::difference::differences;
 use crate::optimizer::Optimizer;
 use crate::run::{Run, RunOptions};
 use crate::state::TrainingState;
-use crate::{EpochRecord, Sample, TrainConfig, TrainError};
+use crate::{EpochRecord, Precision, Sample, TrainConfig, TrainError};
 
 /// Where training samples come from.
 pub trait SampleSource: Send + Sync {
@@ -76,7 +76,13 @@ impl Trainer {
         config.check()?;
         config.loss.check(network.classes)?;
         let variables = VarMap::new();
-        let net = Unet3d::new(network, VarBuilder::from_varmap(&variables, DType::F32, device))?;
+        if config.precision != Precision::F32 && !device.is_cuda() {
+            let found = config.precision.number().as_str().to_string();
+            let expected = "f32: fewer bits are for GPUs";
+            return Err(TrainError::Config { field: "precision", found, expected });
+        }
+        let net = Unet3d::new(network, VarBuilder::from_varmap(&variables, DType::F32, device))?
+            .with_numbers_between_layers(config.precision.number())?;
         initialize(&variables, config.seed)?;
         let optimizer = Optimizer::new(config.optimizer, &variables);
         let decay = config.average_decay;
@@ -160,7 +166,8 @@ impl Trainer {
     /// [`TrainError::Unet`] if the weights cannot be copied.
     pub fn frozen(&self) -> Result<Unet3d, TrainError> {
         let vb = VarBuilder::from_tensors(self.smoothed()?, DType::F32, &self.device);
-        Ok(Unet3d::new(self.net.config(), vb)?)
+        let number = self.config.precision.number();
+        Ok(Unet3d::new(self.net.config(), vb)?.with_numbers_between_layers(number)?)
     }
 
     /// Keeps the weights of [`Trainer::frozen`] as the best.
@@ -211,9 +218,10 @@ impl Trainer {
                 weights::check(tensors, &expected, path)?;
             }
         }
-        self.optimizer
-            .restore(&found.optimizer, found.state.steps as u64)
-            .or_else(|error| refuse(error.to_string()))?;
+        let Some(made) = found.state.steps.checked_sub(found.state.left_out) else {
+            return refuse(format!("{} of {} steps were left out", found.state.left_out, found.state.steps));
+        };
+        self.optimizer.restore(&found.optimizer, made as u64).or_else(|error| refuse(error.to_string()))?;
         let data = self.variables.data().lock().expect("no thread panicked while holding the variables");
         for (name, variable) in data.iter() {
             variable.set(&found.weights[name])?;
@@ -271,9 +279,13 @@ impl Trainer {
 
     /// One step down the gradient of `samples`, all of the step's batches, with learning rate `rate`.
     ///
-    /// On a thread of rayon's pool, as its many short loops would otherwise each wait for one.
+    /// On the CPU on a thread of rayon's pool, as its many short loops would otherwise each wait for one. A GPU orders its
+    /// work by the thread that asks for it, and so always by this one.
     pub(crate) fn step(&mut self, samples: &[Sample], rate: f64) -> Result<StepOutcome, TrainError> {
-        rayon::scope(|_| self.make_step(samples, rate))
+        if self.device.is_cpu() {
+            return rayon::scope(|_| self.make_step(samples, rate));
+        }
+        self.make_step(samples, rate)
     }
 
     fn make_step(&mut self, samples: &[Sample], rate: f64) -> Result<StepOutcome, TrainError> {
@@ -282,9 +294,20 @@ impl Trainer {
             return Ok(StepOutcome::NotFinite("loss"));
         }
         let clip = (self.config.clip_norm > 0.0).then_some(self.config.clip_norm);
-        let norm = self.optimizer.step(&gradients, rate, clip)?;
+        let norm = self.optimizer.step_scaled(&gradients, rate, clip, 1.0 / self.loss_factor())?;
         if !norm.is_finite() {
-            return Ok(StepOutcome::NotFinite("gradient"));
+            if self.config.precision != Precision::F16 || !self.state.loss_scale.overflowed() {
+                return Ok(StepOutcome::NotFinite("gradient"));
+            }
+            // The step is left out, and counted: the schedule goes on.
+            self.state.step += 1;
+            self.state.steps += 1;
+            self.state.left_out += 1;
+            self.state.sums.add(&losses, 0.0);
+            return Ok(StepOutcome::Made);
+        }
+        if self.config.precision == Precision::F16 {
+            self.state.loss_scale.made();
         }
         self.state.step += 1;
         self.state.steps += 1;
@@ -295,8 +318,16 @@ impl Trainer {
         Ok(StepOutcome::Made)
     }
 
-    /// Losses and gradients, each the mean over `samples`. They go through in batches, and those of a batch
-    /// together if they have one size, otherwise one by one.
+    /// What losses are multiplied by before their gradients are taken.
+    fn loss_factor(&self) -> f64 {
+        match self.config.precision {
+            Precision::F16 => self.state.loss_scale.factor,
+            Precision::F32 | Precision::Bf16 => 1.0,
+        }
+    }
+
+    /// Losses and gradients, each the mean over `samples`; gradients as scaled as the loss was. They go through in
+    /// batches, and those of a batch together if they have one size, otherwise one by one.
     fn gradients(&self, samples: &[Sample], epoch: usize) -> Result<(StepLosses, GradStore), TrainError> {
         let groups = samples.chunks(self.config.batch).flat_map(|batch| {
             let one_size = batch.iter().all(|sample| sample.size == batch[0].size);
@@ -308,7 +339,7 @@ impl Trainer {
             let share = group.len() as f64 / samples.len() as f64;
             let parts = self.loss(group, epoch)?;
             losses.add(&parts, share)?;
-            let gradients = (parts.total * share)?.backward()?;
+            let gradients = (parts.total * (share * self.loss_factor()))?.backward()?;
             sum = Some(match sum {
                 None => gradients,
                 Some(mut sum) => {

@@ -27,6 +27,7 @@ pub mod import;
 mod init;
 pub mod loss;
 mod padding;
+pub mod self_test;
 mod unet;
 pub mod weights;
 
@@ -34,5 +35,7 @@ pub use config::{Blocks, Downsampling, Norm, Skips, UnetConfig, Upsampling};
 pub use error::UnetError;
 pub use init::initialize;
 pub use loss::{EmptySlices, LossConfig, LossParts, batch_loss};
+/// The operations that networks are made of.
+pub use organseg_conv3d as conv3d;
 pub use organseg_conv3d::Algorithm;
 pub use unet::Unet3d;

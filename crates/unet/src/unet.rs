@@ -15,6 +15,7 @@ use candle_nn::{Init, VarBuilder};
 
 use crate::engine::{
     self, BatchStatistics, Heads, Keep, MOMENTUM, Plan, Run, Statistics, WeightCache, by_operations,
+    channels_last,
 };
 use crate::padding::{cut_back, pad_to_multiple};
 use crate::{UnetConfig, UnetError};
@@ -29,6 +30,8 @@ pub struct Unet3d {
     parameters: Vec<Tensor>,
     plan: Arc<Plan>,
     prepared: Arc<WeightCache>,
+    /// Type of the numbers between layers on a GPU, if not that of the parameters.
+    between: Option<DType>,
 }
 
 impl Unet3d {
@@ -47,7 +50,34 @@ impl Unet3d {
             .iter()
             .map(|spec| vb.get_with_hints(spec.shape.as_slice(), &spec.name, Init::Const(spec.start)))
             .collect::<Result<_>>()?;
-        Ok(Self { config: config.clone(), parameters, plan: Arc::new(plan), prepared: Arc::default() })
+        Ok(Self {
+            config: config.clone(),
+            parameters,
+            plan: Arc::new(plan),
+            prepared: Arc::default(),
+            between: None,
+        })
+    }
+
+    /// On a GPU with numbers of type `number` between the layers, `BF16` or `F16`: half the memory, and units for
+    /// products of such. Weights, statistics and scores stay of the parameters' type; f16 needs losses scaled up, for
+    /// small gradients vanish in it. On a CPU it changes nothing.
+    ///
+    /// # Errors
+    /// [`UnetError::Config`] on a GPU, for fewer bits in a network whose steps know only those of the parameters:
+    /// residual levels, summed skips, attention gates, trilinear up-sampling, group or batch norm.
+    pub fn with_numbers_between_layers(mut self, number: DType) -> std::result::Result<Self, UnetError> {
+        let of_parameters = |tensor: &Tensor| tensor.dtype() == number || tensor.device().is_cpu();
+        if !self.parameters.iter().all(of_parameters) && !channels_last::supports(&self.plan) {
+            return Err(UnetError::Config {
+                field: "the type of the numbers between layers",
+                found: number.as_str().into(),
+                expected: "that of the weights, as it is a network with residual levels, summed skips, attention \
+                           gates, trilinear up-sampling, or group or batch norm",
+            });
+        }
+        self.between = Some(number);
+        Ok(self)
     }
 
     /// What the network was built from.
@@ -76,7 +106,9 @@ impl Unet3d {
     /// As [`Unet3d::forward`].
     pub fn forward_levels(&self, image: &Tensor) -> Result<Vec<Tensor>> {
         let (padded, size) = self.padded(image)?;
-        let (scores, seen) = if !self.runs_in_blocks(image) || image.track_op() {
+        let (scores, seen) = if self.runs_channels_last(image) && !image.track_op() {
+            (self.channels_last(&padded)?, Vec::new())
+        } else if !self.runs_in_blocks(image) || image.track_op() {
             by_operations(&self.plan, &self.parameters, &padded, Heads::All, Statistics::Batch)?
         } else if self.parameters.iter().any(Tensor::track_op) {
             engine::with_gradients(&self.plan, &padded, &self.parameters)?
@@ -100,7 +132,10 @@ impl Unet3d {
     /// As [`Unet3d::forward`].
     pub fn predict(&self, image: &Tensor) -> Result<Tensor> {
         let (padded, size) = self.padded(&image.detach())?;
-        let (mut scores, _) = if self.runs_in_blocks(image) {
+        let (mut scores, _) = if self.runs_channels_last(image) {
+            let job = self.job(&padded);
+            (channels_last::run(&job, Heads::Own, Keep::UntilRead)?.scores, Vec::new())
+        } else if self.runs_in_blocks(image) {
             self.in_blocks(&padded, Heads::Own, Statistics::Running)?
         } else {
             by_operations(&self.plan, &self.parameters, &padded, Heads::Own, Statistics::Running)?
@@ -118,6 +153,33 @@ impl Unet3d {
             candle_core::bail!("the image has {d}×{h}×{w} voxels, expected at least one along each axis");
         }
         Ok((pad_to_multiple(image, self.config.size_multiple())?, [d, h, w]))
+    }
+
+    fn runs_channels_last(&self, image: &Tensor) -> bool {
+        image.device().is_cuda() && channels_last::supports(&self.plan)
+    }
+
+    fn job<'a>(&'a self, image: &'a Tensor) -> channels_last::Job<'a> {
+        channels_last::Job {
+            plan: &self.plan,
+            parameters: &self.parameters,
+            image,
+            number: self.number(image),
+        }
+    }
+
+    /// Type of the numbers between layers.
+    fn number(&self, image: &Tensor) -> DType {
+        self.between.unwrap_or(image.dtype())
+    }
+
+    /// The network with the channels last, in candle's graph if a parameter is.
+    fn channels_last(&self, image: &Tensor) -> Result<Vec<Tensor>> {
+        if self.parameters.iter().any(Tensor::track_op) {
+            channels_last::with_gradients(&self.plan, image, &self.parameters, self.number(image))
+        } else {
+            Ok(channels_last::run(&self.job(image), Heads::All, Keep::UntilRead)?.scores)
+        }
     }
 
     fn runs_in_blocks(&self, image: &Tensor) -> bool {

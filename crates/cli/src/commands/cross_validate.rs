@@ -40,7 +40,7 @@ pub(crate) struct Options {
     training: TrainingOptions,
     #[command(flatten)]
     prediction: PredictionChoice,
-    /// cpu or cuda:N.
+    /// cpu, cuda:N, or auto: the first GPU, or the CPU where there is none.
     #[arg(long, default_value = "cpu")]
     device: String,
     /// Print JSON.

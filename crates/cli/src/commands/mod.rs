@@ -5,6 +5,7 @@ pub(crate) mod convert;
 pub(crate) mod cross_validate;
 pub(crate) mod device;
 pub(crate) mod dicom;
+pub(crate) mod doctor;
 pub(crate) mod evaluate;
 pub(crate) mod files;
 pub(crate) mod import_nih;

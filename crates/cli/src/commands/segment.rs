@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use organseg::pipeline::{Segmentation, SegmentationReport, Segmenter};
+use organseg::pipeline::{PreparedScan, Segmentation, SegmentationReport, Segmenter};
 use organseg::volume::{DicomFinding, read_image, write};
 use serde::Serialize;
 
@@ -14,6 +14,7 @@ use super::dicom::SeriesChoice;
 use super::files::{ENDINGS_TEXT, has_images, image_name, images_in, scan_name};
 use super::output::{make_folder, print, print_json, write_text};
 use super::prediction::PredictionChoice;
+use crate::ahead::one_ahead;
 use crate::failure::one_line;
 
 /// Segment scans with a trained model; masks lie on the scans' own grids.
@@ -30,7 +31,7 @@ pub(crate) struct Options {
     /// Mask to write, or, for several scans, the folder for them.
     #[arg(long, value_name = "FILE_OR_DIR")]
     out: PathBuf,
-    /// cpu or cuda:N.
+    /// cpu, cuda:N, or auto: the first GPU, or the CPU where there is none.
     #[arg(long, default_value = "cpu")]
     device: String,
     #[command(flatten)]
@@ -71,22 +72,25 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let model = model.with_prediction(prediction);
     let scans = jobs.len();
     let (mut lines, mut failed) = (Vec::new(), 0);
-    for (input, output) in jobs {
-        match segment_to(&model, &input, output, options) {
+    let read = |(input, _): &(PathBuf, PathBuf)| read(&model, input, &options.series);
+    // While a GPU computes, the CPU has the next scan to read and to resample.
+    one_ahead(&jobs, device.is_cuda(), read, |(input, output), scan| {
+        match scan.and_then(|scan| segment_to(&model, input, scan, output.clone(), options)) {
             Ok(line) => lines.push(Entry::Done(Box::new(line))),
             Err(error) if scans == 1 => return Err(error),
             // The other scans do not wait for this one to be mended.
             Err(error) => {
                 let error = one_line(&error);
                 eprintln!("error: {error}");
-                lines.push(Entry::Failed { input, error });
+                lines.push(Entry::Failed { input: input.clone(), error });
                 failed += 1;
             }
         }
-        if let Some(path) = &options.report {
-            write_text(path, &serde_json::to_string_pretty(&lines)?)?;
+        match &options.report {
+            Some(path) => write_text(path, &serde_json::to_string_pretty(&lines)?),
+            None => Ok(()),
         }
-    }
+    })?;
     if options.json {
         print_json(&lines)?;
     }
@@ -95,8 +99,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 /// Segments one scan, writes its mask and says what was found.
-fn segment_to(model: &Segmenter, input: &Path, output: PathBuf, options: &Options) -> Result<Line> {
-    let (Segmentation { mask, report, .. }, findings) = segment(model, input, &options.series)?;
+fn segment_to(
+    model: &Segmenter,
+    input: &Path,
+    (scan, findings): (PreparedScan, Vec<DicomFinding>),
+    output: PathBuf,
+    options: &Options,
+) -> Result<Line> {
+    let done = model.segment_prepared(scan).with_context(|| cannot_segment(input))?;
+    let Segmentation { mask, report, .. } = done;
     write(&output, &mask)?;
     let mut warnings: Vec<String> = findings.iter().map(ToString::to_string).collect();
     warnings.extend(report.warnings());
@@ -111,18 +122,17 @@ fn segment_to(model: &Segmenter, input: &Path, output: PathBuf, options: &Option
     Ok(Line { input: input.to_path_buf(), output, warnings, report })
 }
 
-/// The masks, and what is out of the ordinary in a scan that is DICOM.
-fn segment(
-    model: &Segmenter,
-    input: &Path,
-    choice: &SeriesChoice,
-) -> Result<(Segmentation, Vec<DicomFinding>)> {
+/// A scan, ready for the networks, and what is out of the ordinary in it if it is DICOM.
+fn read(model: &Segmenter, input: &Path, choice: &SeriesChoice) -> Result<(PreparedScan, Vec<DicomFinding>)> {
     let (scan, findings) = match choice.find(input)? {
         Some(series) => (series.read_image(&choice.options())?, series.findings().to_vec()),
         None => (read_image(input)?, Vec::new()),
     };
-    let done = model.segment_owned(scan).with_context(|| format!("{}: cannot segment", input.display()))?;
-    Ok((done, findings))
+    Ok((model.prepare(scan).with_context(|| cannot_segment(input))?, findings))
+}
+
+fn cannot_segment(input: &Path) -> String {
+    format!("{}: cannot segment", input.display())
 }
 
 /// Which mask goes where; folders for them are made. Two scans never share a mask, and no scan is

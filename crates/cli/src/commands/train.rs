@@ -37,7 +37,7 @@ pub(crate) struct Options {
     folds: usize,
     #[command(flatten)]
     training: TrainingOptions,
-    /// cpu or cuda:N.
+    /// cpu, cuda:N, or auto: the first GPU, or the CPU where there is none.
     #[arg(long, default_value = "cpu")]
     device: String,
     /// Go on from the checkpoints in the model folder.

@@ -118,6 +118,13 @@ pub(crate) enum Isa {
     Portable,
 }
 
+/// The instructions that convolutions use on this CPU: `avx512`, `avx2`, `neon` or `portable`. The environment variable
+/// `ORGANSEG_ISA` asks for lesser ones.
+#[must_use]
+pub fn instructions() -> &'static str {
+    Isa::detect().name()
+}
+
 impl Isa {
     /// The best that this CPU has. The environment variable `ORGANSEG_ISA` (`avx512`, `avx2`, `neon`,
     /// `portable`) asks for a lesser one; one that the CPU lacks is not taken.

@@ -37,9 +37,9 @@ impl Step {
     }
 }
 
-/// Σ g², in doubles: the square of a large single is more than singles hold.
-pub(super) fn sum_of_squares(gradient: &Tensor) -> Result<f64> {
-    gradient.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar()
+/// Σ g² where g is, in doubles: the square of a large single is more than singles hold.
+pub(super) fn sum_of_squares(gradient: &Tensor) -> Result<Tensor> {
+    gradient.to_dtype(DType::F64)?.sqr()?.sum_all()
 }
 
 /// state[key] ← `keep` · state[key] + `add` · `new`, starting from zero.

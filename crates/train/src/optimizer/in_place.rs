@@ -1,4 +1,4 @@
-//! A step of an optimizer on the CPU, in place.
+//! A step of an optimizer in place, on the CPU and on NVIDIA GPUs.
 //!
 //! The same formulas as the tensor operations that do it on other devices. Those make a tensor each, some
 //! fifteen passes over memory instead of three.
@@ -110,6 +110,14 @@ impl Number for f64 {
 /// What becomes of a number beside those at its place in two other tensors.
 trait Rule: Sync {
     fn apply<T: Number>(&self, old: T, x: T, y: T) -> T;
+
+    /// The same in CUDA C++, of old, x, y and [`Rule::constants`] s.
+    #[cfg(feature = "cuda")]
+    const ON_GPU: &'static str;
+
+    /// The constants of [`Rule::ON_GPU`].
+    #[cfg(feature = "cuda")]
+    fn constants(&self) -> Vec<f64>;
 }
 
 /// m ← keep · m + (1 − keep) · scale · g.
@@ -121,6 +129,14 @@ struct Mean {
 impl Rule for Mean {
     fn apply<T: Number>(&self, m: T, g: T, _: T) -> T {
         T::of(self.keep) * m + T::of((1.0 - self.keep) * self.scale) * g
+    }
+
+    #[cfg(feature = "cuda")]
+    const ON_GPU: &'static str = "s[0] * old + s[1] * x";
+
+    #[cfg(feature = "cuda")]
+    fn constants(&self) -> Vec<f64> {
+        vec![self.keep, (1.0 - self.keep) * self.scale]
     }
 }
 
@@ -135,6 +151,14 @@ impl Rule for MeanSquare {
     fn apply<T: Number>(&self, v: T, g: T, _: T) -> T {
         let g = T::of(self.scale) * g;
         T::of(self.keep) * v + T::of(1.0 - self.keep) * (g * g)
+    }
+
+    #[cfg(feature = "cuda")]
+    const ON_GPU: &'static str = "s[0] * old + s[1] * ((s[2] * x) * (s[2] * x))";
+
+    #[cfg(feature = "cuda")]
+    fn constants(&self) -> Vec<f64> {
+        vec![self.keep, 1.0 - self.keep, self.scale]
     }
 }
 
@@ -151,6 +175,14 @@ impl Rule for AdamStep {
         let root = (T::of(self.square_scale) * v).root() + T::of(self.epsilon);
         T::of(self.keep) * theta - T::of(self.rate) * m / root
     }
+
+    #[cfg(feature = "cuda")]
+    const ON_GPU: &'static str = "s[0] * old - s[1] * x / (sqrt(s[2] * y) + s[3])";
+
+    #[cfg(feature = "cuda")]
+    fn constants(&self) -> Vec<f64> {
+        vec![self.keep, self.rate, self.square_scale, self.epsilon]
+    }
 }
 
 /// b ← keep · b + scale · g + decay · θ.
@@ -164,6 +196,14 @@ impl Rule for Momentum {
     fn apply<T: Number>(&self, b: T, g: T, theta: T) -> T {
         T::of(self.keep) * b + T::of(self.scale) * g + T::of(self.decay) * theta
     }
+
+    #[cfg(feature = "cuda")]
+    const ON_GPU: &'static str = "s[0] * old + s[1] * x + s[2] * y";
+
+    #[cfg(feature = "cuda")]
+    fn constants(&self) -> Vec<f64> {
+        vec![self.keep, self.scale, self.decay]
+    }
 }
 
 /// θ ← keep · θ − gradient · g − momentum · b.
@@ -176,6 +216,14 @@ struct SgdStep {
 impl Rule for SgdStep {
     fn apply<T: Number>(&self, theta: T, g: T, b: T) -> T {
         T::of(self.keep) * theta - T::of(self.gradient) * g - T::of(self.momentum) * b
+    }
+
+    #[cfg(feature = "cuda")]
+    const ON_GPU: &'static str = "s[0] * old - s[1] * x - s[2] * y";
+
+    #[cfg(feature = "cuda")]
+    fn constants(&self) -> Vec<f64> {
+        vec![self.keep, self.gradient, self.momentum]
     }
 }
 
@@ -225,6 +273,20 @@ impl<R: Rule> InplaceOp3 for Each<R> {
             }
             _ => bail!("a variable, its gradient and its state are all f32 or all f64"),
         }
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        to: &mut candle_core::CudaStorage,
+        to_layout: &Layout,
+        x: &candle_core::CudaStorage,
+        x_layout: &Layout,
+        y: &candle_core::CudaStorage,
+        y_layout: &Layout,
+    ) -> Result<()> {
+        let (x, y) = ((x, x_layout), (y, y_layout));
+        organseg_unet::conv3d::cuda::change_each(to, to_layout, x, y, R::ON_GPU, &self.0.constants())
     }
 }
 

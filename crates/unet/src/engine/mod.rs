@@ -13,6 +13,7 @@
 
 mod backward;
 mod by_operations;
+pub(crate) mod channels_last;
 mod forward;
 mod on_the_pool;
 mod op;

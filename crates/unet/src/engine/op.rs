@@ -24,13 +24,8 @@ pub(crate) fn with_gradients(
     parameters: &[Tensor],
 ) -> Result<(Vec<Tensor>, Vec<BatchStatistics>)> {
     let parameters = parameters.iter().map(Tensor::contiguous).collect::<Result<Vec<_>>>()?;
-    let gradients: Gradients = Arc::default();
-    let mut chain = Tensor::zeros((), DType::F32, &Device::Cpu)?;
-    for (index, (parameter, spec)) in parameters.iter().zip(plan.parameters.iter()).enumerate() {
-        if spec.trained {
-            chain = chain.apply_op2(parameter, Handed { index, gradients: gradients.clone() })?;
-        }
-    }
+    let gradients = Gradients::default();
+    let chain = chained(plan, &parameters, &Device::Cpu, &gradients)?;
     let parameters = parameters.iter().map(Tensor::detach).collect();
     let statistics = Arc::<Mutex<Vec<BatchStatistics>>>::default();
     let network = Network {
@@ -45,8 +40,24 @@ pub(crate) fn with_gradients(
     Ok((by_head(plan, &scores, image)?, statistics))
 }
 
+/// The parameters handed on one after the other, each to leave with its gradient.
+pub(super) fn chained(
+    plan: &Plan,
+    parameters: &[Tensor],
+    device: &Device,
+    gradients: &Gradients,
+) -> Result<Tensor> {
+    let mut chain = Tensor::zeros((), DType::F32, device)?;
+    for (index, (parameter, spec)) in parameters.iter().zip(plan.parameters.iter()).enumerate() {
+        if spec.trained {
+            chain = chain.apply_op2(parameter, Handed { index, gradients: gradients.clone() })?;
+        }
+    }
+    Ok(chain)
+}
+
 /// The scores of each head, from those of all of them one after the other.
-fn by_head(plan: &Plan, scores: &Tensor, image: &Tensor) -> Result<Vec<Tensor>> {
+pub(super) fn by_head(plan: &Plan, scores: &Tensor, image: &Tensor) -> Result<Vec<Tensor>> {
     let (batch, _, d, h, w) = image.dims5()?;
     let mut start = 0;
     let of = |halvings: u32| {
@@ -62,9 +73,9 @@ fn by_head(plan: &Plan, scores: &Tensor, image: &Tensor) -> Result<Vec<Tensor>> 
 }
 
 /// The gradient of each parameter, from the network's backward pass until its own.
-type Gradients = Arc<Mutex<Vec<Vec<f32>>>>;
+pub(super) type Gradients = Arc<Mutex<Vec<Option<Tensor>>>>;
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -83,6 +94,18 @@ impl CustomOp2 for Handed {
         Ok((CpuStorage::F32(vec![0.0]), Shape::from(())))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        chain: &candle_core::CudaStorage,
+        layout: &Layout,
+        _: &candle_core::CudaStorage,
+        _: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        use candle_core::backend::BackendStorage;
+        Ok((chain.try_clone(layout)?, Shape::from(())))
+    }
+
     fn bwd(
         &self,
         chain: &Tensor,
@@ -90,12 +113,8 @@ impl CustomOp2 for Handed {
         _: &Tensor,
         _: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let gradient = std::mem::take(&mut locked(&self.gradients)[self.index]);
-        let gradient = parameter
-            .track_op()
-            .then(|| Tensor::from_vec(gradient, parameter.shape(), &Device::Cpu))
-            .transpose()?;
-        Ok((Some(chain.zeros_like()?), gradient))
+        let gradient = locked(&self.gradients)[self.index].take();
+        Ok((Some(chain.zeros_like()?), gradient.filter(|_| parameter.track_op())))
     }
 }
 
@@ -182,7 +201,13 @@ impl CustomOp2 for Network {
         let all = self.with_parameters(|parameters| {
             on_the_pool(|| gradients(&self.plan, parameters, image, batch, [d, h, w], tape, gradient))
         })?;
-        *locked(&self.gradients) = all;
+        let tensor = |(gradient, parameter): (Vec<f32>, &Tensor)| {
+            // Statistics that are gathered have no gradient.
+            let there = !gradient.is_empty() || parameter.elem_count() == 0;
+            there.then(|| Tensor::from_vec(gradient, parameter.shape(), &Device::Cpu)).transpose()
+        };
+        *locked(&self.gradients) =
+            all.into_iter().zip(&self.parameters).map(tensor).collect::<Result<_>>()?;
         Ok((None, Some(chain.zeros_like()?)))
     }
 }

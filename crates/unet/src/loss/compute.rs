@@ -46,7 +46,8 @@ impl LossConfig {
         let near_boundary = (self.boundary > 0.0)
             .then(|| boundary_weights(truth, self.boundary, self.boundary_sigma_voxels))
             .transpose()?;
-        let single = |tensor: &Tensor| tensor.dtype() == DType::F32 && matches!(tensor.device(), Device::Cpu);
+        let known = |device: &Device| device.is_cpu() || device.is_cuda();
+        let single = |tensor: &Tensor| tensor.dtype() == DType::F32 && known(tensor.device());
         // One pass has no gradient for the truth.
         let parts = if single(logits) && single(truth) && classes > 1 && !truth.track_op() {
             let losses = all_losses(logits, truth, self, weights, near_boundary, by[3] != 0.0)?;
@@ -116,6 +117,7 @@ impl LossConfig {
 mod tests {
     use super::*;
     use crate::loss::test_support::{assert_gradient, random_case, scalar};
+    use organseg_conv3d::self_test::devices;
 
     /// Every part at once, classes of different weights, the boundary above the rest.
     fn all_parts() -> LossConfig {
@@ -207,13 +209,14 @@ mod tests {
         }
     }
 
-    /// In singles in one pass, in doubles one by one.
+    /// In singles in one pass, on every device there is, in doubles one by one.
     #[test]
     fn every_part_in_one_pass_is_that_by_operations_and_so_is_its_gradient() {
         let (scores, truth, _) = case_with_ignored_voxels();
-        let run = |dtype: DType| {
-            let scores = candle_core::Var::from_tensor(&scores.to_dtype(dtype).unwrap()).unwrap();
-            let parts = all_parts().compute(scores.as_tensor(), &truth.to_dtype(dtype).unwrap(), 0).unwrap();
+        let run = |dtype: DType, device: &Device| {
+            let there = |t: &Tensor| t.to_dtype(dtype).unwrap().to_device(device).unwrap();
+            let scores = candle_core::Var::from_tensor(&there(&scores)).unwrap();
+            let parts = all_parts().compute(scores.as_tensor(), &there(&truth), 0).unwrap();
             [parts.dice, parts.center, parts.cross_entropy, parts.focal, parts.tversky].map(|part| {
                 let part = part.unwrap();
                 let gradient = part.backward().unwrap().get(scores.as_tensor()).unwrap().clone();
@@ -221,7 +224,8 @@ mod tests {
                 (scalar(&part), gradient.to_vec1::<f64>().unwrap())
             })
         };
-        for (i, (found, expected)) in run(DType::F32).into_iter().zip(run(DType::F64)).enumerate() {
+        let found = devices().into_iter().flat_map(|device| run(DType::F32, &device)).enumerate();
+        for ((i, found), expected) in found.zip(run(DType::F64, &Device::Cpu).iter().cycle()) {
             assert!(
                 (found.0 - expected.0).abs() < 1e-5 * (1.0 + expected.0),
                 "{i}: {} {}",

@@ -1,4 +1,4 @@
-//! All parts of the loss and their gradient in one pass over the scores, on the CPU in `f32`.
+//! All parts of the loss and their gradient in one pass over the scores, in `f32`, on the CPU and on NVIDIA GPUs.
 //!
 //! The same formulas as [`dice_loss`](super::dice_loss), [`center_loss`](super::center_loss),
 //! [`cross_entropy`](super::cross_entropy()), [`focal_loss`](super::focal_loss) and
@@ -53,7 +53,7 @@ struct Losses {
     focus: Option<f32>,
     /// Costs of false positives and false negatives.
     tversky: [f64; 2],
-    /// Probabilities (N, D, K, H, W) and sums (N, D, K), from the forward to the backward pass.
+    /// Probabilities (N, D, K, H, W), on the CPU, and sums (N, D, K), from the forward to the backward pass.
     kept: Mutex<Option<(Vec<f32>, Vec<Sums>)>>,
 }
 
@@ -213,7 +213,7 @@ impl Losses {
     }
 
     fn run(&self, dims: Dims, z: &[f32], y: &[f32]) -> [f32; PARTS] {
-        let Dims { batch, classes, size: [d, h, w] } = dims;
+        let Dims { classes, size: [d, h, w], .. } = dims;
         let mut probabilities = vec![0.0; z.len()];
         let slices: Vec<Vec<Sums>> = probabilities
             .par_chunks_mut((classes * h * w).max(1))
@@ -221,7 +221,15 @@ impl Losses {
             .map(|(task, p)| self.slice_sums(dims, task / d, task % d, z, y, p))
             .collect();
         let sums = slices.concat();
-        let totals = dims.totals(&sums);
+        let parts = self.parts(dims, &sums);
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((probabilities, sums));
+        parts
+    }
+
+    /// The losses, from the sums (N, D, K).
+    fn parts(&self, dims: Dims, sums: &[Sums]) -> [f32; PARTS] {
+        let Dims { batch, classes, .. } = dims;
+        let totals = dims.totals(sums);
         let all = self.totals(&totals);
         let weights = &self.class_weights;
         let (mut dice, mut center, mut tversky, mut entropy, mut focal) = (0.0, 0.0, 0.0, 0.0, 0.0);
@@ -243,7 +251,6 @@ impl Losses {
             entropy += weight * total.entropy;
             focal += weight * total.focal;
         }
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((probabilities, sums));
         let parts = [
             dice / all.foreground,
             center / (batch as f64 * all.foreground),
@@ -254,9 +261,10 @@ impl Losses {
         parts.map(|part| part as f32)
     }
 
-    /// The gradient for the scores, where `by` is that for the parts.
-    fn gradient(&self, dims: Dims, y: &[f32], p: &[f32], sums: &[Sums], by: [f64; PARTS]) -> Vec<f32> {
-        let Dims { batch, classes, size: [d, h, w] } = dims;
+    /// a + b y + c u + d v of each class of each slice (N, D, K), none for the background, and what the sums of
+    /// cross-entropy and focal loss are multiplied by; `by` is the gradient for the parts.
+    fn slopes(&self, dims: Dims, sums: &[Sums], by: [f64; PARTS]) -> (Vec<[f32; 4]>, [f64; 2]) {
+        let Dims { batch, classes, .. } = dims;
         let totals = dims.totals(sums);
         let all = self.totals(&totals);
         // Dice and Tversky: a + b y.
@@ -281,6 +289,32 @@ impl Losses {
                 terms
             })
             .collect();
+        let term = |(i, sums): (usize, &Sums)| {
+            let k = i % classes;
+            if k == 0 {
+                return [0.0; 4];
+            }
+            let mut term = [overlaps[k][0], overlaps[k][1], 0.0, 0.0];
+            if by[1] != 0.0 && (self.empty == EmptySlices::Literal || sums.y > 0.0) {
+                let (apart, length) = sums.apart();
+                let mass = sums.p + EPSILON_MASS;
+                for i in 0..2 {
+                    let factor = by[1] * self.class_weights[k] / (batch as f64 * all.foreground) * apart[i]
+                        / (length * mass);
+                    term[0] -= factor * sums.at_p[i] / mass;
+                    term[2 + i] += factor;
+                }
+            }
+            term.map(|v| v as f32)
+        };
+        (sums.iter().enumerate().map(term).collect(), [by[2] / all.entropy, by[3] / all.focal])
+    }
+
+    /// The gradient for the scores, where `by` is that for the parts.
+    fn gradient(&self, dims: Dims, y: &[f32], p: &[f32], sums: &[Sums], by: [f64; PARTS]) -> Vec<f32> {
+        let Dims { batch, classes, size: [d, h, w] } = dims;
+        let (all_terms, [entropy, focal]) = self.slopes(dims, sums, by);
+        let (entropy, focal) = (entropy as f32, focal as f32);
         let weights: Vec<f32> = self.class_weights.iter().map(|&weight| weight as f32).collect();
         let ones = vec![1f32; w];
         let mut gradient = vec![0.0; p.len()];
@@ -292,26 +326,7 @@ impl Losses {
         slices.into_par_iter().zip(p.par_chunks((classes * h * w).max(1))).enumerate().for_each(
             |(task, (mut out, p))| {
                 let (n, z) = (task / d, task % d);
-                // a + b y + c u + d v of each class; none for the background.
-                let mut terms = vec![[0f32; 4]; classes];
-                for k in 1..classes {
-                    let mut term = [overlaps[k][0], overlaps[k][1], 0.0, 0.0];
-                    let sums = &sums[task * classes + k];
-                    if by[1] != 0.0 && (self.empty == EmptySlices::Literal || sums.y > 0.0) {
-                        let (apart, length) = sums.apart();
-                        let mass = sums.p + EPSILON_MASS;
-                        for i in 0..2 {
-                            let factor = by[1] * self.class_weights[k] / (batch as f64 * all.foreground)
-                                * apart[i]
-                                / (length * mass);
-                            term[0] -= factor * sums.at_p[i] / mass;
-                            term[2 + i] += factor;
-                        }
-                    }
-                    terms[k] = term.map(|v| v as f32);
-                }
-                let entropy = (by[2] / all.entropy) as f32;
-                let focal = (by[3] / all.focal) as f32;
+                let terms = &all_terms[task * classes..][..classes];
                 let [mut mean, mut truth, mut counted, mut focus] = [const { Vec::new() }; 4];
                 for row in [&mut mean, &mut truth, &mut counted, &mut focus] {
                     row.resize(w, 0f32);
@@ -442,6 +457,59 @@ fn focal_slope(p: f32, gamma: f32) -> f32 {
     gamma * doubt(p).powf(gamma - 1.0) * p * log - doubt(p).powf(gamma)
 }
 
+#[cfg(feature = "cuda")]
+impl Sums {
+    /// From the numbers of [`organseg_conv3d::cuda::losses`].
+    fn of(numbers: &[f64]) -> Self {
+        let &[p, y, yp, weight, entropy, focal, up, vp, uy, vy] = numbers else {
+            unreachable!("there are as many as were asked for")
+        };
+        Self { p, y, yp, weight, entropy, focal, at_p: [up, vp], at_y: [uy, vy] }
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl Losses {
+    fn on_gpu<'a>(
+        &'a self,
+        scores: (&'a candle_core::CudaStorage, &'a Layout),
+        truth: (&'a candle_core::CudaStorage, &'a Layout),
+    ) -> organseg_conv3d::cuda::losses::Scores<'a> {
+        organseg_conv3d::cuda::losses::Scores {
+            scores,
+            truth,
+            weights: self.near_boundary.as_deref(),
+            focus: self.focus.map(f64::from),
+            least_doubt: LEAST_DOUBT,
+        }
+    }
+
+    fn gradient_on_gpu(
+        &self,
+        dims: Dims,
+        z: &Tensor,
+        y: &Tensor,
+        sums: &[Sums],
+        by: [f64; PARTS],
+    ) -> Result<Tensor> {
+        let (terms, [entropy, focal]) = self.slopes(dims, sums, by);
+        let class_weights: Vec<f32> = self.class_weights.iter().map(|&weight| weight as f32).collect();
+        let slopes = organseg_conv3d::cuda::losses::Slopes {
+            terms: terms.as_flattened(),
+            class_weights: &class_weights,
+            entropy,
+            focal,
+        };
+        let ((scores, z_layout), (truth, y_layout)) = (z.storage_and_layout(), y.storage_and_layout());
+        let (Storage::Cuda(scores), Storage::Cuda(truth)) = (&*scores, &*truth) else {
+            bail!("the truth is on another device than the scores")
+        };
+        let gradient = self.on_gpu((scores, z_layout), (truth, y_layout)).gradient(&slopes)?;
+        let op = candle_core::op::BackpropOp::none();
+        Ok(Tensor::from_storage(Storage::Cuda(gradient), z.shape(), op, false))
+    }
+}
+
 impl CustomOp2 for Losses {
     fn name(&self) -> &'static str {
         "all losses"
@@ -458,6 +526,28 @@ impl CustomOp2 for Losses {
         Ok((CpuStorage::F32(parts.to_vec()), Shape::from(PARTS)))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        z: &candle_core::CudaStorage,
+        z_layout: &Layout,
+        y: &candle_core::CudaStorage,
+        y_layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        use candle_core::backend::BackendDevice;
+        let dims = Dims::new(z_layout)?;
+        let sums: Vec<Sums> = self
+            .on_gpu((z, z_layout), (y, y_layout))
+            .sums()?
+            .chunks_exact(organseg_conv3d::cuda::losses::SUMS)
+            .map(Sums::of)
+            .collect();
+        let parts = self.parts(dims, &sums);
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((Vec::new(), sums));
+        let storage = z.device.storage_from_slice(&parts)?;
+        Ok((storage, Shape::from(PARTS)))
+    }
+
     fn bwd(
         &self,
         z: &Tensor,
@@ -472,6 +562,10 @@ impl CustomOp2 for Losses {
             bail!("the losses' backward pass came before their forward pass")
         };
         let dims = Dims::new(z.layout())?;
+        #[cfg(feature = "cuda")]
+        if z.device().is_cuda() {
+            return Ok((Some(self.gradient_on_gpu(dims, z, y, sums, by)?), None));
+        }
         let (storage, layout) = y.storage_and_layout();
         let Storage::Cpu(storage) = &*storage else {
             bail!("the truth is on another device than the scores")

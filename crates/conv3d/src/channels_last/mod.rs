@@ -1,0 +1,27 @@
+//! Operations on tensors (N, D, H, W, C), the channels of a voxel side by side: what a network on a GPU is made of.
+//!
+//! Tensor cores want this layout, and a norm that is read as an activation, a part of a concatenation or the winner of
+//! a pooling window needs no pass of its own. A convolution's result y stays as it is; its [`moments`] become the terms
+//! of an affine map ([`norm_terms`], [`bias_terms`]); and whoever reads y reads act(scale · y + shift). Backward, the
+//! activations are computed again.
+//!
+//! These are building blocks without gradients: each has its backward pass beside it. They run on NVIDIA GPUs with
+//! the feature `cuda`, and as plain loops in `f32` and `f64` on the CPU, which is what they are tested against and
+//! for nothing else: there a network runs in blocks ([`blocked`](crate::blocked)).
+//!
+//! Parts of the channels are views: [`Tensor::narrow`](candle_core::Tensor::narrow) along the last axis. What is
+//! written to must be a whole tensor or such a part; what is only read may lie in any way, and is copied if it must
+//! be.
+
+mod activate;
+mod convolution;
+mod layout;
+mod norm;
+mod pooling;
+
+pub use activate::{Read, accumulate, activate_into, activated};
+pub use convolution::{convolve, convolve_input_gradient, convolve_weight_gradient};
+#[cfg(feature = "cuda")]
+pub(crate) use layout::Voxels;
+pub use norm::{NormGradient, bias_terms, moments, norm_gradient, norm_sums, norm_terms};
+pub use pooling::{pool, pool_gradient_into};

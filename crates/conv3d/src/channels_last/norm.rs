@@ -1,0 +1,265 @@
+//! Norms as affine maps, and their gradients.
+//!
+//! Terms are a tensor (4, N, C) in `f64`: mean μ, 1/σ, scale and shift of each channel of each sample, with
+//! scale = γ/σ and shift = β − μ γ/σ for a norm; a bias alone has 0, 1, 1 and b. The gradient through a norm over sets of
+//! channels (one channel of one sample for an instance norm) is
+//! dy = 1/σ (γ g′ − A − x̂ B), x̂ = (y − μ)/σ, with A and B the means of γ g′ and γ g′ x̂ over the set, and g′ the gradient
+//! that has come through the activation.
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Tensor, WithDType, bail};
+
+use super::activate::Read;
+use super::layout::{Voxels, readable};
+use crate::storage::{by_type, result};
+
+/// Mean and variance of each channel of each sample of y (N, D, H, W, C): (2, N, C) in `f64`.
+///
+/// # Errors
+/// If y has no voxels or another layout; what a device gives.
+pub fn moments(y: &Tensor) -> Result<Tensor> {
+    readable(y)?.apply_op1_no_bwd(&Moments)
+}
+
+/// The terms (4, N, C) of a norm with scale `gamma` and shift `beta` (C), from means and variances (2, N, C).
+///
+/// # Errors
+/// If shapes do not fit each other.
+pub fn norm_terms(moments: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
+    let (_, n, c) = moments.dims3()?;
+    let all = |t: &Tensor| t.to_dtype(DType::F64)?.reshape((1, c))?.broadcast_as((n, c));
+    let (mean, variance) = (moments.get(0)?, moments.get(1)?);
+    let inverse = (variance + eps)?.sqrt()?.recip()?;
+    let scale = (all(gamma)? * &inverse)?;
+    let shift = (all(beta)? - (&mean * &scale)?)?;
+    Tensor::stack(&[mean, inverse, scale, shift], 0)
+}
+
+/// The terms (4, N, C) of a bias (C) for `batch` samples.
+///
+/// # Errors
+/// If the bias has not one axis.
+pub fn bias_terms(bias: &Tensor, batch: usize) -> Result<Tensor> {
+    let c = bias.dims1()?;
+    let shift = bias.to_dtype(DType::F64)?.reshape((1, c))?.broadcast_as((batch, c))?.contiguous()?;
+    let (zeros, ones) = (shift.zeros_like()?, shift.ones_like()?);
+    Tensor::stack(&[&zeros, &ones, &ones, &shift], 0)
+}
+
+/// Σ g′ and Σ g′ x̂ of each channel of each sample: (2, N, C) in `f64`, from the gradient for act(scale · y + shift).
+///
+/// # Errors
+/// If shapes do not fit each other; what a device gives.
+pub fn norm_sums(gradient: &Tensor, y: &Tensor, read: &Read) -> Result<Tensor> {
+    let terms = read.terms.contiguous()?;
+    readable(gradient)?.apply_op3_no_bwd(&readable(y)?, &terms, &Sums { slope: read.slope })
+}
+
+/// What [`norm_gradient`] takes off: (2, N, C) in `f64`, A and B.
+#[derive(Clone, Debug)]
+pub struct NormGradient {
+    /// A and B of each channel of each sample.
+    pub means: Tensor,
+    /// γ (C) in `f64`.
+    pub gamma: Tensor,
+}
+
+/// dy (N, D, H, W, C) of the type of y.
+///
+/// # Errors
+/// As [`norm_sums`].
+pub fn norm_gradient(gradient: &Tensor, y: &Tensor, read: &Read, through: &NormGradient) -> Result<Tensor> {
+    // 4 + 2 rows of (N, C), then one of (C) as often as there are samples.
+    let (_, n, c) = read.terms.dims3()?;
+    let gamma = through.gamma.reshape((1, 1, c))?.broadcast_as((1, n, c))?;
+    let all = Tensor::cat(&[&read.terms, &through.means, &gamma.contiguous()?], 0)?;
+    readable(gradient)?.apply_op3_no_bwd(&readable(y)?, &all, &Gradient { slope: read.slope })
+}
+
+struct Moments;
+
+impl CustomOp1 for Moments {
+    fn name(&self) -> &'static str {
+        "moments"
+    }
+
+    fn cpu_fwd(&self, y: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let voxels = with_voxels("moments", layout)?;
+        by_type!("moments", y, moments_of(y, &voxels))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        y: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        use crate::cuda::{by_cuda_type, last};
+        let voxels = with_voxels("moments", layout)?;
+        let moments = by_cuda_type!("moments", y, last::moments(y, &voxels))?;
+        Ok((moments, (2, voxels.batch, voxels.channels).into()))
+    }
+}
+
+fn with_voxels(op: &str, layout: &Layout) -> Result<Voxels> {
+    let voxels = Voxels::of(op, layout)?;
+    if voxels.volume() == 0 {
+        bail!("{op}: {:?} has no voxels", layout.dims());
+    }
+    Ok(voxels)
+}
+
+fn moments_of<T: WithDType>(y: &CpuStorage, v: &Voxels) -> Result<(CpuStorage, Shape)> {
+    let y = &y.as_slice::<T>()?[v.start..];
+    let mut out = vec![0.0; 2 * v.batch * v.channels];
+    let (means, variances) = out.split_at_mut(v.batch * v.channels);
+    for n in 0..v.batch {
+        for c in 0..v.channels {
+            let value = |i: usize| y[(n * v.volume() + i) * v.step + c].to_f64();
+            let mean = (0..v.volume()).map(value).sum::<f64>() / v.volume() as f64;
+            let variance =
+                (0..v.volume()).map(|i| (value(i) - mean).powi(2)).sum::<f64>() / v.volume() as f64;
+            means[n * v.channels + c] = mean;
+            variances[n * v.channels + c] = variance;
+        }
+    }
+    result(out, (2, v.batch, v.channels))
+}
+
+/// Gradient, y and terms of [`norm_sums`] and [`norm_gradient`].
+fn three(op: &str, [g, y, terms]: [&Layout; 3], rows: usize) -> Result<[Voxels; 2]> {
+    let (g, y) = (Voxels::of(op, g)?, with_voxels(op, y)?);
+    if (g.batch, g.size, g.channels) != (y.batch, y.size, y.channels) {
+        bail!("{op}: a gradient {:?}×{} for values {:?}×{}", g.size, g.channels, y.size, y.channels);
+    }
+    if terms.dims() != [rows, y.batch, y.channels] || !terms.is_contiguous() {
+        bail!("{op}: terms {:?}, expected [{rows}, {}, {}]", terms.dims(), y.batch, y.channels);
+    }
+    Ok([g, y])
+}
+
+struct Sums {
+    slope: f64,
+}
+
+impl CustomOp3 for Sums {
+    fn name(&self) -> &'static str {
+        "norm_sums"
+    }
+
+    fn cpu_fwd(
+        &self,
+        g: &CpuStorage,
+        lg: &Layout,
+        y: &CpuStorage,
+        ly: &Layout,
+        terms: &CpuStorage,
+        lt: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let voxels = three("norm_sums", [lg, ly, lt], 4)?;
+        let terms = &terms.as_slice::<f64>()?[lt.start_offset()..];
+        by_type!("norm_sums", y, sums_of(self.slope, g, y, terms, &voxels))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        g: &candle_core::CudaStorage,
+        lg: &Layout,
+        y: &candle_core::CudaStorage,
+        ly: &Layout,
+        terms: &candle_core::CudaStorage,
+        lt: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        use crate::cuda::{by_cuda_type, last};
+        let voxels = three("norm_sums", [lg, ly, lt], 4)?;
+        let sums = by_cuda_type!("norm_sums", y, last::sums(self.slope, g, y, (terms, lt), &voxels))?;
+        Ok((sums, (2, voxels[1].batch, voxels[1].channels).into()))
+    }
+}
+
+fn sums_of<T: WithDType>(
+    slope: f64,
+    g: &CpuStorage,
+    y: &CpuStorage,
+    terms: &[f64],
+    [vg, vy]: &[Voxels; 2],
+) -> Result<(CpuStorage, Shape)> {
+    let (g, y) = (&g.as_slice::<T>()?[vg.start..], &y.as_slice::<T>()?[vy.start..]);
+    let row = vy.batch * vy.channels;
+    let mut out = vec![0.0; 2 * row];
+    for i in 0..vy.count() {
+        for c in 0..vy.channels {
+            let at = i / vy.volume() * vy.channels + c;
+            let term = |k: usize| terms[k * row + at];
+            let (y, g) = (y[i * vy.step + c].to_f64(), g[i * vg.step + c].to_f64());
+            let through = if term(2) * y + term(3) > 0.0 { g } else { g * slope };
+            out[at] += through;
+            out[row + at] += through * (y - term(0)) * term(1);
+        }
+    }
+    result(out, (2, vy.batch, vy.channels))
+}
+
+struct Gradient {
+    slope: f64,
+}
+
+impl CustomOp3 for Gradient {
+    fn name(&self) -> &'static str {
+        "norm_gradient"
+    }
+
+    fn cpu_fwd(
+        &self,
+        g: &CpuStorage,
+        lg: &Layout,
+        y: &CpuStorage,
+        ly: &Layout,
+        terms: &CpuStorage,
+        lt: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let voxels = three("norm_gradient", [lg, ly, lt], 7)?;
+        let terms = &terms.as_slice::<f64>()?[lt.start_offset()..];
+        by_type!("norm_gradient", y, gradient_of(self.slope, g, y, terms, &voxels))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        g: &candle_core::CudaStorage,
+        lg: &Layout,
+        y: &candle_core::CudaStorage,
+        ly: &Layout,
+        terms: &candle_core::CudaStorage,
+        lt: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        use crate::cuda::{by_cuda_type, last};
+        let voxels = three("norm_gradient", [lg, ly, lt], 7)?;
+        let dy = by_cuda_type!("norm_gradient", y, last::gradient(self.slope, g, y, (terms, lt), &voxels))?;
+        Ok((dy, ly.shape().clone()))
+    }
+}
+
+fn gradient_of<T: WithDType>(
+    slope: f64,
+    g: &CpuStorage,
+    y: &CpuStorage,
+    terms: &[f64],
+    [vg, vy]: &[Voxels; 2],
+) -> Result<(CpuStorage, Shape)> {
+    let (g, y) = (&g.as_slice::<T>()?[vg.start..], &y.as_slice::<T>()?[vy.start..]);
+    let row = vy.batch * vy.channels;
+    let mut out = vec![T::zero(); vy.count() * vy.channels];
+    for i in 0..vy.count() {
+        for c in 0..vy.channels {
+            let term = |k: usize| terms[k * row + i / vy.volume() * vy.channels + c];
+            let (y, g) = (y[i * vy.step + c].to_f64(), g[i * vg.step + c].to_f64());
+            let through = if term(2) * y + term(3) > 0.0 { g } else { g * slope };
+            let normal = (y - term(0)) * term(1);
+            out[i * vy.channels + c] =
+                T::from_f64(term(1) * (term(6) * through - term(4) - normal * term(5)));
+        }
+    }
+    let [d, h, w] = vy.size;
+    result(out, (vy.batch, d, h, w, vy.channels))
+}

@@ -1,0 +1,183 @@
+//! From the gradients of the scores to those of the parameters.
+
+use candle_core::{DType, Result, Tensor};
+use organseg_conv3d::Conv3dParams;
+use organseg_conv3d::channels_last::{
+    NormGradient, Read, accumulate, convolve, convolve_input_gradient, convolve_weight_gradient,
+    norm_gradient, norm_sums, pool_gradient_into,
+};
+
+use super::forward::by_two;
+use super::{Job, Value, first, last};
+use crate::engine::plan::{After, Id, Step};
+
+/// The gradient of each parameter, from the gradients (N, K, D, H, W) of each head's scores and the values that
+/// [`run`](super::run) kept, which are dropped one by one.
+///
+/// # Errors
+/// What a device gives.
+pub(crate) fn gradients(
+    job: &Job<'_>,
+    mut values: Vec<Option<Value>>,
+    scores: &[Tensor],
+) -> Result<Vec<Option<Tensor>>> {
+    let mut result: Vec<Option<Tensor>> = vec![None; job.parameters.len()];
+    let mut sums = Sums { job, values: vec![None; values.len()] };
+    let mut heads = scores.iter().rev();
+    for (index, step) in job.plan.steps.iter().enumerate().rev() {
+        match step {
+            Step::Image => {}
+            Step::Head { input, weight, bias, .. } => {
+                let scores = heads.next().expect("there is a gradient for each head").detach();
+                let gradient = last(&scores, job.number)?;
+                let totals = norm_sums(&gradient, &gradient, &Read::identity(&gradient)?)?;
+                result[*bias] = Some(job.like_vector(*bias, &totals.get(0)?)?);
+                let (x, params) = (job.input(&[*input], &values)?, Conv3dParams::default());
+                let for_weights = convolve_weight_gradient(&x, &gradient, [1; 3], &params)?;
+                result[*weight] = Some(job.like(*weight, &for_weights)?);
+                let weights = job.weights(*weight)?;
+                let (_, d, h, w, _) = x.dims5()?;
+                drop(x);
+                sums.add(*input, convolve_input_gradient(&gradient, &weights, [d, h, w], &params)?)?;
+            }
+            Step::Convolve { params, inputs, weight, after, .. } => {
+                let gradient = sums.take(index);
+                let value = values[index].take().expect("values are kept");
+                let gradient = through(job, after, &gradient, &value, &mut result)?;
+                drop(value);
+                let x = job.input(inputs, &values)?;
+                let (_, _, kd, kh, kw) = job.parameters[*weight].dims5()?;
+                let for_weights = convolve_weight_gradient(&x, &gradient, [kd, kh, kw], params)?;
+                result[*weight] = Some(job.like(*weight, &for_weights)?);
+                let (_, d, h, w, _) = x.dims5()?;
+                drop(x);
+                if inputs.first().is_some_and(|&id| !matches!(job.plan.steps[id], Step::Image)) {
+                    let weights = job.weights(*weight)?;
+                    sums.split(inputs, &convolve_input_gradient(&gradient, &weights, [d, h, w], params)?)?;
+                }
+            }
+            Step::Pool { input } => {
+                let gradient = sums.take(index);
+                values[index] = None;
+                let below = values[*input].as_ref().expect("values are kept");
+                let sum = sums.of(*input, &below.y)?;
+                let read = below.read.clone().map_or_else(|| Read::identity(&below.y), Ok)?;
+                pool_gradient_into(&sum, &below.y, &read, &gradient)?;
+            }
+            Step::Transpose { input, weight, bias, .. } => {
+                let gradient = sums.take(index).contiguous()?;
+                values[index] = None;
+                // With nothing but a sum asked for, any values will do.
+                let totals = norm_sums(&gradient, &gradient, &Read::identity(&gradient)?)?;
+                result[*bias] = Some(job.like_vector(*bias, &totals.get(0)?)?);
+                let below = job.input(&[*input], &values)?;
+                let for_weights = convolve_weight_gradient(&gradient, &below, [2; 3], &by_two())?;
+                result[*weight] = Some(job.like(*weight, &for_weights)?);
+                drop(below);
+                sums.add(*input, convolve(&gradient, &job.weights(*weight)?, &by_two())?)?;
+            }
+            Step::Upsample { .. } | Step::Add { .. } | Step::Sigmoid { .. } | Step::Gate { .. } => {
+                unreachable!("`supports` knows no such step")
+            }
+        }
+    }
+    Ok(result)
+}
+
+/// The gradient for a convolution's own result, dense, from that for the result as it is read; the gradients of what
+/// follows it go to `result`.
+fn through(
+    job: &Job<'_>,
+    after: &After,
+    gradient: &Tensor,
+    value: &Value,
+    result: &mut [Option<Tensor>],
+) -> Result<Tensor> {
+    let Some(read) = &value.read else { return gradient.contiguous() };
+    let sums = norm_sums(gradient, &value.y, read)?;
+    let gamma = match after {
+        After::Norm(norm) => {
+            result[norm.shift] = Some(job.like_vector(norm.shift, &sums.get(0)?)?);
+            result[norm.scale] = Some(job.like_vector(norm.scale, &sums.get(1)?)?);
+            if let Some(bias) = norm.bias {
+                result[bias] = Some(job.parameters[bias].detach().zeros_like()?);
+            }
+            Some(job.parameters[norm.scale].detach().to_dtype(DType::F64)?)
+        }
+        After::Bias(bias) => {
+            result[*bias] = Some(job.like_vector(*bias, &sums.get(0)?)?);
+            None
+        }
+        After::Nothing => unreachable!("nothing follows, and so it is read as it is"),
+    };
+    let (_, d, h, w, c) = value.y.dims5()?;
+    let through = match gamma {
+        Some(gamma) => {
+            let means =
+                sums.broadcast_mul(&gamma.reshape((1, 1, c))?)?.affine(1.0 / (d * h * w) as f64, 0.0)?;
+            NormGradient { means, gamma }
+        }
+        // A bias takes nothing off.
+        None => {
+            NormGradient { means: sums.zeros_like()?, gamma: Tensor::ones(c, DType::F64, sums.device())? }
+        }
+    };
+    norm_gradient(gradient, &value.y, read, &through)
+}
+
+impl Job<'_> {
+    /// The gradient (C_out, kD, kH, kW, C) of weights in their own shape and type.
+    fn like(&self, parameter: usize, gradient: &Tensor) -> Result<Tensor> {
+        first(gradient, self.parameters[parameter].dtype())
+    }
+
+    /// Sums (N, C) over the samples, in the type of the parameter.
+    fn like_vector(&self, parameter: usize, sums: &Tensor) -> Result<Tensor> {
+        sums.sum(0)?.to_dtype(self.parameters[parameter].dtype())
+    }
+}
+
+/// The gradient of each value as it is read, as far as its readers have been met: a tensor, or some of the channels of
+/// one.
+struct Sums<'a> {
+    job: &'a Job<'a>,
+    values: Vec<Option<Tensor>>,
+}
+
+impl Sums<'_> {
+    fn take(&mut self, id: Id) -> Tensor {
+        self.values[id].take().expect("every value is read")
+    }
+
+    /// Adds to the gradient of a value.
+    fn add(&mut self, id: Id, gradient: Tensor) -> Result<()> {
+        match &self.values[id] {
+            None => self.values[id] = Some(gradient),
+            Some(sum) => accumulate(sum, &gradient)?,
+        }
+        Ok(())
+    }
+
+    /// Adds to the gradients of values side by side.
+    fn split(&mut self, ids: &[Id], gradient: &Tensor) -> Result<()> {
+        let mut start = 0;
+        for &id in ids {
+            let count = self.job.plan.channels[id].count();
+            self.add(id, gradient.narrow(4, start, count)?)?;
+            start += count;
+        }
+        Ok(())
+    }
+
+    /// The gradient of a value, to add to.
+    fn of(&mut self, id: Id, like: &Tensor) -> Result<Tensor> {
+        match &self.values[id] {
+            Some(sum) => Ok(sum.clone()),
+            None => {
+                let zeros = like.zeros_like()?;
+                self.values[id] = Some(zeros.clone());
+                Ok(zeros)
+            }
+        }
+    }
+}

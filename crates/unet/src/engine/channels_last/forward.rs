@@ -1,0 +1,103 @@
+//! From the image to the scores.
+
+use candle_core::{Result, Tensor};
+use organseg_conv3d::Conv3dParams;
+use organseg_conv3d::channels_last::{
+    Read, bias_terms, convolve, convolve_input_gradient, moments, norm_terms, pool,
+};
+
+use super::{Job, Value, first};
+use crate::engine::forward::Keep;
+use crate::engine::plan::{After, Heads, Step, reads};
+use crate::engine::shared::NORM_EPSILON;
+
+/// What a run gave.
+pub(crate) struct Outcome {
+    /// Scores (N, K, D, H, W) of each head, of the type of the parameters.
+    pub(crate) scores: Vec<Tensor>,
+    /// The values that are left.
+    pub(crate) values: Vec<Option<Value>>,
+}
+
+/// Runs the network.
+///
+/// # Errors
+/// What a device gives.
+pub(crate) fn run(job: &Job<'_>, heads: Heads, keep: Keep) -> Result<Outcome> {
+    let last = job.plan.last_readers(heads);
+    let mut out = Outcome { scores: Vec::new(), values: Vec::new() };
+    for (index, step) in job.plan.steps(heads).iter().enumerate() {
+        if let Step::Head { input, weight, bias, .. } = step {
+            let x = job.input(&[*input], &out.values)?;
+            let y = convolve(&x, &job.weights(*weight)?, &Conv3dParams::default())?;
+            let bias = job.parameters[*bias].detach();
+            let scores = first(&y, bias.dtype())?;
+            out.scores.push(scores.broadcast_add(&bias.reshape((1, (), 1, 1, 1))?)?);
+        } else {
+            let value = value(job, step, &out.values)?;
+            out.values.push(Some(value));
+        }
+        if keep == Keep::UntilRead {
+            for id in reads(step) {
+                if last[id] == index {
+                    out.values[id] = None;
+                }
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// What a step gives.
+fn value(job: &Job<'_>, step: &Step, values: &[Option<Value>]) -> Result<Value> {
+    let batch = job.image.dim(0)?;
+    let parameter = |id: usize| job.parameters[id].detach();
+    match step {
+        Step::Image => Ok(Value { y: job.input(&[], values)?, read: None }),
+        Step::Convolve { params, inputs, weight, after, slope, .. } => {
+            let y = convolve(&job.input(inputs, values)?, &job.weights(*weight)?, params)?;
+            let terms = match after {
+                // A bias before an instance norm has no effect.
+                After::Norm(norm) => {
+                    let (scale, shift) = (parameter(norm.scale), parameter(norm.shift));
+                    Some(norm_terms(&moments(&y)?, &scale, &shift, NORM_EPSILON)?)
+                }
+                After::Bias(bias) => Some(bias_terms(&parameter(*bias), batch)?),
+                After::Nothing => None,
+            };
+            Ok(Value { y, read: terms.map(|terms| Read { terms, slope: *slope }) })
+        }
+        Step::Pool { input } => {
+            let below = values[*input].as_ref().expect("a value is there until its last reader");
+            let identity;
+            let read = match &below.read {
+                Some(read) => read,
+                None => {
+                    identity = Read::identity(&below.y)?;
+                    &identity
+                }
+            };
+            Ok(Value { y: pool(&below.y, read)?, read: None })
+        }
+        Step::Transpose { input, weight, bias, .. } => {
+            let below = job.input(&[*input], values)?;
+            let (_, d, h, w, _) = below.dims5()?;
+            let y =
+                convolve_input_gradient(&below, &job.weights(*weight)?, [2 * d, 2 * h, 2 * w], &by_two())?;
+            let terms = bias_terms(&parameter(*bias), batch)?;
+            Ok(Value { y, read: Some(Read { terms, slope: 1.0 }) })
+        }
+        Step::Upsample { .. }
+        | Step::Add { .. }
+        | Step::Sigmoid { .. }
+        | Step::Gate { .. }
+        | Step::Head { .. } => {
+            unreachable!("`supports` knows no such step, and a head gives scores")
+        }
+    }
+}
+
+/// The convolution that a transposed one by two is the adjoint of.
+pub(super) fn by_two() -> Conv3dParams {
+    Conv3dParams { stride: [2; 3], ..Conv3dParams::default() }
+}

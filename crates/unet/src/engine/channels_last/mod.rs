@@ -1,0 +1,83 @@
+//! The whole network on tensors (N, D, H, W, C): the way of GPUs.
+//!
+//! Like the network in blocks ([`run`](super::run)): each convolution's result is kept as it is, with its norm and
+//! activation as an affine map beside it; what reads it computes them, and computes them again for the gradients. So of
+//! each layer one tensor is kept. A concatenation is written in place, each part activated on its way.
+//!
+//! Numbers are those of the image's type or, in mixed precision, 16 bits wide between layers; weights, statistics and
+//! gradients of weights stay what the parameters are.
+
+mod backward;
+mod forward;
+mod op;
+#[cfg(test)]
+mod tests;
+
+use candle_core::{DType, Result, Tensor};
+use organseg_conv3d::channels_last::{Read, activated};
+
+use super::plan::{After, Id, Plan, Step};
+use super::shared::Shared;
+
+pub(crate) use backward::gradients;
+pub(crate) use forward::run;
+pub(crate) use op::with_gradients;
+
+/// What a step gave, and how it is read; as it is if nothing is said.
+pub(crate) struct Value {
+    y: Tensor,
+    read: Option<Read>,
+}
+
+/// Whether the steps of `plan` are all known here.
+pub(crate) fn supports(plan: &Plan) -> bool {
+    plan.steps.iter().all(|step| match step {
+        Step::Convolve { after: After::Norm(norm), .. } => norm.shared == Shared::Instance,
+        Step::Image
+        | Step::Convolve { .. }
+        | Step::Pool { .. }
+        | Step::Transpose { .. }
+        | Step::Head { .. } => true,
+        Step::Upsample { .. } | Step::Add { .. } | Step::Sigmoid { .. } | Step::Gate { .. } => false,
+    })
+}
+
+/// What a network runs on.
+pub(crate) struct Job<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) parameters: &'a [Tensor],
+    /// (N, C, D, H, W).
+    pub(crate) image: &'a Tensor,
+    /// The type of the numbers between layers.
+    pub(crate) number: DType,
+}
+
+impl Job<'_> {
+    /// Values side by side, as a convolution reads them; the image if there are none.
+    fn input(&self, inputs: &[Id], values: &[Option<Value>]) -> Result<Tensor> {
+        if inputs.is_empty() {
+            return last(self.image, self.number);
+        }
+        let value = |&id: &Id| values[id].as_ref().expect("a value is there until its last reader");
+        if let [Value { y, read: None }] = inputs.iter().map(value).collect::<Vec<_>>()[..] {
+            return Ok(y.clone());
+        }
+        let parts: Vec<_> = inputs.iter().map(|id| (&value(id).y, value(id).read.as_ref())).collect();
+        activated(&parts)
+    }
+
+    /// The weights (C_out, C, kD, kH, kW) of a convolution as (C_out, kD, kH, kW, C).
+    fn weights(&self, parameter: usize) -> Result<Tensor> {
+        last(&self.parameters[parameter], self.number)
+    }
+}
+
+/// (N, C, D, H, W) as (N, D, H, W, C) in numbers of type `number`.
+fn last(tensor: &Tensor, number: DType) -> Result<Tensor> {
+    tensor.detach().to_dtype(number)?.permute((0, 2, 3, 4, 1))?.contiguous()
+}
+
+/// (N, D, H, W, C) as (N, C, D, H, W) in numbers of type `number`.
+fn first(tensor: &Tensor, number: DType) -> Result<Tensor> {
+    tensor.permute((0, 4, 1, 2, 3))?.contiguous()?.to_dtype(number)
+}
