@@ -4,8 +4,8 @@ use clap::builder::TypedValueParser;
 use clap::{Parser, Subcommand, value_parser};
 
 use crate::commands::{
-    check, convert, cross_validate, doctor, evaluate, import_nih, info, phantom, plan, resample, segment,
-    train,
+    check, convert, cross_validate, doctor, evaluate, import_nih, import_weights, info, phantom, plan,
+    resample, segment, train,
 };
 
 /// Coarse-to-fine 3D organ segmentation.
@@ -30,6 +30,7 @@ pub(crate) enum Command {
     Resample(resample::Options),
     Check(check::Options),
     ImportNih(import_nih::Options),
+    ImportWeights(import_weights::Options),
     Plan(plan::Options),
     Train(Box<train::Options>),
     Segment(segment::Options),

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Resample(options) => commands::resample::run(options),
         Command::Check(options) => commands::check::run(options),
         Command::ImportNih(options) => commands::import_nih::run(options),
+        Command::ImportWeights(options) => commands::import_weights::run(options),
         Command::Plan(options) => commands::plan::run(options),
         Command::Train(options) => commands::train::run(options),
         Command::Segment(options) => commands::segment::run(options),

@@ -335,7 +335,8 @@ fn a_learning_rate_that_diverges() {
     std::fs::write(&config, settings + wild).unwrap();
     let (data, model) = (world().join("data"), folder.path().join("model"));
     let train = ["train", "--data", text(&data), "--model", text(&model), "--config", text(&config)];
-    let words = ["stage single", "not finite in epoch", "phantom_", "1e30", "a lower one may help"];
+    let words =
+        ["stage single", "not finite in epoch", "phantom_", "1e30", "a lower one, from the start, may help"];
     fail(&[&train[..], &["--stages", "single"]].concat(), &words);
     assert!(!model.join("single.safetensors").exists());
 }

@@ -128,8 +128,12 @@ fn ctrl_c_finishes_the_step_saves_and_says_how_to_go_on() {
         let output: Output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(130), "{said}");
-        for words in [": stopped before step", "safetensors", "--resume", "Ctrl-C again"] {
+        for words in [": stopped before step", "--resume", "Ctrl-C again"] {
             assert!(said.contains(words), "{words}: {said}");
+        }
+        // Early enough, and nothing was there to be saved.
+        if file != "model.toml" {
+            assert!(said.contains("saved in") && said.contains("checkpoint-"), "{said}");
         }
         to_the_end(&model, true);
         assert!(outcome(&model) == outcome(&whole));

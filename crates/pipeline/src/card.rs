@@ -39,6 +39,9 @@ pub struct WeightsCard {
     /// Minutes that the training took; only in the file beside the weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub minutes: Option<f64>,
+    /// File with the weights that it started from, if they were not random.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_from: Option<PathBuf>,
     /// Names of the cases that it was trained on.
     pub trained_on: Vec<String>,
     /// Names of the cases that it was validated with.
@@ -79,6 +82,7 @@ impl WeightsCard {
             epochs: trainer.epochs(),
             steps: trainer.steps(),
             minutes: None,
+            started_from: stage.start.clone(),
             trained_on: request.split.train.clone(),
             validated_on: request.split.val.clone(),
             validation_dice: dice.iter().map(|(label, &dice)| (label_name(label), dice)).collect(),

@@ -44,6 +44,13 @@ pub fn cross_validate(
     device: &Device,
     stop: &StopSignal,
 ) -> Result<CrossValidation, PipelineError> {
+    for (name, stage) in [("coarse", &config.coarse), ("fine", &config.fine), ("single", &config.single)] {
+        if let Some(start) = &stage.start {
+            let (field, found) = (format!("{name}.start"), start.display().to_string());
+            let expected = "nothing: those weights may know the cases that a fold holds back";
+            return Err(PipelineError::Config { field, found, expected });
+        }
+    }
     let mut folds = Vec::new();
     for (k, split) in splits.folds().iter().enumerate() {
         let model = folder.join(format!("fold_{k}"));

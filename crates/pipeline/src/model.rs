@@ -59,6 +59,10 @@ pub struct StageConfig {
     pub padding: Padding,
     /// Samples drawn from each case in an epoch.
     pub samples_per_case: usize,
+    /// File with weights of the same network to start from, a stage's of another model or a checkpoint; random ones
+    /// without. Not for a cross-validation: the weights may know the cases that a fold holds back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<PathBuf>,
     /// Shape of the network; classes and channels of the image follow from the data.
     pub network: UnetConfig,
     /// How it is trained.
@@ -73,6 +77,7 @@ impl Default for StageConfig {
             foreground_share: 0.33,
             padding: Padding::default(),
             samples_per_case: 1,
+            start: None,
             network: UnetConfig::default(),
             train: TrainConfig::default(),
         }
@@ -201,13 +206,17 @@ impl ModelConfig {
 
     /// The fields in which this model and the one asked for `here` lead to different weights or masks, with both
     /// values; empty if a training of the one may go on as the other. Versions of the software may differ, so
-    /// may how the model is asked, and what [`TrainConfig::what_decides`] leaves out. A model of before plans knows
+    /// may how the model is asked, what a stage starts from (which matters before its first checkpoint alone), and what
+    /// [`TrainConfig::what_decides`] leaves out. A model of before plans knows
     /// nothing of its dataset, which is no difference then.
     #[must_use]
     pub fn differences(&self, here: &Self) -> String {
         let what_decides = |model: &Self| {
-            let stage =
-                |stage: &StageConfig| StageConfig { train: stage.train.what_decides(), ..stage.clone() };
+            let stage = |stage: &StageConfig| StageConfig {
+                train: stage.train.what_decides(),
+                start: None,
+                ..stage.clone()
+            };
             Self {
                 software: String::new(),
                 dataset: model.dataset.clone().filter(|_| self.dataset.is_some()),

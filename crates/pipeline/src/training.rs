@@ -50,7 +50,9 @@ impl Stages {
         if method == Method::Single { Self::Single } else { Self::Both }
     }
 
-    fn names(self) -> &'static [&'static str] {
+    /// What they are called in files and messages.
+    #[must_use]
+    pub fn names(self) -> &'static [&'static str] {
         match self {
             Self::Both => &["coarse", "fine"],
             Self::Coarse => &["coarse"],
@@ -116,7 +118,7 @@ pub fn train(request: &TrainRequest<'_>) -> Result<TrainSummary, PipelineError> 
     let config = request.config.clone().with_ignore_label_of(request.dataset)?;
     let request = &TrainRequest { config: &config, stop: request.stop.clone(), ..*request };
     for (name, stage) in request.stages.of(request.config) {
-        check_stage(request.config, stage)
+        check_stage(request, name, stage)
             .map_err(|source| PipelineError::Stage { stage: name, source: Box::new(source) })?;
     }
     prepare_folder(request)?;
@@ -129,12 +131,20 @@ pub fn train(request: &TrainRequest<'_>) -> Result<TrainSummary, PipelineError> 
 
 /// Whether `stage` can be trained, as far as can be told without data: a later stage's settings are not to fail
 /// when an earlier one was trained.
-fn check_stage(config: &ModelConfig, stage: &StageConfig) -> Result<(), PipelineError> {
-    let network = config.network_of(stage);
+fn check_stage(request: &TrainRequest<'_>, name: &str, stage: &StageConfig) -> Result<(), PipelineError> {
+    let network = request.config.network_of(stage);
     network.check()?;
     stage.train.check()?;
     stage.train.loss.check(network.classes)?;
+    if let Some(start) = stage.start.as_ref().filter(|_| !goes_on(request, name)) {
+        Trainer::new(name, &network, &stage.train, request.device)?.start_from(start)?;
+    }
     Ok(())
+}
+
+/// Whether there is a checkpoint of stage `name` to go on from.
+fn goes_on(request: &TrainRequest<'_>, name: &str) -> bool {
+    request.resume && Checkpoint::path(request.folder, name).exists()
 }
 
 /// Makes the model folder and writes what decides the run; a resumed run must be the same one.
@@ -158,6 +168,10 @@ fn prepare_folder(request: &TrainRequest<'_>) -> Result<(), PipelineError> {
             let reason = format!("it describes another model than the one asked for: {different}");
             return Err(PipelineError::Resume { path: model, reason });
         }
+        let recorded = with_starts_of(request, made.clone());
+        if recorded != made {
+            recorded.save(folder)?;
+        }
     } else {
         request.config.save(folder)?;
     }
@@ -179,6 +193,22 @@ fn prepare_folder(request: &TrainRequest<'_>) -> Result<(), PipelineError> {
         .map_err(io(&splits))
 }
 
+/// `made`, the model in the folder, with what the stages start from that are to begin now: whoever resumes one that
+/// was killed before its first checkpoint finds it there.
+fn with_starts_of(request: &TrainRequest<'_>, mut made: ModelConfig) -> ModelConfig {
+    for (name, stage) in request.stages.of(request.config) {
+        if !goes_on(request, name) && !weights_path(request.folder, name).exists() {
+            let recorded = match name {
+                "coarse" => &mut made.coarse,
+                "fine" => &mut made.fine,
+                _ => &mut made.single,
+            };
+            recorded.start.clone_from(&stage.start);
+        }
+    }
+    made
+}
+
 fn train_stage(
     request: &TrainRequest<'_>,
     name: &str,
@@ -188,8 +218,10 @@ fn train_stage(
     let network = request.config.network_of(stage);
     let mut trainer = Trainer::new(name, &network, &stage.train, request.device)?;
     let checkpoint = Checkpoint::path(request.folder, name);
-    if request.resume && checkpoint.exists() {
+    if goes_on(request, name) {
         trainer.resume(&checkpoint)?;
+    } else if let Some(start) = &stage.start {
+        trainer.start_from(start)?;
     }
     // The weights are written last: where they are, so is all the rest.
     let weights_path = weights_path(request.folder, name);
@@ -200,6 +232,9 @@ fn train_stage(
     let prepare = |names: &[String]| -> Result<Vec<PreparedCase>, PipelineError> {
         let mut cases = Vec::with_capacity(names.len());
         for case in names {
+            if request.stop.is_set() {
+                return Err(trainer.stopped_before_training().into());
+            }
             let case = find(request.dataset, case)?;
             match prepare_case(request, name, stage, case).map_err(|e| e.in_case(&case.name))? {
                 Some(case) => cases.push(case),

@@ -121,6 +121,16 @@ impl Checkpoint {
     }
 }
 
+/// The weights in the file at `path`: of a file of weights all its tensors, of a checkpoint what its training would come
+/// to if it ended there (the best, else the running average, else the weights as they are).
+pub(crate) fn weights_in(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>, TrainError> {
+    if !weights::metadata(path)?.contains_key("state") {
+        return Ok(weights::load(path, device)?);
+    }
+    let Checkpoint { weights, average, best, .. } = Checkpoint::load(path, device)?;
+    Ok([best, average].into_iter().find(|tensors| !tensors.is_empty()).unwrap_or(weights))
+}
+
 /// Puts what `write` writes in place of the file at `path`, through one beside it whose name does not change: a
 /// process that is killed leaves at most one behind, and the next writes over it.
 fn replace(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>) -> std::io::Result<()> {

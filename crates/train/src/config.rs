@@ -147,6 +147,10 @@ impl TrainConfig {
                 return fail(field, minutes.to_string(), "0 or a positive number");
             }
         }
+        if self.patience > 0 && self.validate_every == 0 {
+            let expected = "at least 1 where `patience` is set: it goes by the looks at the validation cases";
+            return fail("validate_every", "0".into(), expected);
+        }
         if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
             return fail("learning_rate", self.learning_rate.to_string(), "a positive number");
         }
@@ -190,6 +194,7 @@ mod tests {
             ("accumulate", TrainConfig { accumulate: 0, ..base.clone() }),
             ("minutes", TrainConfig { minutes: -1.0, ..base.clone() }),
             ("checkpoint_minutes", TrainConfig { checkpoint_minutes: f64::NAN, ..base.clone() }),
+            ("validate_every", TrainConfig { patience: 3, validate_every: 0, ..base.clone() }),
             ("warmup_share", TrainConfig { warmup_share: 0.1, ..base.clone() }),
             ("warmup_share", TrainConfig { warmup_share: 1.5, ..base.clone() }),
             ("average_decay", TrainConfig { average_decay: 1.0, ..base.clone() }),

@@ -91,7 +91,7 @@ pub enum TrainError {
     /// count from 0.
     #[error(
         "stage {stage}: the {what} is not finite in epoch {epoch}, step {step} (cases {cases}), with \
-         learning rate {learning_rate:e}; a lower one may help; {kept}"
+         learning rate {learning_rate:e}; a lower one, from the start, may help; {kept}"
     )]
     #[expect(missing_docs, reason = "the message names the fields")]
     NotFinite {

@@ -22,32 +22,74 @@ mod in_place;
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum OptimizerConfig {
-    /// Adam with decoupled weight decay.
+    /// Adam with decoupled weight decay: `adam_w`, or `adamw`. By default with PyTorch's constants and λ = 1e-2.
+    #[serde(alias = "adamw")]
     AdamW {
         /// Decay of the running mean of the gradient.
+        #[serde(default = "of_adamw::beta1")]
         beta1: f64,
         /// Decay of the running mean of its square.
+        #[serde(default = "of_adamw::beta2")]
         beta2: f64,
         /// Added to the root.
+        #[serde(default = "of_adamw::epsilon")]
         epsilon: f64,
         /// λ.
+        #[serde(default = "of_adamw::weight_decay")]
         weight_decay: f64,
     },
-    /// Stochastic gradient descent with momentum.
+    /// Stochastic gradient descent with momentum: `sgd`. By default nnU-Net's: μ = 0.99, looking ahead, λ = 3e-5.
     Sgd {
         /// μ.
+        #[serde(default = "of_sgd::momentum")]
         momentum: f64,
         /// Whether to look ahead.
+        #[serde(default = "of_sgd::nesterov")]
         nesterov: bool,
         /// λ.
+        #[serde(default = "of_sgd::weight_decay")]
         weight_decay: f64,
     },
 }
 
+/// What a table without these fields means.
+mod of_adamw {
+    pub(super) fn beta1() -> f64 {
+        0.9
+    }
+    pub(super) fn beta2() -> f64 {
+        0.999
+    }
+    pub(super) fn epsilon() -> f64 {
+        1e-8
+    }
+    pub(super) fn weight_decay() -> f64 {
+        1e-2
+    }
+}
+
+/// What a table without these fields means.
+mod of_sgd {
+    pub(super) fn momentum() -> f64 {
+        0.99
+    }
+    pub(super) fn nesterov() -> bool {
+        true
+    }
+    pub(super) fn weight_decay() -> f64 {
+        3e-5
+    }
+}
+
 impl Default for OptimizerConfig {
-    /// AdamW with PyTorch's constants and λ = 1e-2.
     fn default() -> Self {
-        Self::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-2 }
+        let weight_decay = of_adamw::weight_decay();
+        Self::AdamW {
+            beta1: of_adamw::beta1(),
+            beta2: of_adamw::beta2(),
+            epsilon: of_adamw::epsilon(),
+            weight_decay,
+        }
     }
 }
 
@@ -282,6 +324,17 @@ mod tests {
         for (found, expected) in found.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-12, "{found}, expected {expected}");
         }
+    }
+
+    #[test]
+    fn a_table_says_only_what_is_not_as_usual() {
+        let read = |text: &str| toml::from_str::<OptimizerConfig>(text).unwrap();
+        for name in ["adam_w", "adamw"] {
+            assert_eq!(read(&format!("kind = '{name}'")), OptimizerConfig::default());
+        }
+        let sgd = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 3e-5 };
+        assert_eq!(read("kind = 'sgd'\nmomentum = 0.9"), sgd);
+        assert!(toml::from_str::<OptimizerConfig>("kind = 'sgd'\nbeta1 = 0.9").is_err());
     }
 
     #[test]

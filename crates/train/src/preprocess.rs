@@ -17,7 +17,7 @@ use crate::{Modality, TrainError};
 ///
 /// In TOML or JSON: `{ kind = "window", low = -100.0, high = 240.0 }` or `{ kind = "z_score" }`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Intensity {
     /// Clipped to [low, high] and scaled to [0, 1]; for CT, in Hounsfield units.
     Window {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
-use organseg_unet::{LossConfig, Unet3d, UnetConfig};
+use organseg_unet::{Blocks, LossConfig, Norm, Skips, Unet3d, UnetConfig, Upsampling};
 use organseg_volume::Label;
 use rand::RngExt;
 
@@ -169,6 +169,59 @@ fn broken_off_after_any_step_a_training_ends_with_the_same_bytes_and_history() {
     }
     let in_the_middle = places.iter().filter(|(_, step)| [1, 2].contains(step)).count();
     assert!(in_the_middle >= 3, "{places:?}");
+}
+
+/// Running statistics of a batch norm are state that no gradient changes.
+#[test]
+fn every_kind_of_network_optimizer_and_schedule_goes_on_to_the_same_bytes() {
+    let base = || network().with_norm(Norm::Batch);
+    let networks = [
+        base(),
+        base().with_blocks(Blocks::Residual).with_skips(Skips::Summed),
+        UnetConfig { groups: 1, ..network().with_norm(Norm::Group) }.with_upsampling(Upsampling::Trilinear),
+        network().with_channels(vec![2, 3, 3]).with_attention().with_deep_supervision(1),
+    ];
+    let schedules = [
+        Schedule::Polynomial { power: 0.9 },
+        Schedule::Constant,
+        Schedule::Cosine { end: 0.1 },
+        Schedule::OneCycle,
+    ];
+    for (i, (network, schedule)) in networks.iter().zip(schedules).enumerate() {
+        let optimizer = if i % 2 == 0 { sgd() } else { OptimizerConfig::default() };
+        let warmup_share = if schedule == Schedule::OneCycle { 0.0 } else { 0.2 };
+        let config = TrainConfig { epochs: 2, optimizer, schedule, warmup_share, ..everything() };
+        let trainer = || Trainer::new("fine", network, &config, &Device::Cpu).unwrap();
+        let whole = tempfile::tempdir().unwrap();
+        let mut undisturbed = trainer();
+        run_in(whole.path(), &mut undisturbed, None).unwrap();
+        let broken = tempfile::tempdir().unwrap();
+        run_in(broken.path(), &mut trainer(), Some(SAMPLES + 2)).unwrap_err();
+        let mut second = trainer();
+        second.resume(&Checkpoint::path(broken.path(), "fine")).unwrap();
+        run_in(broken.path(), &mut second, None).unwrap();
+        assert!(outcome(&second, broken.path()) == outcome(&undisturbed, whole.path()), "{network:?}");
+    }
+}
+
+#[test]
+fn a_training_starts_from_a_checkpoint_with_what_that_would_have_come_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = trainer(&everything());
+    run_in(folder.path(), &mut first, None).unwrap();
+    let checkpoint = Checkpoint::path(folder.path(), "fine");
+    for average_decay in [0.0, 0.9] {
+        let mut second = trainer(&TrainConfig { average_decay, patience: 0, ..everything() });
+        second.start_from(&checkpoint).unwrap();
+        assert_eq!(second.steps(), 0);
+        assert!(bits(&second.result().unwrap()) == bits(&first.result().unwrap()));
+    }
+    let wider = network().with_channels(vec![2, 4]);
+    let mut other = Trainer::new("fine", &wider, &everything(), &Device::Cpu).unwrap();
+    let before = bits(&other.result().unwrap());
+    let error = other.start_from(&checkpoint).unwrap_err().to_string();
+    assert!(error.contains("checkpoint-fine.safetensors") && error.contains("has shape"), "{error}");
+    assert!(bits(&other.result().unwrap()) == before);
 }
 
 #[test]

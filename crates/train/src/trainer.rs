@@ -12,7 +12,7 @@ use organseg_volume::Label;
 use serde::{Deserialize, Serialize};
 
 use crate::average::Average;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, weights_in};
 use crate::difference::differences;
 use crate::optimizer::Optimizer;
 use crate::run::{Run, RunOptions};
@@ -98,6 +98,26 @@ impl Trainer {
             state: TrainingState::default(),
             device: device.clone(),
         })
+    }
+
+    /// Starts with the weights in the file at `path`, a model's or a checkpoint's, instead of random ones. To be called
+    /// before the first step.
+    ///
+    /// # Errors
+    /// [`TrainError::Unet`] or [`TrainError::Checkpoint`], naming the file, if it cannot be read or holds the weights of
+    /// another network, saying which tensor differs; the trainer is unchanged then.
+    pub fn start_from(&mut self, path: &Path) -> Result<(), TrainError> {
+        let tensors = weights_in(path, &self.device)?;
+        weights::check(&tensors, &self.weights()?, path)?;
+        let data = self.variables.data().lock().expect("no thread panicked while holding the variables");
+        for (name, variable) in data.iter() {
+            variable.set(&tensors[name])?;
+        }
+        drop(data);
+        if let Some(average) = &mut self.average {
+            average.restore(&tensors)?;
+        }
+        Ok(())
     }
 
     /// Another trainer of the same network from its beginning.
@@ -233,6 +253,13 @@ impl Trainer {
         self.best = found.best;
         self.state = found.state;
         Ok(())
+    }
+
+    /// What it is if somebody asks it to stop before [`Trainer::run`]: nothing was done, and nothing is to be saved.
+    #[must_use]
+    pub fn stopped_before_training(&self) -> TrainError {
+        let (stage, TrainingState { epoch, step, .. }) = (self.stage.clone(), &self.state);
+        TrainError::Stopped { stage, epoch: *epoch, step: *step, saved: String::new() }
     }
 
     /// Trains to the end, from wherever it stands. With a folder, [`RunOptions`] say where, leaves checkpoints

@@ -27,7 +27,7 @@ pub(crate) fn stop_signal() -> Result<StopSignal> {
         if seen.set() {
             std::process::exit(i32::from(EXIT_CODE));
         }
-        eprintln!("finishing the step at hand, then saving; Ctrl-C again ends at once");
+        eprintln!("finishing what is at hand, a step or the reading of a case, then saving; Ctrl-C again ends at once");
     })
     .context("cannot listen for Ctrl-C")?;
     Ok(signal)

@@ -9,6 +9,7 @@ pub(crate) mod doctor;
 pub(crate) mod evaluate;
 pub(crate) mod files;
 pub(crate) mod import_nih;
+pub(crate) mod import_weights;
 pub(crate) mod info;
 pub(crate) mod interrupt;
 pub(crate) mod output;

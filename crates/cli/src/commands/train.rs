@@ -1,12 +1,12 @@
 //! `organseg train`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum, value_parser};
-use organseg::pipeline::{ModelConfig, Stages, TrainRequest, train};
-use organseg::train::{Dataset, Splits};
+use organseg::pipeline::{ModelConfig, Stages, TrainRequest, train, weights_path};
+use organseg::train::{Checkpoint, Dataset, Splits};
 
 use super::device::device;
 use super::interrupt::{or_interrupted, stop_signal};
@@ -37,6 +37,10 @@ pub(crate) struct Options {
     folds: usize,
     #[command(flatten)]
     training: TrainingOptions,
+    /// Weights to start from instead of random ones: the folder of a model with the same networks, or a file of weights or
+    /// a checkpoint for one network. What that model does to scans is not taken over: see --plan.
+    #[arg(long, value_name = "MODEL|FILE")]
+    start_from: Option<PathBuf>,
     /// cpu, cuda:N, or auto: the first GPU, or the CPU where there is none.
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -75,7 +79,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let split = splits.fold(options.fold)?;
     let stages = options.stages.map(Stages::from);
     let there = options.model.join("model.toml").exists();
-    let config = if options.resume && there {
+    if options.resume && !there {
+        eprintln!(
+            "{}: holds no model yet, so there is nothing to resume: a new training",
+            options.model.display()
+        );
+    }
+    let (mut config, plan) = if options.resume && there {
         let mut made = ModelConfig::load(&options.model)?;
         // What a model is resumed with is in its folder: without a word against it nothing is planned again.
         if training.decide() {
@@ -87,19 +97,23 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             );
         }
         training.change_rhythm(&mut made);
-        made
+        (made, None)
     } else {
         let plan = training.plan(stages, &dataset, split)?;
         for warning in &plan.warnings {
             eprintln!("warning: {warning}");
         }
-        if !there {
-            make_folder(&options.model)?;
-            write_text(&options.model.join("plan.toml"), &plan.to_toml())?;
-        }
-        plan.config
+        (plan.config.clone(), Some(plan))
     };
     let stages = stages.unwrap_or_else(|| Stages::all_of(config.method));
+    if let Some(start) = &options.start_from {
+        let begun = |name: &str| options.resume && Checkpoint::path(&options.model, name).exists();
+        start_from(&mut config, stages, start, begun)?;
+    }
+    if let Some(plan) = plan.filter(|_| !there) {
+        make_folder(&options.model)?;
+        write_text(&options.model.join("plan.toml"), &plan.to_toml())?;
+    }
     let request = TrainRequest {
         dataset: &dataset,
         split,
@@ -123,4 +137,32 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         print(&format!("{stage}: mean validation DSC {mean:.4} over {} cases", split.val.len()))?;
     }
     print(&format!("model in {}", options.model.display()))
+}
+
+/// Has each of `stages` that is not `begun` start with the weights that `from`, a model folder or a file, has for it.
+fn start_from(
+    config: &mut ModelConfig,
+    stages: Stages,
+    from: &Path,
+    begun: impl Fn(&str) -> bool,
+) -> Result<()> {
+    let said = format!("--start-from {}", from.display());
+    let names = stages.names();
+    ensure!(
+        from.is_dir() || names.len() == 1,
+        "{said}: a file for {} networks, expected the folder of a model, or --stages with one of them",
+        names.len()
+    );
+    for &name in names.iter().filter(|name| !begun(name)) {
+        let file = if from.is_dir() { weights_path(from, name) } else { from.to_path_buf() };
+        let file = file.canonicalize().with_context(|| format!("{said}: {}", file.display()))?;
+        ensure!(file.to_str().is_some(), "{said}: its name is not UTF-8, which model.toml cannot hold");
+        let stage = match name {
+            "coarse" => &mut config.coarse,
+            "fine" => &mut config.fine,
+            _ => &mut config.single,
+        };
+        stage.start = Some(file);
+    }
+    Ok(())
 }

@@ -32,8 +32,17 @@ pub(super) fn why_sides_differ(fingerprint: &Fingerprint) -> Option<String> {
 
 /// Whether one of the words of `name` is left or right.
 fn names_a_side(name: &str) -> bool {
-    let lower = name.to_lowercase();
-    let mut words = lower.split(|c: char| !c.is_alphanumeric());
+    let mut words = String::new();
+    let mut before = ' ';
+    for letter in name.chars() {
+        // `LeftKidney`, `kidneyR`.
+        if before.is_lowercase() && letter.is_uppercase() {
+            words.push(' ');
+        }
+        words.extend(letter.to_lowercase());
+        before = letter;
+    }
+    let mut words = words.split(|c: char| !c.is_alphanumeric());
     words.any(|word| ["left", "right", "l", "r", "lt", "rt"].contains(&word))
 }
 
@@ -84,11 +93,11 @@ mod tests {
 
     #[test]
     fn names_with_a_side_forbid_mirroring() {
-        for name in ["kidney_left", "Right Lung", "femur L", "adrenal-r"] {
+        for name in ["kidney_left", "Right Lung", "femur L", "adrenal-r", "LeftKidney", "kidneyR"] {
             let why = why_sides_differ(&dataset([name, "liver"], &[])).unwrap();
             assert!(why.contains(name), "{why}");
         }
-        for name in ["liver", "anterior", "bright spot", "cleft", "lung"] {
+        for name in ["liver", "anterior", "bright spot", "cleft", "lung", "BrightSpot"] {
             assert_eq!(why_sides_differ(&dataset([name, "pancreas"], &[])), None);
         }
     }

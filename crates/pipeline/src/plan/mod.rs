@@ -86,7 +86,7 @@ impl Plan {
                 check_dataset(path, &config, &given, dataset)?;
                 check_method(path, &config, &given, method)?;
                 if config.dataset.is_some() {
-                    return Ok(Self::as_read(path, config.with_ignore_label_of(dataset)?));
+                    return Ok(Self::as_read(path, config.with_ignore_label_of(dataset)?, dataset));
                 }
                 given
             }
@@ -118,9 +118,19 @@ impl Plan {
         Ok(Self { config, measured: file::measured(&fingerprint), reasons, warnings })
     }
 
-    fn as_read(path: &Path, config: ModelConfig) -> Self {
+    fn as_read(path: &Path, config: ModelConfig, dataset: &Dataset) -> Self {
         let measured = vec![format!("read from {}", path.display())];
-        Self { config, measured, reasons: BTreeMap::new(), warnings: Vec::new() }
+        let planned_for = config.dataset.as_ref().map(|planned| planned.name.as_str());
+        let warnings = match planned_for {
+            Some(name) if name != dataset.name => vec![format!(
+                "{}: planned for the dataset {name}, and {} is {}; nothing of it was measured",
+                path.display(),
+                dataset.root.display(),
+                dataset.name
+            )],
+            _ => Vec::new(),
+        };
+        Self { config, measured, reasons: BTreeMap::new(), warnings }
     }
 }
 

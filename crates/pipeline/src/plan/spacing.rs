@@ -45,8 +45,14 @@ pub(super) fn working_spacing(fingerprint: &Fingerprint) -> (Option<[f64; 3]>, S
             ["x", "y", "z"][coarsest]
         );
     }
-    // Hundredths of a millimetre are more than a scanner knows.
-    (Some(spacing.map(|mm| (mm * 100.0).round() / 100.0)), why)
+    (Some(spacing.map(rounded)), why)
+}
+
+/// To hundredths of a millimetre, more than a scanner knows; below a tenth of one (microscopes) to three digits.
+fn rounded(mm: f64) -> f64 {
+    let digits = if mm < 0.1 { 2.0 - mm.log10().floor() } else { 2.0 };
+    let scale = 10f64.powf(digits);
+    (mm * scale).round() / scale
 }
 
 /// Voxels of a case at `spacing_mm`: ⌊n s / s′ + ½⌋, at least 1.
@@ -56,4 +62,18 @@ pub(super) fn size_at(case: &CaseFingerprint, spacing_mm: [f64; 3]) -> [usize; 3
 
 pub(super) fn at_spacing(n: usize, from_mm: f64, to_mm: f64) -> usize {
     ((n as f64 * from_mm / to_mm + 0.5).floor() as usize).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rounded;
+
+    #[test]
+    fn spacings_are_as_exact_as_a_scanner_or_a_microscope() {
+        for (mm, expected) in
+            [(0.976_562_5, 0.98), (3.0, 3.0), (0.1, 0.1), (0.012_34, 0.0123), (0.000_65, 0.000_65)]
+        {
+            assert_eq!(rounded(mm), expected);
+        }
+    }
 }

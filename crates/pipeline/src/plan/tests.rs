@@ -167,7 +167,11 @@ fn a_plan_for_another_dataset_is_refused_naming_labels_or_modality() {
     }
     other.labels = BTreeMap::from([(1, "label 1".into())]);
     let base = ModelConfig::default();
-    Plan::make(&base, None, Some(&path), &other, &[], MAX_PATCH_VOXELS).expect("a list has no names");
+    let made = |dataset: &Dataset| Plan::make(&base, None, Some(&path), dataset, &[], MAX_PATCH_VOXELS);
+    assert_eq!(made(&other).expect("a list has no names").warnings, [""; 0]);
+    other.name = "another".into();
+    let warnings = made(&other).expect("a name alone is no reason").warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains("is another"), "{warnings:?}");
     other = dataset;
     other.modality = Modality::Other("MRI".into());
     let error = refused(&other);
