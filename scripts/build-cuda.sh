@@ -74,7 +74,7 @@ fi
 cargo build --release --locked -p organseg-cli --features cudnn
 strip -o "$root/organseg" "$CARGO_TARGET_DIR/release/organseg"
 needed="$(readelf -d "$root/organseg")"
-for library in libcuda.so.1 libnvrtc.so.13 libcurand.so.10 libcublas.so.13 libcublasLt.so.13 libcudnn.so.9 libcudart.so.13; do
+for library in libcuda.so.1 libnvrtc.so.13 libcurand.so.10 libcublas.so.13 libcudnn.so.9 libcudart.so.13; do
     if ! grep -q "$library" <<< "$needed"; then
         echo "$root/organseg was linked without $library" >&2
         exit 1
