@@ -230,6 +230,15 @@ impl ModelConfig {
         organseg_train::differences(&what_decides(self), &what_decides(here))
     }
 
+    /// The part of the stage called `name`: `coarse`, `fine`, and `single` for any other.
+    pub fn stage_mut(&mut self, name: &str) -> &mut StageConfig {
+        match name {
+            "coarse" => &mut self.coarse,
+            "fine" => &mut self.fine,
+            _ => &mut self.single,
+        }
+    }
+
     /// Classes of the networks: the largest label and all below it, background included.
     #[must_use]
     pub fn classes(&self) -> usize {

@@ -198,12 +198,7 @@ fn prepare_folder(request: &TrainRequest<'_>) -> Result<(), PipelineError> {
 fn with_starts_of(request: &TrainRequest<'_>, mut made: ModelConfig) -> ModelConfig {
     for (name, stage) in request.stages.of(request.config) {
         if !goes_on(request, name) && !weights_path(request.folder, name).exists() {
-            let recorded = match name {
-                "coarse" => &mut made.coarse,
-                "fine" => &mut made.fine,
-                _ => &mut made.single,
-            };
-            recorded.start.clone_from(&stage.start);
+            made.stage_mut(name).start.clone_from(&stage.start);
         }
     }
     made

@@ -157,12 +157,7 @@ fn start_from(
         let file = if from.is_dir() { weights_path(from, name) } else { from.to_path_buf() };
         let file = file.canonicalize().with_context(|| format!("{said}: {}", file.display()))?;
         ensure!(file.to_str().is_some(), "{said}: its name is not UTF-8, which model.toml cannot hold");
-        let stage = match name {
-            "coarse" => &mut config.coarse,
-            "fine" => &mut config.fine,
-            _ => &mut config.single,
-        };
-        stage.start = Some(file);
+        config.stage_mut(name).start = Some(file);
     }
     Ok(())
 }

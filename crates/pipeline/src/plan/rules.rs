@@ -9,7 +9,6 @@ use super::shape::{channels, decimation, patch_within, voxels};
 use super::spacing::{at_spacing, size_at, working_spacing};
 use super::statistics::{median, median_size};
 use super::{is_set, laterality, table_at};
-use crate::model::StageConfig;
 use crate::{Method, ModelConfig};
 
 /// Samples a step: nnU-Net's least. Steps of more take as much longer on a CPU and learn less a minute.
@@ -169,7 +168,7 @@ impl Rules<'_> {
             _ => (scan.size, "scan"),
         };
         let jitter = config.crop_jitter_voxels;
-        let stage = stage_mut(config, name);
+        let stage = config.stage_mut(name);
         let path = |field: &str| format!("{name}.{field}");
         if self.open(&path("network.channels")) {
             stage.network.channels = channels(seen);
@@ -234,20 +233,12 @@ impl Rules<'_> {
             return;
         }
         let why_not = laterality::why_sides_differ(fingerprint);
-        stage_mut(config, name).train.augment.mirror_axes = [why_not.is_none(), true, true];
+        config.stage_mut(name).train.augment.mirror_axes = [why_not.is_none(), true, true];
         let reason = why_not.map_or_else(
             || "all: neither names nor places of the labels tell left from right".to_string(),
             |why| format!("not x: {why}"),
         );
         self.because(&path, reason);
-    }
-}
-
-pub(super) fn stage_mut<'a>(config: &'a mut ModelConfig, name: &str) -> &'a mut StageConfig {
-    match name {
-        "coarse" => &mut config.coarse,
-        "fine" => &mut config.fine,
-        _ => &mut config.single,
     }
 }
 

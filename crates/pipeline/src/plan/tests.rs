@@ -215,7 +215,7 @@ fn what_nobody_annotated_changes_nothing_of_a_plan_but_what_its_losses_ignore() 
         assert_eq!(plan.measured, plain.measured);
         let mut expected = plain.config.clone();
         for stage in rules::stages(method) {
-            rules::stage_mut(&mut expected, stage).train.loss.ignore_label = Some(5);
+            expected.stage_mut(stage).train.loss.ignore_label = Some(5);
         }
         assert_eq!(plan.config, expected);
         let text = plan.to_toml();
