@@ -3,10 +3,10 @@
 //! Exit code 0 on success, 2 on wrong usage, 1 on failure with one line that says what and why, 130 for a
 //! training that Ctrl-C stopped and that can go on.
 
-mod ahead;
 mod arguments;
 mod commands;
 mod failure;
+mod steps;
 
 use std::process::ExitCode;
 

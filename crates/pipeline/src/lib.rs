@@ -42,5 +42,5 @@ pub use plan::{MAX_PATCH_VOXELS, Plan, plan};
 pub use predict::predict;
 pub use prediction::{Boxes, Combine, PredictionConfig};
 pub use report::{Fallback, LabelReport, SegmentationReport};
-pub use segmenter::{PreparedScan, Segmentation, Segmenter, TwoStages};
+pub use segmenter::{PreparedScan, Segmentation, Segmenter, Sighting, TwoStages};
 pub use training::{Stages, TrainRequest, TrainSummary, oracle_box, train};

@@ -48,6 +48,18 @@ pub struct PreparedScan {
     grid: Grid,
 }
 
+/// What the networks of a model see in a scan, where they looked: not yet a mask on the scan's own grid.
+pub struct Sighting {
+    seen: Seen,
+    prepared: Grid,
+    grid: Grid,
+}
+
+enum Seen {
+    Once(LabelVolume),
+    Twice(Looks),
+}
+
 /// What the two stages say of a preprocessed scan; all masks on the preprocessed grid.
 #[derive(Clone, Debug)]
 pub struct TwoStages {
@@ -106,7 +118,7 @@ impl Segmenter {
     pub fn segment(&self, scan: &Volume<f32>) -> Result<Segmentation, PipelineError> {
         check_finite(scan)?;
         let volume = self.config.preprocessing.prepare(scan)?;
-        self.segment_prepared(PreparedScan { volume, grid: *scan.grid() })
+        self.finish(self.look(PreparedScan { volume, grid: *scan.grid() })?)
     }
 
     /// [`Segmenter::segment`] for one who does not need the scan any more: the networks then run beside one
@@ -115,11 +127,11 @@ impl Segmenter {
     /// # Errors
     /// As [`Segmenter::segment`].
     pub fn segment_owned(&self, scan: Volume<f32>) -> Result<Segmentation, PipelineError> {
-        self.segment_prepared(self.prepare(scan)?)
+        self.finish(self.look(self.prepare(scan)?)?)
     }
 
-    /// `scan` as the networks want it: the first half of [`Segmenter::segment_owned`], which needs the CPU alone and can run
-    /// for one scan while a GPU has another.
+    /// `scan` as the networks want it: the first of the three steps of [`Segmenter::segment_owned`]. It needs the CPU alone, as
+    /// [`Segmenter::finish`] does, so that both can run for other scans while a GPU has one.
     ///
     /// # Errors
     /// As [`Segmenter::segment`].
@@ -129,33 +141,40 @@ impl Segmenter {
         Ok(PreparedScan { volume: self.config.preprocessing.prepare_owned(scan)?, grid })
     }
 
-    /// The second half of [`Segmenter::segment_owned`]. The prepared scan is gone before the first mask of its size is made.
+    /// What the networks see in a scan: the second step, and the one that the model's device works for.
     ///
     /// # Errors
     /// [`PipelineError::Candle`] if a network cannot take the scan.
-    pub fn segment_prepared(&self, scan: PreparedScan) -> Result<Segmentation, PipelineError> {
-        let PreparedScan { volume: prepared, grid } = scan;
-        let grid = &grid;
-        let prepared_grid = *prepared.grid();
-        let back = |mask| self.config.preprocessing.restore_labels_owned(mask, grid);
-        match &self.networks {
-            Networks::Single(net) => {
-                let mask = self.view(&self.config.single).labels(net, &prepared)?;
-                release_if_large(&prepared);
-                drop(prepared);
+    pub fn look(&self, scan: PreparedScan) -> Result<Sighting, PipelineError> {
+        let PreparedScan { volume, grid } = scan;
+        let seen = match &self.networks {
+            Networks::Single(net) => Seen::Once(self.view(&self.config.single).labels(net, &volume)?),
+            Networks::Two { coarse, fine } => Seen::Twice(self.look_twice(coarse, fine, &volume)?),
+        };
+        release_if_large(&volume);
+        Ok(Sighting { seen, prepared: *volume.grid(), grid })
+    }
+
+    /// The masks on the scan's own grid, and the report: the third step. The prepared scan is gone by now, before the first
+    /// mask of its size is made.
+    ///
+    /// # Errors
+    /// [`PipelineError::Train`] if a mask cannot be resampled.
+    pub fn finish(&self, sighting: Sighting) -> Result<Segmentation, PipelineError> {
+        let Sighting { seen, prepared, grid } = sighting;
+        let back = |mask| self.config.preprocessing.restore_labels_owned(mask, &grid);
+        let names = &self.config.labels;
+        match seen {
+            Seen::Once(mask) => {
                 let mask = back(mask)?;
-                let report = SegmentationReport::of_single(&mask, &self.config.labels);
+                let report = SegmentationReport::of_single(&mask, names);
                 Ok(Segmentation { mask, coarse: None, report })
             }
-            Networks::Two { coarse, fine } => {
-                let looks = self.look(coarse, fine, &prepared)?;
-                release_if_large(&prepared);
-                drop(prepared);
-                let coarse = back(looks.coarse(&prepared_grid)?)?;
+            Seen::Twice(looks) => {
+                let coarse = back(looks.coarse(&prepared)?)?;
                 let (boxes, fallback) = (looks.boxes, looks.fallback);
-                let mask = back(looks.answer(&prepared_grid)?)?;
-                let names = &self.config.labels;
-                let report = SegmentationReport::of_two(&mask, boxes, fallback, &prepared_grid, names);
+                let mask = back(looks.answer(&prepared)?)?;
+                let report = SegmentationReport::of_two(&mask, boxes, fallback, &prepared, names);
                 Ok(Segmentation { mask, coarse: Some(coarse), report })
             }
         }
@@ -167,7 +186,7 @@ impl Segmenter {
     /// [`PipelineError::Config`] for a model of one stage.
     pub fn two_stages(&self, prepared: &Volume<f32>) -> Result<TwoStages, PipelineError> {
         let (coarse, fine) = self.both("two, for the two stages to be run")?;
-        let looks = self.look(coarse, fine, prepared)?;
+        let looks = self.look_twice(coarse, fine, prepared)?;
         let grid = prepared.grid();
         Ok(TwoStages {
             coarse: looks.coarse(grid)?,
@@ -201,7 +220,12 @@ impl Segmenter {
     }
 
     /// Both stages, each mask where its network looked.
-    fn look(&self, coarse: &Unet3d, fine: &Unet3d, prepared: &Volume<f32>) -> Result<Looks, PipelineError> {
+    fn look_twice(
+        &self,
+        coarse: &Unet3d,
+        fine: &Unet3d,
+        prepared: &Volume<f32>,
+    ) -> Result<Looks, PipelineError> {
         let (grid, factors) = (prepared.grid(), self.config.decimation);
         let whole = BoundingBox::of_grid(grid);
         let low = decimate_mean(prepared, factors)?;

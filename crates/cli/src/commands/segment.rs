@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use organseg::pipeline::{PreparedScan, Segmentation, SegmentationReport, Segmenter};
+use organseg::pipeline::{PreparedScan, Segmentation, SegmentationReport, Segmenter, Sighting};
 use organseg::volume::{DicomFinding, read_image, write};
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ use super::dicom::SeriesChoice;
 use super::files::{ENDINGS_TEXT, has_images, image_name, images_in, scan_name};
 use super::output::{make_folder, print, print_json, write_text};
 use super::prediction::PredictionChoice;
-use crate::ahead::one_ahead;
+use crate::steps::three_steps;
 use crate::failure::one_line;
 
 /// Segment scans with a trained model; masks lie on the scans' own grids.
@@ -73,9 +73,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let scans = jobs.len();
     let (mut lines, mut failed) = (Vec::new(), 0);
     let read = |(input, _): &(PathBuf, PathBuf)| read(&model, input, &options.series);
-    // While a GPU computes, the CPU has the next scan to read and to resample.
-    one_ahead(&jobs, device.is_cuda(), read, |(input, output), scan| {
-        match scan.and_then(|scan| segment_to(&model, input, scan, output.clone(), options)) {
+    let look = |(input, _): &(PathBuf, PathBuf), scan: Result<_>| look(&model, input, scan?);
+    // While a GPU has a scan, the CPU reads and resamples the next, and finishes and writes the one before.
+    three_steps(&jobs, device.is_cuda(), read, look, |(input, output), seen| {
+        match seen.and_then(|seen| write_mask(&model, input, seen, output.clone(), options)) {
             Ok(line) => lines.push(Entry::Done(Box::new(line))),
             Err(error) if scans == 1 => return Err(error),
             // The other scans do not wait for this one to be mended.
@@ -98,15 +99,20 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Segments one scan, writes its mask and says what was found.
-fn segment_to(
+/// What the networks see in one scan.
+fn look(model: &Segmenter, input: &Path, (scan, findings): Read) -> Result<Seen> {
+    Ok((model.look(scan).with_context(|| cannot_segment(input))?, findings))
+}
+
+/// Writes the mask of one scan and says what was found.
+fn write_mask(
     model: &Segmenter,
     input: &Path,
-    (scan, findings): (PreparedScan, Vec<DicomFinding>),
+    (seen, findings): Seen,
     output: PathBuf,
     options: &Options,
 ) -> Result<Line> {
-    let done = model.segment_prepared(scan).with_context(|| cannot_segment(input))?;
+    let done = model.finish(seen).with_context(|| cannot_segment(input))?;
     let Segmentation { mask, report, .. } = done;
     write(&output, &mask)?;
     let mut warnings: Vec<String> = findings.iter().map(ToString::to_string).collect();
@@ -123,7 +129,12 @@ fn segment_to(
 }
 
 /// A scan, ready for the networks, and what is out of the ordinary in it if it is DICOM.
-fn read(model: &Segmenter, input: &Path, choice: &SeriesChoice) -> Result<(PreparedScan, Vec<DicomFinding>)> {
+type Read = (PreparedScan, Vec<DicomFinding>);
+
+/// The same after they have looked.
+type Seen = (Sighting, Vec<DicomFinding>);
+
+fn read(model: &Segmenter, input: &Path, choice: &SeriesChoice) -> Result<Read> {
     let (scan, findings) = match choice.find(input)? {
         Some(series) => (series.read_image(&choice.options())?, series.findings().to_vec()),
         None => (read_image(input)?, Vec::new()),

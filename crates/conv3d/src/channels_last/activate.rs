@@ -42,7 +42,7 @@ pub fn activated(parts: &[(&Tensor, Option<&Read>)]) -> Result<Tensor> {
         let part = out.narrow(4, start, count)?;
         match read {
             Some(read) => activate_into(&part, y, read)?,
-            None => activate_into(&part, y, &Read::identity(y)?)?,
+            None => part.inplace_op2(&readable(y)?, &Together { add: false })?,
         }
         start += count;
     }
@@ -78,7 +78,7 @@ pub fn activate_into(out: &Tensor, y: &Tensor, read: &Read) -> Result<()> {
 /// # Errors
 /// If shapes do not fit each other; what a device gives.
 pub fn accumulate(sum: &Tensor, more: &Tensor) -> Result<()> {
-    sum.inplace_op2(&readable(more)?, &Accumulate)
+    sum.inplace_op2(&readable(more)?, &Together { add: true })
 }
 
 /// The voxels of two tensors of one shape.
@@ -158,38 +158,55 @@ fn activate<T: InPlace>(
     Ok(())
 }
 
-struct Accumulate;
+/// Writes one tensor to another, or adds it.
+struct Together {
+    add: bool,
+}
 
-impl InplaceOp2 for Accumulate {
+impl InplaceOp2 for Together {
     fn name(&self) -> &'static str {
-        "accumulate"
+        if self.add { "accumulate" } else { "activated" }
     }
 
-    fn cpu_fwd(&self, sum: &mut CpuStorage, ls: &Layout, more: &CpuStorage, lm: &Layout) -> Result<()> {
-        let voxels = alike("accumulate", ls, lm)?;
-        by_type!("accumulate", more, accumulated(sum, more, &voxels))
+    fn cpu_fwd(&self, to: &mut CpuStorage, lt: &Layout, more: &CpuStorage, lm: &Layout) -> Result<()> {
+        let voxels = alike(self.name(), lt, lm)?;
+        by_type!("accumulate", more, together(self.add, to, more, &voxels))
     }
 
     #[cfg(feature = "cuda")]
     fn cuda_fwd(
         &self,
-        sum: &mut candle_core::CudaStorage,
-        ls: &Layout,
+        to: &mut candle_core::CudaStorage,
+        lt: &Layout,
         more: &candle_core::CudaStorage,
         lm: &Layout,
     ) -> Result<()> {
         use crate::cuda::{by_cuda_type, last};
-        let voxels = alike("accumulate", ls, lm)?;
-        by_cuda_type!("accumulate", more, last::accumulate(sum, more, &voxels))
+        let voxels = alike(self.name(), lt, lm)?;
+        if self.add {
+            by_cuda_type!("accumulate", more, last::accumulate(to, more, &voxels))
+        } else {
+            by_cuda_type!("activated", more, last::copy(to, more, &voxels))
+        }
     }
 }
 
-fn accumulated<T: InPlace>(sum: &mut CpuStorage, more: &CpuStorage, [vs, vm]: &[Voxels; 2]) -> Result<()> {
+fn together<T: InPlace>(
+    add: bool,
+    to: &mut CpuStorage,
+    more: &CpuStorage,
+    [vt, vm]: &[Voxels; 2],
+) -> Result<()> {
     let more = &more.as_slice::<T>()?[vm.start..];
-    let sum = &mut T::all(sum)?[vs.start..];
+    let to = &mut T::all(to)?[vt.start..];
     for i in 0..vm.count() {
         for c in 0..vm.channels {
-            sum[i * vs.step + c] += more[i * vm.step + c];
+            let (to, more) = (&mut to[i * vt.step + c], more[i * vm.step + c]);
+            if add {
+                *to += more;
+            } else {
+                *to = more;
+            }
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Where the voxels of a tensor (N, D, H, W, C) lie.
 
-use candle_core::{Layout, Result, Tensor, bail};
+use candle_core::{DType, Layout, Result, Tensor, bail};
 
 /// Voxels, one after the other, each with its channels side by side: all of a tensor, or a part of the channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +71,43 @@ pub(super) fn readable(tensor: &Tensor) -> Result<Tensor> {
     }
 }
 
+/// (O, C, …) as (O, …, C) in numbers of type `number`: an image, or the weights of a convolution.
+///
+/// # Errors
+/// If there are fewer than two axes; what a device gives.
+pub fn last_from_first(tensor: &Tensor, number: DType) -> Result<Tensor> {
+    if tensor.rank() < 2 {
+        bail!("last_from_first: found shape {:?}, expected (O, C, …)", tensor.dims());
+    }
+    #[cfg(feature = "cuda")]
+    if tensor.device().is_cuda() {
+        return super::on_gpu::last_from_first(tensor, number);
+    }
+    let axes: Vec<usize> = std::iter::once(0).chain(2..tensor.rank()).chain(std::iter::once(1)).collect();
+    tensor.detach().to_dtype(number)?.permute(axes)?.contiguous()
+}
+
+/// (O, …, C) as (O, C, …), in what parameters are: `f64` for `f64`, else `f32`.
+///
+/// # Errors
+/// As [`last_from_first`].
+pub fn first_from_last(tensor: &Tensor) -> Result<Tensor> {
+    let rank = tensor.rank();
+    if rank < 2 {
+        bail!("first_from_last: found shape {:?}, expected (O, …, C)", tensor.dims());
+    }
+    #[cfg(feature = "cuda")]
+    if tensor.device().is_cuda() {
+        return super::on_gpu::first_from_last(tensor);
+    }
+    let axes: Vec<usize> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
+    let wide = if tensor.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    tensor.permute(axes)?.contiguous()?.to_dtype(wide)
+}
+
 #[cfg(test)]
 mod tests {
-    use candle_core::{DType, Device, Tensor};
+    use candle_core::Device;
 
     use super::*;
 
@@ -112,5 +146,23 @@ mod tests {
             copy.flatten_all().unwrap().to_vec1::<f32>().unwrap(),
             turned.flatten_all().unwrap().to_vec1::<f32>().unwrap()
         );
+    }
+
+    #[test]
+    fn channels_go_last_and_come_first_again() {
+        for device in crate::self_test::devices() {
+            let weights = Tensor::arange(0f32, 120.0, &device).unwrap().reshape((2, 3, 4, 5)).unwrap();
+            let last = last_from_first(&weights, DType::BF16).unwrap();
+            assert_eq!(last.dims(), [2, 4, 5, 3]);
+            let at = |t: &Tensor, at: [usize; 4]| {
+                let one = at.iter().fold(t.clone(), |t, &i| t.get(i).unwrap());
+                one.to_dtype(DType::F32).unwrap().to_scalar::<f32>().unwrap()
+            };
+            assert_eq!(at(&last, [1, 2, 3, 1]), at(&weights, [1, 1, 2, 3]));
+            let first = first_from_last(&last).unwrap();
+            assert_eq!((first.dims(), first.dtype()), (weights.dims(), DType::F32));
+            let all = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            assert_eq!(all(&first), all(&weights));
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Operations on tensors (N, D, H, W, C), the channels of a voxel side by side: what a network on a GPU is made of.
 //!
 //! Tensor cores want this layout, and a norm that is read as an activation, a part of a concatenation or the winner of
-//! a pooling window needs no pass of its own. A convolution's result y stays as it is; its [`moments`] become the terms
-//! of an affine map ([`norm_terms`], [`bias_terms`]); and whoever reads y reads act(scale · y + shift). Backward, the
+//! a pooling window needs no pass of its own. A convolution's result y stays as it is; a norm or a bias becomes the terms of
+//! an affine map ([`norm_read`], [`bias_read`]); and whoever reads y reads act(scale · y + shift). Backward, the
 //! activations are computed again.
 //!
 //! These are building blocks without gradients: each has its backward pass beside it. They run on NVIDIA GPUs with
@@ -17,11 +17,14 @@ mod activate;
 mod convolution;
 mod layout;
 mod norm;
+#[cfg(feature = "cuda")]
+mod on_gpu;
 mod pooling;
 
 pub use activate::{Read, accumulate, activate_into, activated};
 pub use convolution::{convolve, convolve_input_gradient, convolve_weight_gradient};
 #[cfg(feature = "cuda")]
 pub(crate) use layout::Voxels;
-pub use norm::{NormGradient, bias_terms, moments, norm_gradient, norm_sums, norm_terms};
+pub use layout::{first_from_last, last_from_first};
+pub use norm::{Through, bias_read, norm_read, through_bias, through_norm, totals};
 pub use pooling::{pool, pool_gradient_into};

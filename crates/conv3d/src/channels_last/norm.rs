@@ -10,68 +10,121 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape
 
 use super::activate::Read;
 use super::layout::{Voxels, readable};
+#[cfg(feature = "cuda")]
+use super::on_gpu;
 use crate::storage::{by_type, result};
 
-/// Mean and variance of each channel of each sample of y (N, D, H, W, C): (2, N, C) in `f64`.
+/// y (N, D, H, W, C) as an instance norm with scale `gamma` and shift `beta` (C) and an activation read it.
 ///
 /// # Errors
-/// If y has no voxels or another layout; what a device gives.
-pub fn moments(y: &Tensor) -> Result<Tensor> {
-    readable(y)?.apply_op1_no_bwd(&Moments)
-}
-
-/// The terms (4, N, C) of a norm with scale `gamma` and shift `beta` (C), from means and variances (2, N, C).
-///
-/// # Errors
-/// If shapes do not fit each other.
-pub fn norm_terms(moments: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
+/// If y has no voxels or shapes do not fit each other; what a device gives.
+pub fn norm_read(y: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64, slope: f64) -> Result<Read> {
+    #[cfg(feature = "cuda")]
+    if y.device().is_cuda() {
+        return Ok(Read { terms: on_gpu::norm_terms(y, [gamma, beta], eps)?, slope });
+    }
+    let moments = readable(y)?.apply_op1_no_bwd(&Moments)?;
     let (_, n, c) = moments.dims3()?;
     let all = |t: &Tensor| t.to_dtype(DType::F64)?.reshape((1, c))?.broadcast_as((n, c));
     let (mean, variance) = (moments.get(0)?, moments.get(1)?);
     let inverse = (variance + eps)?.sqrt()?.recip()?;
     let scale = (all(gamma)? * &inverse)?;
     let shift = (all(beta)? - (&mean * &scale)?)?;
-    Tensor::stack(&[mean, inverse, scale, shift], 0)
+    Ok(Read { terms: Tensor::stack(&[mean, inverse, scale, shift], 0)?, slope })
 }
 
-/// The terms (4, N, C) of a bias (C) for `batch` samples.
+/// Values of `number`s in a batch of `batch` as a bias (C) and an activation read them.
 ///
 /// # Errors
 /// If the bias has not one axis.
-pub fn bias_terms(bias: &Tensor, batch: usize) -> Result<Tensor> {
+pub fn bias_read(bias: &Tensor, batch: usize, number: DType, slope: f64) -> Result<Read> {
     let c = bias.dims1()?;
+    #[cfg(feature = "cuda")]
+    if bias.device().is_cuda() {
+        return Ok(Read { terms: on_gpu::bias_terms(bias, batch, number)?, slope });
+    }
+    let _ = number;
     let shift = bias.to_dtype(DType::F64)?.reshape((1, c))?.broadcast_as((batch, c))?.contiguous()?;
     let (zeros, ones) = (shift.zeros_like()?, shift.ones_like()?);
-    Tensor::stack(&[&zeros, &ones, &ones, &shift], 0)
+    Ok(Read { terms: Tensor::stack(&[&zeros, &ones, &ones, &shift], 0)?, slope })
 }
 
-/// Σ g′ and Σ g′ x̂ of each channel of each sample: (2, N, C) in `f64`, from the gradient for act(scale · y + shift).
+/// What comes out of the backward pass of a norm or a bias.
+#[derive(Clone, Debug)]
+pub struct Through {
+    /// dy (N, D, H, W, C), dense, of the type of y.
+    pub y: Tensor,
+    /// The gradient (C) of a norm's scale.
+    pub gamma: Option<Tensor>,
+    /// The gradient (C) of the shift, or of the bias.
+    pub beta: Tensor,
+}
+
+/// The backward pass of a norm with scale `gamma` (C), from the gradient for what is read of y.
 ///
 /// # Errors
 /// If shapes do not fit each other; what a device gives.
-pub fn norm_sums(gradient: &Tensor, y: &Tensor, read: &Read) -> Result<Tensor> {
+pub fn through_norm(gradient: &Tensor, y: &Tensor, read: &Read, gamma: &Tensor) -> Result<Through> {
+    #[cfg(feature = "cuda")]
+    if y.device().is_cuda() {
+        return on_gpu::through_norm(gradient, y, read, gamma);
+    }
+    let (sums, gamma) = (norm_sums(gradient, y, read)?, gamma.to_dtype(DType::F64)?);
+    let (_, d, h, w, c) = y.dims5()?;
+    let means = sums.broadcast_mul(&gamma.reshape((1, 1, c))?)?.affine(1.0 / (d * h * w) as f64, 0.0)?;
+    let y = norm_gradient(gradient, y, read, &means, &gamma)?;
+    Ok(Through { y, gamma: Some(sums.get(1)?.sum(0)?), beta: sums.get(0)?.sum(0)? })
+}
+
+/// The backward pass of a bias, from the gradient for what is read of y.
+///
+/// # Errors
+/// As [`through_norm`].
+pub fn through_bias(gradient: &Tensor, y: &Tensor, read: &Read) -> Result<Through> {
+    let (_, n, c) = read.terms.dims3()?;
+    // A bias takes nothing off.
+    let (means, gamma) = (
+        Tensor::zeros((2, n, c), DType::F64, y.device())?,
+        Tensor::ones(c, DType::F64, y.device())?,
+    );
+    let dy = norm_gradient(gradient, y, read, &means, &gamma)?;
+    #[cfg(feature = "cuda")]
+    if y.device().is_cuda() {
+        return Ok(Through { y: dy, gamma: None, beta: on_gpu::through_sums(gradient, y, read)? });
+    }
+    Ok(Through { y: dy, gamma: None, beta: norm_sums(gradient, y, read)?.get(0)?.sum(0)? })
+}
+
+/// Σ over samples and voxels of each channel of (N, D, H, W, C): (C), the gradient of a bias that is read as it is.
+///
+/// # Errors
+/// What a device gives.
+pub fn totals(gradient: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if gradient.device().is_cuda() {
+        return on_gpu::totals(gradient);
+    }
+    gradient.to_dtype(DType::F64)?.sum((0, 1, 2, 3))
+}
+
+/// Σ g′ and Σ g′ x̂ of each channel of each sample: (2, N, C) in `f64`.
+fn norm_sums(gradient: &Tensor, y: &Tensor, read: &Read) -> Result<Tensor> {
     let terms = read.terms.contiguous()?;
     readable(gradient)?.apply_op3_no_bwd(&readable(y)?, &terms, &Sums { slope: read.slope })
 }
 
-/// What [`norm_gradient`] takes off: (2, N, C) in `f64`, A and B.
-#[derive(Clone, Debug)]
-pub struct NormGradient {
-    /// A and B of each channel of each sample.
-    pub means: Tensor,
-    /// γ (C) in `f64`.
-    pub gamma: Tensor,
-}
-
-/// dy (N, D, H, W, C) of the type of y.
-///
-/// # Errors
-/// As [`norm_sums`].
-pub fn norm_gradient(gradient: &Tensor, y: &Tensor, read: &Read, through: &NormGradient) -> Result<Tensor> {
+/// dy, from A and B (2, N, C) and γ (C) in `f64`.
+fn norm_gradient(
+    gradient: &Tensor,
+    y: &Tensor,
+    read: &Read,
+    means: &Tensor,
+    gamma: &Tensor,
+) -> Result<Tensor> {
     // 4 + 2 rows of (N, C), then one of (C) as often as there are samples.
     let (_, n, c) = read.terms.dims3()?;
-    let gamma = through.gamma.reshape((1, 1, c))?.broadcast_as((1, n, c))?;
-    let all = Tensor::cat(&[&read.terms, &through.means, &gamma.contiguous()?], 0)?;
+    let gamma = gamma.reshape((1, 1, c))?.broadcast_as((1, n, c))?;
+    let all = Tensor::cat(&[&read.terms, means, &gamma.contiguous()?], 0)?;
     readable(gradient)?.apply_op3_no_bwd(&readable(y)?, &all, &Gradient { slope: read.slope })
 }
 
@@ -86,21 +139,9 @@ impl CustomOp1 for Moments {
         let voxels = with_voxels("moments", layout)?;
         by_type!("moments", y, moments_of(y, &voxels))
     }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        y: &candle_core::CudaStorage,
-        layout: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        use crate::cuda::{by_cuda_type, last};
-        let voxels = with_voxels("moments", layout)?;
-        let moments = by_cuda_type!("moments", y, last::moments(y, &voxels))?;
-        Ok((moments, (2, voxels.batch, voxels.channels).into()))
-    }
 }
 
-fn with_voxels(op: &str, layout: &Layout) -> Result<Voxels> {
+pub(super) fn with_voxels(op: &str, layout: &Layout) -> Result<Voxels> {
     let voxels = Voxels::of(op, layout)?;
     if voxels.volume() == 0 {
         bail!("{op}: {:?} has no voxels", layout.dims());
@@ -125,8 +166,8 @@ fn moments_of<T: WithDType>(y: &CpuStorage, v: &Voxels) -> Result<(CpuStorage, S
     result(out, (2, v.batch, v.channels))
 }
 
-/// Gradient, y and terms of [`norm_sums`] and [`norm_gradient`].
-fn three(op: &str, [g, y, terms]: [&Layout; 3], rows: usize) -> Result<[Voxels; 2]> {
+/// Gradient, y and terms.
+pub(super) fn three(op: &str, [g, y, terms]: [&Layout; 3], rows: usize) -> Result<[Voxels; 2]> {
     let (g, y) = (Voxels::of(op, g)?, with_voxels(op, y)?);
     if (g.batch, g.size, g.channels) != (y.batch, y.size, y.channels) {
         bail!("{op}: a gradient {:?}×{} for values {:?}×{}", g.size, g.channels, y.size, y.channels);
@@ -158,22 +199,6 @@ impl CustomOp3 for Sums {
         let voxels = three("norm_sums", [lg, ly, lt], 4)?;
         let terms = &terms.as_slice::<f64>()?[lt.start_offset()..];
         by_type!("norm_sums", y, sums_of(self.slope, g, y, terms, &voxels))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        g: &candle_core::CudaStorage,
-        lg: &Layout,
-        y: &candle_core::CudaStorage,
-        ly: &Layout,
-        terms: &candle_core::CudaStorage,
-        lt: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        use crate::cuda::{by_cuda_type, last};
-        let voxels = three("norm_sums", [lg, ly, lt], 4)?;
-        let sums = by_cuda_type!("norm_sums", y, last::sums(self.slope, g, y, (terms, lt), &voxels))?;
-        Ok((sums, (2, voxels[1].batch, voxels[1].channels).into()))
     }
 }
 

@@ -13,7 +13,7 @@ use super::cards::driver_version;
 use super::number::CudaNumber;
 
 /// All kernels, behind what they are told about the number type.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     include_str!("kernels/common.cuh"),
     include_str!("kernels/convolution.cu"),
     include_str!("kernels/max_pool.cu"),
@@ -21,6 +21,7 @@ const SOURCES: [&str; 7] = [
     include_str!("kernels/instance_norm.cu"),
     include_str!("kernels/channels_last.cu"),
     include_str!("kernels/losses.cu"),
+    include_str!("kernels/layout.cu"),
 ];
 
 /// Threads of a block.

@@ -1,10 +1,10 @@
 //! The operations on (N, D, H, W, C).
 
-use candle_core::cuda_backend::CudaDevice;
+use candle_core::cuda_backend::{CudaDType, CudaDevice};
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DeviceRepr, LaunchConfig};
-use candle_core::{CudaStorage, Result, bail};
+use candle_core::{CudaStorage, Layout, Result, bail};
 
-use super::kernels::{MOST_BLOCKS_DOWN, THREADS, kernel, launch};
+use super::kernels::{MOST_BLOCKS_DOWN, THREADS, for_each, kernel, launch};
 use super::number::CudaNumber;
 use super::{Stored, room, values, zeros};
 use crate::channels_last::Voxels;
@@ -71,10 +71,10 @@ fn is_empty(voxels: &Voxels) -> bool {
     voxels.count() * voxels.channels == 0
 }
 
-/// Joins the pairs of sums that the blocks of a sample left.
-fn join(voxels: &Voxels) -> LaunchConfig {
+/// Joins the pairs of sums that the blocks of a sample left, for one sample after the other or `beside` each other.
+fn join(voxels: &Voxels, beside: usize) -> LaunchConfig {
     let blocks = voxels.channels.div_ceil(32).max(1) as u32;
-    LaunchConfig { grid_dim: (blocks, voxels.batch as u32, 1), block_dim: (32, 8, 1), shared_mem_bytes: 0 }
+    LaunchConfig { grid_dim: (blocks, beside as u32, 1), block_dim: (32, 8, 1), shared_mem_bytes: 0 }
 }
 
 /// Room for a pair of sums for each block, sample and channel.
@@ -84,29 +84,173 @@ fn pairs(device: &CudaDevice, walk: &Walk, voxels: &Voxels) -> Result<CudaSlice<
     room::<f64>(device, 2 * pieces * voxels.batch * voxels.channels)
 }
 
-/// Means and variances (2, N, C).
-pub(crate) fn moments<T: CudaNumber>(y: &CudaStorage, v: &Voxels) -> Result<CudaStorage> {
+/// Sums of pairs over the voxels of each sample and channel, in pieces: pairs (N, pieces, C, 2).
+pub(crate) struct Partials {
+    pub(crate) sums: CudaSlice<f64>,
+    pub(crate) pieces: usize,
+}
+
+/// The terms (4, N, C) of the instance norm of y with scale and shift (C).
+pub(crate) fn norm_terms<T: CudaNumber>(
+    y: &CudaStorage,
+    v: &Voxels,
+    [gamma, beta]: [Stored<'_>; 2],
+    epsilon: f64,
+) -> Result<CudaStorage> {
     let device = y.device.clone();
     let walk = Walk::new(&[v], v.volume(), MOST_PIECES)?;
     let mut sums = pairs(&device, &walk, v)?;
-    let mut out = zeros::<f64>(&device, 2 * v.batch * v.channels)?;
+    let mut out = room::<f64>(&device, 4 * v.batch * v.channels)?;
     if !is_empty(v) {
         let y = from::<T>(y, v)?;
+        let (gamma, beta) = (values::<T::Wide>(gamma)?, values::<T::Wide>(beta)?);
         let (step, volume, channels) = (v.step as i64, v.volume() as i64, v.channels as i64);
-        let pieces = i64::from(walk.config.grid_dim.0);
-        // SAFETY: `Voxels` has checked that the voxels lie within y; sums and results have the sizes above; the arguments
-        // are those of the kernels, in their order.
+        let (pieces, about_first) = (i64::from(walk.config.grid_dim.0), 1i32);
+        // SAFETY: `Voxels` has checked that the voxels lie within y; scale and shift have a number for each channel, as
+        // the caller checked; sums and results have the sizes above; the arguments are those of the kernels, in their
+        // order.
         unsafe {
             let kernel_of = kernel::<T>(&device, &walk.name("moments"))?;
             launch!(kernel_of, walk.config, [&y, &step, &mut sums, &volume, &channels])?;
-            let kernel_of = kernel::<T>(&device, "last_moments_join")?;
-            launch!(kernel_of, join(v), [&y, &step, &sums, &mut out, &volume, &channels, &pieces])?;
+            let kernel_of = kernel::<T>(&device, "last_norm_terms")?;
+            launch!(
+                kernel_of,
+                join(v, v.batch),
+                [
+                    &y,
+                    &step,
+                    &about_first,
+                    &sums,
+                    &gamma,
+                    &beta,
+                    &epsilon,
+                    &mut out,
+                    &volume,
+                    &channels,
+                    &pieces
+                ]
+            )?;
         }
     }
     Ok(CudaStorage::wrap_cuda_slice(out, device))
 }
 
-/// Σ g′ and Σ g′ x̂, (2, N, C).
+/// The terms (4, N, C) of a bias (C) for `batch` samples.
+pub(crate) fn bias_terms<T: CudaNumber>(bias: Stored<'_>, batch: usize) -> Result<CudaStorage> {
+    let device = bias.0.device.clone();
+    let bias = values::<T::Wide>(bias)?;
+    let channels = bias.len();
+    let mut out = room::<f64>(&device, 4 * batch * channels)?;
+    if batch * channels > 0 {
+        let (config, batch, channels) = (for_each(batch * channels), batch as i64, channels as i64);
+        // SAFETY: sizes are those above; the arguments are those of the kernel, in its order.
+        unsafe {
+            let kernel = kernel::<T>(&device, "last_bias_terms")?;
+            launch!(kernel, config, [&bias, &mut out, &batch, &channels])?;
+        }
+    }
+    Ok(CudaStorage::wrap_cuda_slice(out, device))
+}
+
+/// dy, dense, and the gradients (C) of scale and shift of a norm.
+pub(crate) fn through_norm<T: CudaNumber>(
+    slope: f64,
+    g: &CudaStorage,
+    y: &CudaStorage,
+    [terms, gamma]: [Stored<'_>; 2],
+    [vg, vy]: &[Voxels; 2],
+) -> Result<[CudaStorage; 3]> {
+    let device = y.device.clone();
+    let (batch, channels) = (vy.batch, vy.channels);
+    let mut all = zeros::<f64>(&device, 7 * batch * channels)?;
+    let [mut for_gamma, mut for_beta] =
+        [room::<T::Wide>(&device, channels)?, room::<T::Wide>(&device, channels)?];
+    let rows = Layout::contiguous((7, batch, channels));
+    if !is_empty(vy) {
+        let sums = gradient_sums::<T>(slope, g, y, terms, [vg, vy])?;
+        let (terms, gamma) = (values::<f64>(terms)?, values::<T::Wide>(gamma)?);
+        let (batch, channels) = (batch as i64, channels as i64);
+        let (volume, pieces) = (vy.volume() as i64, sums.pieces as i64);
+        // SAFETY: scale and terms have the sizes that the caller checked, sums and results those above; the arguments
+        // are those of the kernel, in its order.
+        unsafe {
+            let kernel = kernel::<T>(&device, "last_norm_gradients")?;
+            launch!(
+                kernel,
+                join(vy, 1),
+                [
+                    &sums.sums,
+                    &terms,
+                    &gamma,
+                    &mut all,
+                    &mut for_gamma,
+                    &mut for_beta,
+                    &batch,
+                    &volume,
+                    &channels,
+                    &pieces
+                ]
+            )?;
+        }
+    }
+    let all = CudaStorage::wrap_cuda_slice(all, device.clone());
+    let dy = gradient::<T>(slope, g, y, (&all, &rows), &[*vg, *vy])?;
+    Ok([
+        dy,
+        T::Wide::wrap_cuda_slice(for_gamma, device.clone()),
+        T::Wide::wrap_cuda_slice(for_beta, device),
+    ])
+}
+
+/// Σ g over samples and voxels (C).
+pub(crate) fn totals<T: CudaNumber>(g: &CudaStorage, v: &Voxels) -> Result<CudaStorage> {
+    let device = g.device.clone();
+    let mut out = zeros::<T::Wide>(&device, v.channels)?;
+    if !is_empty(v) {
+        let walk = Walk::new(&[v], v.volume(), MOST_PIECES)?;
+        let mut sums = pairs(&device, &walk, v)?;
+        let g = from::<T>(g, v)?;
+        let (step, volume, channels) = (v.step as i64, v.volume() as i64, v.channels as i64);
+        let (pieces, batch) = (i64::from(walk.config.grid_dim.0), v.batch as i64);
+        // SAFETY: as for the terms of a norm.
+        unsafe {
+            let kernel_of = kernel::<T>(&device, &walk.name("totals"))?;
+            launch!(kernel_of, walk.config, [&g, &step, &mut sums, &volume, &channels])?;
+            let kernel_of = kernel::<T>(&device, "last_totals_join")?;
+            launch!(kernel_of, join(v, 1), [&sums, &mut out, &batch, &channels, &pieces])?;
+        }
+    }
+    Ok(T::Wide::wrap_cuda_slice(out, device))
+}
+
+/// The pieces of Σ g′ and Σ g′ x̂.
+fn gradient_sums<T: CudaNumber>(
+    slope: f64,
+    g: &CudaStorage,
+    y: &CudaStorage,
+    terms: Stored<'_>,
+    [vg, vy]: [&Voxels; 2],
+) -> Result<Partials> {
+    let device = y.device.clone();
+    let walk = Walk::new(&[vy, vg], vy.volume(), MOST_PIECES)?;
+    let mut sums = pairs(&device, &walk, vy)?;
+    let (g, y, terms) = (from::<T>(g, vg)?, from::<T>(y, vy)?, values::<f64>(terms)?);
+    let (g_step, y_step) = (vg.step as i64, vy.step as i64);
+    let (volume, channels) = (vy.volume() as i64, vy.channels as i64);
+    // SAFETY: `Voxels` has checked that the voxels lie within g and y, and the caller that they fit each other and the
+    // terms; the arguments are those of the kernel, in its order.
+    unsafe {
+        let kernel = kernel::<T>(&device, &walk.name("sums"))?;
+        launch!(
+            kernel,
+            walk.config,
+            [&g, &g_step, &y, &y_step, &terms, &mut sums, &volume, &channels, &slope]
+        )?;
+    }
+    Ok(Partials { sums, pieces: walk.config.grid_dim.0 as usize })
+}
+
+/// Σ g′ of each channel over samples and voxels (C).
 pub(crate) fn sums<T: CudaNumber>(
     slope: f64,
     g: &CudaStorage,
@@ -115,27 +259,17 @@ pub(crate) fn sums<T: CudaNumber>(
     [vg, vy]: &[Voxels; 2],
 ) -> Result<CudaStorage> {
     let device = y.device.clone();
-    let walk = Walk::new(&[vy, vg], vy.volume(), MOST_PIECES)?;
-    let mut sums = pairs(&device, &walk, vy)?;
-    let mut out = zeros::<f64>(&device, 2 * vy.batch * vy.channels)?;
+    let mut out = zeros::<T::Wide>(&device, vy.channels)?;
     if !is_empty(vy) {
-        let (g, y, terms) = (from::<T>(g, vg)?, from::<T>(y, vy)?, values::<f64>(terms)?);
-        let (g_step, y_step) = (vg.step as i64, vy.step as i64);
-        let (volume, channels) = (vy.volume() as i64, vy.channels as i64);
-        let pieces = i64::from(walk.config.grid_dim.0);
-        // SAFETY: as for the moments; the terms have four rows of (N, C), as the caller checked.
+        let sums = gradient_sums::<T>(slope, g, y, terms, [vg, vy])?;
+        let (batch, channels, pieces) = (vy.batch as i64, vy.channels as i64, sums.pieces as i64);
+        // SAFETY: as for the totals.
         unsafe {
-            let kernel_of = kernel::<T>(&device, &walk.name("sums"))?;
-            launch!(
-                kernel_of,
-                walk.config,
-                [&g, &g_step, &y, &y_step, &terms, &mut sums, &volume, &channels, &slope]
-            )?;
-            let kernel_of = kernel::<T>(&device, "last_sums_join")?;
-            launch!(kernel_of, join(vy), [&sums, &mut out, &channels, &pieces])?;
+            let kernel = kernel::<T>(&device, "last_totals_join")?;
+            launch!(kernel, join(vy, 1), [&sums.sums, &mut out, &batch, &channels, &pieces])?;
         }
     }
-    Ok(CudaStorage::wrap_cuda_slice(out, device))
+    Ok(T::Wide::wrap_cuda_slice(out, device))
 }
 
 /// dy, dense.
@@ -188,6 +322,28 @@ pub(crate) fn activate<T: CudaNumber>(
     unsafe {
         let kernel = kernel::<T>(&device, &walk.name("activate"))?;
         launch!(kernel, walk.config, [&y, &y_step, &terms, &mut out, &out_step, &volume, &channels, &slope])
+    }
+}
+
+/// Writes `y` to `out`.
+pub(crate) fn copy<T: CudaNumber>(
+    out: &mut CudaStorage,
+    y: &CudaStorage,
+    [vo, vy]: &[Voxels; 2],
+) -> Result<()> {
+    if is_empty(vy) {
+        return Ok(());
+    }
+    let device = y.device.clone();
+    let walk = Walk::new(&[vy, vo], vy.volume(), MOST_BLOCKS)?;
+    let y = from::<T>(y, vy)?;
+    let mut out = T::as_cuda_slice_mut(out)?.slice_mut(vo.start..);
+    let (out_step, y_step) = (vo.step as i64, vy.step as i64);
+    let (volume, channels) = (vy.volume() as i64, vy.channels as i64);
+    // SAFETY: as above.
+    unsafe {
+        let kernel = kernel::<T>(&device, &walk.name("copy"))?;
+        launch!(kernel, walk.config, [&mut out, &out_step, &y, &y_step, &volume, &channels])
     }
 }
 

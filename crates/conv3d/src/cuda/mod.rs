@@ -31,6 +31,7 @@ mod each;
 mod fallback;
 mod kernels;
 pub(crate) mod last;
+pub(crate) mod layout;
 pub mod losses;
 mod memory;
 mod norm;

@@ -10,21 +10,24 @@ pub(crate) trait CudaNumber: WithDType + CudaDType + DeviceRepr + ValidAsZeroBit
     const MODULE: &'static str;
     /// What the kernels are told about it: how numbers are stored, read and written.
     const SOURCE: &'static str;
+    /// What is computed with, and what parameters are.
+    type Wide: CudaNumber;
 }
 
 macro_rules! number {
-    ($type:ty, $name:literal) => {
+    ($type:ty, $name:literal, $wide:ty) => {
         impl CudaNumber for $type {
             const MODULE: &'static str = concat!("organseg_conv3d_", $name);
             const SOURCE: &'static str = include_str!(concat!("kernels/", $name, ".cuh"));
+            type Wide = $wide;
         }
     };
 }
 
-number!(f32, "f32");
-number!(f64, "f64");
-number!(half::f16, "f16");
-number!(half::bf16, "bf16");
+number!(f32, "f32", f32);
+number!(f64, "f64", f64);
+number!(half::f16, "f16", f32);
+number!(half::bf16, "bf16", f32);
 
 /// Calls a function generic in the number type with that of `$storage`.
 macro_rules! by_cuda_type {

@@ -62,6 +62,16 @@ __device__ void accumulate_of(T *sum, Index sum_step, const T *more, Index more_
     }
 }
 
+template <int V>
+__device__ void copy_of(T *to, Index to_step, const T *from, Index from_step, Index volume, Index channels) {
+    Index n = blockIdx.y;
+    CHANNELS(c) {
+        VOXELS(i, volume) {
+            *(Pack<V> *)(to + (n * volume + i) * to_step + c) = *(const Pack<V> *)(from + (n * volume + i) * from_step + c);
+        }
+    }
+}
+
 // Sums `first` and `second` of V channels over the voxels of a block, for its entry among `sums`: for each sample and
 // block, C pairs.
 template <int V>
@@ -139,6 +149,24 @@ __device__ void sums_of(const T *g, Index g_step, const T *y, Index y_step, cons
             }
         }
         block_pairs<V>(sum, product, sums, channels, c);
+    }
+}
+
+// Σ g, beside zeros.
+template <int V>
+__device__ void totals_of(const T *g, Index g_step, double *sums, Index volume, Index channels) {
+    Index n = blockIdx.y;
+    ROUNDS(c) {
+        A sum[V], none[V];
+        for (int v = 0; v < V; ++v) sum[v] = none[v] = 0;
+        if (c < channels) {
+            VOXELS(i, volume) {
+                A values[V];
+                load<V>(g + (n * volume + i) * g_step + c, values);
+                for (int v = 0; v < V; ++v) sum[v] += values[v];
+            }
+        }
+        block_pairs<V>(sum, none, sums, channels, c);
     }
 }
 
@@ -245,6 +273,7 @@ __device__ __forceinline__ void joined(const double *sums, Index pieces, Index c
         first += pair[0];
         second += pair[1];
     }
+    __syncthreads();
     shared[0][threadIdx.y][threadIdx.x] = first;
     shared[1][threadIdx.y][threadIdx.x] = second;
     __syncthreads();
@@ -256,24 +285,69 @@ __device__ __forceinline__ void joined(const double *sums, Index pieces, Index c
     }
 }
 
-// Means and variances (2, N, C) from the sums of `moments`.
-extern "C" __global__ void last_moments_join(const T *y, Index y_step, const double *sums, double *out, Index volume, Index channels, Index pieces) {
-    Index n = blockIdx.y, batch = gridDim.y, c = (Index)blockIdx.x * blockDim.x + threadIdx.x;
+// The terms of a norm from sums of values and of squares, less the first value of a channel of `about` if there is one.
+extern "C" __global__ void last_norm_terms(
+    const T *about, Index step, int is_about, const double *sums, const A *gamma, const A *beta, double epsilon,
+    double *terms, Index volume, Index channels, Index pieces) {
+    Index n = blockIdx.y, row = gridDim.y * channels, c = (Index)blockIdx.x * blockDim.x + threadIdx.x;
     double sum, squares;
     joined(sums, pieces, channels, n, c, sum, squares);
     if (threadIdx.y != 0 || c >= channels) return;
     double off = sum / (double)volume, variance = squares / (double)volume - off * off;
-    out[n * channels + c] = (double)get(y[n * volume * y_step + c]) + off;
-    out[(batch + n) * channels + c] = variance > 0 ? variance : (variance != variance ? variance : 0);
+    double mean = off + (is_about ? (double)get(about[n * volume * step + c]) : 0);
+    double inverse = 1 / sqrt((variance < 0 ? 0 : variance) + epsilon), scale = (double)gamma[c] * inverse;
+    double *to = terms + n * channels + c;
+    to[0] = mean;
+    to[row] = inverse;
+    to[2 * row] = scale;
+    to[3 * row] = (double)beta[c] - mean * scale;
 }
 
-extern "C" __global__ void last_sums_join(const double *sums, double *out, Index channels, Index pieces) {
-    Index n = blockIdx.y, batch = gridDim.y, c = (Index)blockIdx.x * blockDim.x + threadIdx.x;
-    double first, second;
-    joined(sums, pieces, channels, n, c, first, second);
+// From the sums of `sums` the seven rows of terms that `gradient` takes, and the gradients of scale and shift.
+extern "C" __global__ void last_norm_gradients(
+    const double *sums, const double *terms, const A *gamma, double *out, A *for_gamma, A *for_beta, Index batch,
+    Index volume, Index channels, Index pieces) {
+    Index row = batch * channels, c = (Index)blockIdx.x * blockDim.x + threadIdx.x;
+    double all_first = 0, all_second = 0;
+    for (Index n = 0; n < batch; ++n) {
+        double first, second;
+        joined(sums, pieces, channels, n, c, first, second);
+        if (threadIdx.y != 0 || c >= channels) continue;
+        all_first += first;
+        all_second += second;
+        double factor = (double)gamma[c];
+        Index at = n * channels + c;
+        for (int k = 0; k < 4; ++k) out[k * row + at] = terms[k * row + at];
+        out[4 * row + at] = first * factor / (double)volume;
+        out[5 * row + at] = second * factor / (double)volume;
+        out[6 * row + at] = factor;
+    }
     if (threadIdx.y != 0 || c >= channels) return;
-    out[n * channels + c] = first;
-    out[(batch + n) * channels + c] = second;
+    for_beta[c] = (A)all_first;
+    for_gamma[c] = (A)all_second;
+}
+
+// Totals of the first sums over all samples.
+extern "C" __global__ void last_totals_join(const double *sums, A *out, Index batch, Index channels, Index pieces) {
+    Index c = (Index)blockIdx.x * blockDim.x + threadIdx.x;
+    double all = 0;
+    for (Index n = 0; n < batch; ++n) {
+        double first, second;
+        joined(sums, pieces, channels, n, c, first, second);
+        all += first;
+    }
+    if (threadIdx.y == 0 && c < channels) out[c] = (A)all;
+}
+
+// The terms of a bias: 0, 1, 1 and b.
+extern "C" __global__ void last_bias_terms(const A *bias, double *terms, Index batch, Index channels) {
+    FOR_EACH(i, batch * channels) {
+        double *to = terms + i;
+        Index row = batch * channels;
+        to[0] = 0;
+        to[row] = to[2 * row] = 1;
+        to[3 * row] = (double)bias[i % channels];
+    }
 }
 
 // Each once for eight channels a thread, whose start and steps must be multiples of eight, and once for any.
@@ -287,6 +361,12 @@ ONE_AND_EIGHT(activate,
 ONE_AND_EIGHT(accumulate,
     (T *sum, Index sum_step, const T *more, Index more_step, Index volume, Index channels),
     (sum, sum_step, more, more_step, volume, channels))
+ONE_AND_EIGHT(copy,
+    (T *to, Index to_step, const T *from, Index from_step, Index volume, Index channels),
+    (to, to_step, from, from_step, volume, channels))
+ONE_AND_EIGHT(totals,
+    (const T *g, Index g_step, double *sums, Index volume, Index channels),
+    (g, g_step, sums, volume, channels))
 ONE_AND_EIGHT(moments,
     (const T *y, Index y_step, double *sums, Index volume, Index channels),
     (y, y_step, sums, volume, channels))

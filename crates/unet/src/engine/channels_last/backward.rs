@@ -1,14 +1,14 @@
 //! From the gradients of the scores to those of the parameters.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{Result, Tensor};
 use organseg_conv3d::Conv3dParams;
 use organseg_conv3d::channels_last::{
-    NormGradient, Read, accumulate, convolve, convolve_input_gradient, convolve_weight_gradient,
-    norm_gradient, norm_sums, pool_gradient_into,
+    Read, accumulate, activated, convolve, convolve_input_gradient, convolve_weight_gradient,
+    first_from_last, last_from_first, pool_gradient_into, through_bias, through_norm, totals,
 };
 
 use super::forward::by_two;
-use super::{Job, Value, first, last};
+use super::{Job, Value};
 use crate::engine::plan::{After, Id, Step};
 
 /// The gradient of each parameter, from the gradients (N, K, D, H, W) of each head's scores and the values that
@@ -29,9 +29,8 @@ pub(crate) fn gradients(
             Step::Image => {}
             Step::Head { input, weight, bias, .. } => {
                 let scores = heads.next().expect("there is a gradient for each head").detach();
-                let gradient = last(&scores, job.number)?;
-                let totals = norm_sums(&gradient, &gradient, &Read::identity(&gradient)?)?;
-                result[*bias] = Some(job.like_vector(*bias, &totals.get(0)?)?);
+                let gradient = last_from_first(&scores, job.number)?;
+                result[*bias] = Some(job.like_vector(*bias, &totals(&gradient)?)?);
                 let (x, params) = (job.input(&[*input], &values)?, Conv3dParams::default());
                 let for_weights = convolve_weight_gradient(&x, &gradient, [1; 3], &params)?;
                 result[*weight] = Some(job.like(*weight, &for_weights)?);
@@ -65,11 +64,9 @@ pub(crate) fn gradients(
                 pool_gradient_into(&sum, &below.y, &read, &gradient)?;
             }
             Step::Transpose { input, weight, bias, .. } => {
-                let gradient = sums.take(index).contiguous()?;
+                let gradient = dense(sums.take(index))?;
                 values[index] = None;
-                // With nothing but a sum asked for, any values will do.
-                let totals = norm_sums(&gradient, &gradient, &Read::identity(&gradient)?)?;
-                result[*bias] = Some(job.like_vector(*bias, &totals.get(0)?)?);
+                result[*bias] = Some(job.like_vector(*bias, &totals(&gradient)?)?);
                 let below = job.input(&[*input], &values)?;
                 let for_weights = convolve_weight_gradient(&gradient, &below, [2; 3], &by_two())?;
                 result[*weight] = Some(job.like(*weight, &for_weights)?);
@@ -93,47 +90,40 @@ fn through(
     value: &Value,
     result: &mut [Option<Tensor>],
 ) -> Result<Tensor> {
-    let Some(read) = &value.read else { return gradient.contiguous() };
-    let sums = norm_sums(gradient, &value.y, read)?;
-    let gamma = match after {
+    let Some(read) = &value.read else { return dense(gradient.clone()) };
+    match after {
         After::Norm(norm) => {
-            result[norm.shift] = Some(job.like_vector(norm.shift, &sums.get(0)?)?);
-            result[norm.scale] = Some(job.like_vector(norm.scale, &sums.get(1)?)?);
+            let through = through_norm(gradient, &value.y, read, &job.parameters[norm.scale])?;
+            result[norm.shift] = Some(job.like_vector(norm.shift, &through.beta)?);
+            result[norm.scale] = through.gamma.map(|g| job.like_vector(norm.scale, &g)).transpose()?;
             if let Some(bias) = norm.bias {
                 result[bias] = Some(job.parameters[bias].detach().zeros_like()?);
             }
-            Some(job.parameters[norm.scale].detach().to_dtype(DType::F64)?)
+            Ok(through.y)
         }
         After::Bias(bias) => {
-            result[*bias] = Some(job.like_vector(*bias, &sums.get(0)?)?);
-            None
+            let through = through_bias(gradient, &value.y, read)?;
+            result[*bias] = Some(job.like_vector(*bias, &through.beta)?);
+            Ok(through.y)
         }
         After::Nothing => unreachable!("nothing follows, and so it is read as it is"),
-    };
-    let (_, d, h, w, c) = value.y.dims5()?;
-    let through = match gamma {
-        Some(gamma) => {
-            let means =
-                sums.broadcast_mul(&gamma.reshape((1, 1, c))?)?.affine(1.0 / (d * h * w) as f64, 0.0)?;
-            NormGradient { means, gamma }
-        }
-        // A bias takes nothing off.
-        None => {
-            NormGradient { means: sums.zeros_like()?, gamma: Tensor::ones(c, DType::F64, sums.device())? }
-        }
-    };
-    norm_gradient(gradient, &value.y, read, &through)
+    }
+}
+
+/// (N, D, H, W, C) without gaps.
+fn dense(gradient: Tensor) -> Result<Tensor> {
+    if gradient.is_contiguous() { Ok(gradient) } else { activated(&[(&gradient, None)]) }
 }
 
 impl Job<'_> {
     /// The gradient (C_out, kD, kH, kW, C) of weights in their own shape and type.
     fn like(&self, parameter: usize, gradient: &Tensor) -> Result<Tensor> {
-        first(gradient, self.parameters[parameter].dtype())
+        first_from_last(gradient)?.to_dtype(self.parameters[parameter].dtype())
     }
 
-    /// Sums (N, C) over the samples, in the type of the parameter.
-    fn like_vector(&self, parameter: usize, sums: &Tensor) -> Result<Tensor> {
-        sums.sum(0)?.to_dtype(self.parameters[parameter].dtype())
+    /// The gradient (C) of a vector in its own type.
+    fn like_vector(&self, parameter: usize, gradient: &Tensor) -> Result<Tensor> {
+        gradient.to_dtype(self.parameters[parameter].dtype())
     }
 }
 

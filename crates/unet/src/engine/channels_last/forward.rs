@@ -3,10 +3,10 @@
 use candle_core::{Result, Tensor};
 use organseg_conv3d::Conv3dParams;
 use organseg_conv3d::channels_last::{
-    Read, bias_terms, convolve, convolve_input_gradient, moments, norm_terms, pool,
+    Read, bias_read, convolve, convolve_input_gradient, first_from_last, norm_read, pool,
 };
 
-use super::{Job, Value, first};
+use super::{Job, Value};
 use crate::engine::forward::Keep;
 use crate::engine::plan::{After, Heads, Step, reads};
 use crate::engine::shared::NORM_EPSILON;
@@ -31,7 +31,7 @@ pub(crate) fn run(job: &Job<'_>, heads: Heads, keep: Keep) -> Result<Outcome> {
             let x = job.input(&[*input], &out.values)?;
             let y = convolve(&x, &job.weights(*weight)?, &Conv3dParams::default())?;
             let bias = job.parameters[*bias].detach();
-            let scores = first(&y, bias.dtype())?;
+            let scores = first_from_last(&y)?.to_dtype(bias.dtype())?;
             out.scores.push(scores.broadcast_add(&bias.reshape((1, (), 1, 1, 1))?)?);
         } else {
             let value = value(job, step, &out.values)?;
@@ -56,16 +56,16 @@ fn value(job: &Job<'_>, step: &Step, values: &[Option<Value>]) -> Result<Value> 
         Step::Image => Ok(Value { y: job.input(&[], values)?, read: None }),
         Step::Convolve { params, inputs, weight, after, slope, .. } => {
             let y = convolve(&job.input(inputs, values)?, &job.weights(*weight)?, params)?;
-            let terms = match after {
+            let read = match after {
                 // A bias before an instance norm has no effect.
                 After::Norm(norm) => {
                     let (scale, shift) = (parameter(norm.scale), parameter(norm.shift));
-                    Some(norm_terms(&moments(&y)?, &scale, &shift, NORM_EPSILON)?)
+                    Some(norm_read(&y, &scale, &shift, NORM_EPSILON, *slope)?)
                 }
-                After::Bias(bias) => Some(bias_terms(&parameter(*bias), batch)?),
+                After::Bias(bias) => Some(bias_read(&parameter(*bias), batch, job.number, *slope)?),
                 After::Nothing => None,
             };
-            Ok(Value { y, read: terms.map(|terms| Read { terms, slope: *slope }) })
+            Ok(Value { y, read })
         }
         Step::Pool { input } => {
             let below = values[*input].as_ref().expect("a value is there until its last reader");
@@ -84,8 +84,8 @@ fn value(job: &Job<'_>, step: &Step, values: &[Option<Value>]) -> Result<Value> 
             let (_, d, h, w, _) = below.dims5()?;
             let y =
                 convolve_input_gradient(&below, &job.weights(*weight)?, [2 * d, 2 * h, 2 * w], &by_two())?;
-            let terms = bias_terms(&parameter(*bias), batch)?;
-            Ok(Value { y, read: Some(Read { terms, slope: 1.0 }) })
+            let read = bias_read(&parameter(*bias), batch, job.number, 1.0)?;
+            Ok(Value { y, read: Some(read) })
         }
         Step::Upsample { .. }
         | Step::Add { .. }

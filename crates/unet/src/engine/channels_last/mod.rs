@@ -14,7 +14,7 @@ mod op;
 mod tests;
 
 use candle_core::{DType, Result, Tensor};
-use organseg_conv3d::channels_last::{Read, activated};
+use organseg_conv3d::channels_last::{Read, activated, last_from_first};
 
 use super::plan::{After, Id, Plan, Step};
 use super::shared::Shared;
@@ -56,7 +56,7 @@ impl Job<'_> {
     /// Values side by side, as a convolution reads them; the image if there are none.
     fn input(&self, inputs: &[Id], values: &[Option<Value>]) -> Result<Tensor> {
         if inputs.is_empty() {
-            return last(self.image, self.number);
+            return last_from_first(self.image, self.number);
         }
         let value = |&id: &Id| values[id].as_ref().expect("a value is there until its last reader");
         if let [Value { y, read: None }] = inputs.iter().map(value).collect::<Vec<_>>()[..] {
@@ -68,16 +68,6 @@ impl Job<'_> {
 
     /// The weights (C_out, C, kD, kH, kW) of a convolution as (C_out, kD, kH, kW, C).
     fn weights(&self, parameter: usize) -> Result<Tensor> {
-        last(&self.parameters[parameter], self.number)
+        last_from_first(&self.parameters[parameter], self.number)
     }
-}
-
-/// (N, C, D, H, W) as (N, D, H, W, C) in numbers of type `number`.
-fn last(tensor: &Tensor, number: DType) -> Result<Tensor> {
-    tensor.detach().to_dtype(number)?.permute((0, 2, 3, 4, 1))?.contiguous()
-}
-
-/// (N, D, H, W, C) as (N, C, D, H, W) in numbers of type `number`.
-fn first(tensor: &Tensor, number: DType) -> Result<Tensor> {
-    tensor.permute((0, 4, 1, 2, 3))?.contiguous()?.to_dtype(number)
 }

@@ -1,0 +1,144 @@
+//! What is done by kernels that have several results, or results for several tensors.
+
+use candle_core::op::BackpropOp;
+use candle_core::{CudaStorage, DType, Result, Shape, Storage, Tensor, bail};
+
+use super::activate::Read;
+use super::layout::{Voxels, readable};
+use super::norm::{Through, three, with_voxels};
+use crate::cuda::{Stored, by_cuda_type, last, layout};
+
+/// Calls `with` with the memory of `tensor` on the card.
+pub(super) fn on_card<R>(tensor: &Tensor, with: impl FnOnce(Stored<'_>) -> Result<R>) -> Result<R> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cuda(storage) => with((storage, layout)),
+        _ => bail!("a tensor on another device came to an operation on a GPU"),
+    }
+}
+
+/// A tensor of what a kernel made.
+pub(super) fn tensor(storage: CudaStorage, shape: impl Into<Shape>) -> Tensor {
+    Tensor::from_storage(Storage::Cuda(storage), shape, BackpropOp::none(), false)
+}
+
+/// What parameters are beside numbers of type `number`.
+fn wide(number: DType) -> DType {
+    if number == DType::F64 { DType::F64 } else { DType::F32 }
+}
+
+/// A parameter as kernels for numbers of type `number` take it.
+fn parameter(tensor: &Tensor, number: DType) -> Result<Tensor> {
+    tensor.detach().to_dtype(wide(number))?.contiguous()
+}
+
+pub(super) fn norm_terms(y: &Tensor, parameters: [&Tensor; 2], epsilon: f64) -> Result<Tensor> {
+    let (y, number) = (readable(y)?, y.dtype());
+    let [gamma, beta] = [parameter(parameters[0], number)?, parameter(parameters[1], number)?];
+    on_card(&y, |(storage, layout)| {
+        let v = with_voxels("norm_read", layout)?;
+        if [gamma.dims(), beta.dims()] != [[v.channels]; 2] {
+            bail!("norm_read: scale {:?} and shift {:?} for {} channels", gamma.dims(), beta.dims(), v.channels);
+        }
+        let terms = on_card(&gamma, |gamma| {
+            on_card(&beta, |beta| {
+                by_cuda_type!("norm_read", storage, last::norm_terms(storage, &v, [gamma, beta], epsilon))
+            })
+        })?;
+        Ok(tensor(terms, (4, v.batch, v.channels)))
+    })
+}
+
+pub(super) fn bias_terms(bias: &Tensor, batch: usize, number: DType) -> Result<Tensor> {
+    let (bias, channels) = (parameter(bias, number)?, bias.elem_count());
+    let terms = on_card(&bias, |bias| match wide(number) {
+        DType::F64 => last::bias_terms::<f64>(bias, batch),
+        _ => last::bias_terms::<f32>(bias, batch),
+    })?;
+    Ok(tensor(terms, (4, batch, channels)))
+}
+
+pub(super) fn through_norm(gradient: &Tensor, y: &Tensor, read: &Read, gamma: &Tensor) -> Result<Through> {
+    let (g, y) = (readable(gradient)?, readable(y)?);
+    let (terms, gamma) = (read.terms.contiguous()?, parameter(gamma, y.dtype())?);
+    let [dy, for_gamma, for_beta] = on_card(&g, |g| {
+        on_card(&y, |y| {
+            on_card(&terms, |terms| {
+                let voxels = three("through_norm", [g.1, y.1, terms.1], 4)?;
+                if gamma.dims() != [voxels[1].channels] {
+                    bail!("through_norm: scale {:?} for {} channels", gamma.dims(), voxels[1].channels);
+                }
+                on_card(&gamma, |gamma| {
+                    let all = [terms, gamma];
+                    by_cuda_type!(
+                        "through_norm",
+                        y.0,
+                        last::through_norm(read.slope, g.0, y.0, all, &voxels)
+                    )
+                })
+            })
+        })
+    })?;
+    let channels = gamma.elem_count();
+    Ok(Through {
+        y: tensor(dy, y.shape()),
+        gamma: Some(tensor(for_gamma, channels)),
+        beta: tensor(for_beta, channels),
+    })
+}
+
+/// Σ g′ (C).
+pub(super) fn through_sums(gradient: &Tensor, y: &Tensor, read: &Read) -> Result<Tensor> {
+    let (g, y, terms) = (readable(gradient)?, readable(y)?, read.terms.contiguous()?);
+    on_card(&g, |g| {
+        on_card(&y, |y| {
+            on_card(&terms, |terms| {
+                let voxels = three("through_bias", [g.1, y.1, terms.1], 4)?;
+                let sums = by_cuda_type!(
+                    "through_bias",
+                    y.0,
+                    last::sums(read.slope, g.0, y.0, terms, &voxels)
+                )?;
+                Ok(tensor(sums, voxels[1].channels))
+            })
+        })
+    })
+}
+
+pub(super) fn totals(gradient: &Tensor) -> Result<Tensor> {
+    on_card(&readable(gradient)?, |(g, layout)| {
+        let v = Voxels::of("totals", layout)?;
+        Ok(tensor(by_cuda_type!("totals", g, last::totals(g, &v))?, v.channels))
+    })
+}
+
+/// (O, C, …) as (O, …, C) in numbers of type `number`.
+pub(super) fn last_from_first(from: &Tensor, number: DType) -> Result<Tensor> {
+    let dims = from.dims();
+    let [outer, channels, inner] = [dims[0], dims[1], dims[2..].iter().product()];
+    let shape: Vec<usize> = [&dims[..1], &dims[2..], &dims[1..2]].concat();
+    let from = parameter(from, number)?;
+    let out = on_card(&from, |from| {
+        let sizes = [outer, channels, inner];
+        match number {
+            DType::F32 => layout::last_from_first::<f32>(from, sizes),
+            DType::F64 => layout::last_from_first::<f64>(from, sizes),
+            DType::F16 => layout::last_from_first::<half::f16>(from, sizes),
+            DType::BF16 => layout::last_from_first::<half::bf16>(from, sizes),
+            other => bail!("numbers of type {other:?} on a GPU, expected F32, F64, F16 or BF16"),
+        }
+    })?;
+    Ok(tensor(out, shape))
+}
+
+/// (O, …, C) as (O, C, …), in what parameters are.
+pub(super) fn first_from_last(from: &Tensor) -> Result<Tensor> {
+    let (dims, end) = (from.dims(), from.rank() - 1);
+    let [outer, channels, inner] = [dims[0], dims[end], dims[1..end].iter().product()];
+    let shape: Vec<usize> = [&dims[..1], &dims[end..], &dims[1..end]].concat();
+    let out = on_card(&from.contiguous()?, |from| {
+        let sizes = [outer, channels, inner];
+        by_cuda_type!("first_from_last", from.0, layout::first_from_last(from, sizes))
+    })?;
+    Ok(tensor(out, shape))
+}
