@@ -18,7 +18,7 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{VarBuilder, VarMap};
 use clap::{Parser, ValueEnum};
-use organseg::conv3d::cuda::{allow_tf32, cards, keep_freed_memory, peak_memory_bytes, without_cudnn};
+use organseg::conv3d::cuda::{allow_tf32, cards, device, peak_memory_bytes, without_cudnn};
 use organseg::train::{Optimizer, OptimizerConfig};
 use organseg::unet::loss::one_hot;
 use organseg::unet::{Downsampling, LossConfig, Unet3d, UnetConfig, initialize};
@@ -100,8 +100,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 fn main() -> Outcome<()> {
     let options = Options::parse();
     let card = name_of_card(options.gpu)?;
-    let device = Device::new_cuda(options.gpu)?;
-    keep_freed_memory(&device)?;
+    let device = device(options.gpu)?;
     allow_tf32(options.tf32);
     let config = options.network();
     let image = random_image(&options, &device)?;
@@ -221,12 +220,11 @@ struct Training {
 impl Training {
     /// One step. `after_phase` is called after each of [`PHASES`].
     fn step(&mut self, mut after_phase: impl FnMut() -> candle_core::Result<()>) -> Outcome<()> {
-        let scores = self.net.forward(&self.image)?;
+        let pass = self.net.training_pass(&self.image)?;
         after_phase()?;
-        let total = self.loss.compute(&scores, &self.truth, 0)?.total;
-        drop(scores);
+        let total = self.loss.compute(&pass.scores[0], &self.truth, 0)?.total;
         after_phase()?;
-        let gradients = total.backward()?;
+        let gradients = pass.backward(&total)?;
         after_phase()?;
         let norm = self.optimizer.step(&gradients, LEARNING_RATE, Some(CLIP_NORM))?;
         if !norm.is_finite() {

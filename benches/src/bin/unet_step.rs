@@ -77,11 +77,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             let faults_before = page_faults();
             let started = Instant::now();
             let mut marks = vec![started];
-            let scores = net.forward(&image)?;
+            let pass = net.training_pass(&image)?;
             marks.push(Instant::now());
-            let total = loss.compute(&scores, &truth, 0)?.total;
+            let total = loss.compute(&pass.scores[0], &truth, 0)?.total;
             marks.push(Instant::now());
-            let gradients = total.backward()?;
+            let gradients = pass.backward(&total)?;
             marks.push(Instant::now());
             optimizer.step(&gradients, 1e-3, Some(1.0))?;
             marks.push(Instant::now());

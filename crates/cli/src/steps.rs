@@ -95,8 +95,16 @@ mod tests {
         let done: Result<(), ()> = three_steps(
             &[1, 2, 3],
             true,
-            |&job| if job == 3 { wait() },
-            |&job, ()| if job == 2 { wait() },
+            |&job| {
+                if job == 3 {
+                    wait()
+                }
+            },
+            |&job, ()| {
+                if job == 2 {
+                    wait()
+                }
+            },
             |&job, ()| {
                 if job == 1 {
                     wait();

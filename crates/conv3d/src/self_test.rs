@@ -1,8 +1,5 @@
 //! Every operation on a device against the same in `f64` on the CPU, to be run where a program is to be trusted.
 
-use std::cell::OnceCell;
-use std::io::Write;
-
 use candle_core::{DType, Device, Result, Tensor, Var};
 
 use crate::{
@@ -60,18 +57,20 @@ const OPERATIONS: [(&str, &[&[usize]], Operation); 12] = [
 /// name of the thread, which in tests is that of the test, and past what keeps the words of tests that pass.
 #[must_use]
 pub fn devices() -> Vec<Device> {
+    #[cfg(feature = "cuda")]
     thread_local! {
-        static GPU: OnceCell<std::result::Result<Device, String>> = const { OnceCell::new() };
+        static GPU: std::cell::OnceCell<std::result::Result<Device, String>> = const { std::cell::OnceCell::new() };
     }
+    #[cfg_attr(not(feature = "cuda"), expect(unused_mut, reason = "there are no GPUs"))]
     let mut all = vec![Device::Cpu];
-    if cfg!(feature = "cuda") {
-        match GPU.with(|gpu| gpu.get_or_init(|| Device::new_cuda(0).map_err(|e| e.to_string())).clone()) {
-            Ok(gpu) => all.push(gpu),
-            Err(error) => {
-                let who = std::thread::current().name().unwrap_or("a thread").to_string();
-                // If stderr takes nothing there is nobody to hear it.
-                let _ = writeln!(std::io::stderr(), "SKIPPED on a GPU: {who}: there is none: {error}");
-            }
+    #[cfg(feature = "cuda")]
+    match GPU.with(|gpu| gpu.get_or_init(|| crate::cuda::device(0).map_err(|e| e.to_string())).clone()) {
+        Ok(gpu) => all.push(gpu),
+        Err(error) => {
+            use std::io::Write;
+            let who = std::thread::current().name().unwrap_or("a thread").to_string();
+            // If stderr takes nothing there is nobody to hear it.
+            let _ = writeln!(std::io::stderr(), "SKIPPED on a GPU: {who}: there is none: {error}");
         }
     }
     all

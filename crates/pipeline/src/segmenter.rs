@@ -57,7 +57,7 @@ pub struct Sighting {
 
 enum Seen {
     Once(LabelVolume),
-    Twice(Looks),
+    Twice(Box<Looks>),
 }
 
 /// What the two stages say of a preprocessed scan; all masks on the preprocessed grid.
@@ -149,7 +149,7 @@ impl Segmenter {
         let PreparedScan { volume, grid } = scan;
         let seen = match &self.networks {
             Networks::Single(net) => Seen::Once(self.view(&self.config.single).labels(net, &volume)?),
-            Networks::Two { coarse, fine } => Seen::Twice(self.look_twice(coarse, fine, &volume)?),
+            Networks::Two { coarse, fine } => Seen::Twice(Box::new(self.look_twice(coarse, fine, &volume)?)),
         };
         release_if_large(&volume);
         Ok(Sighting { seen, prepared: *volume.grid(), grid })

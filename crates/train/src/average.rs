@@ -29,11 +29,9 @@ impl Average {
         let t = step as f64;
         let keep = self.decay.min((1.0 + t) / (10.0 + t));
         let data = variables.data().lock().expect("no thread panicked while holding the variables");
-        for (name, variable) in data.iter() {
-            let value = self.values.get_mut(name).expect("the variables of a network stay the same");
-            *value = move_towards(value, &variable.as_detached_tensor(), keep)?;
-        }
-        Ok(())
+        let now: Vec<_> =
+            data.iter().map(|(name, variable)| (name.as_str(), variable.as_detached_tensor())).collect();
+        move_towards(&mut self.values, &now, keep)
     }
 
     /// A copy of the averages.

@@ -16,6 +16,8 @@ use crate::TrainError;
 
 mod by_operations;
 mod in_place;
+#[cfg(feature = "cuda")]
+mod on_gpu;
 
 /// Which optimizer, with its constants; the learning rate comes with each step.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -225,34 +227,48 @@ impl Optimizer {
         let scale = factor * clip_norm.map_or(1.0, |limit| (limit / norm).min(1.0));
         let Self { config, variables, state, steps } = self;
         let step = Step { config: *config, rate, scale, number: *steps as i32 };
+        #[cfg(feature = "cuda")]
+        let mut on_gpu = Vec::new();
         for (name, variable) in variables.iter() {
             // Off the graph: a state that remembers its history would keep every step's in memory.
             let Some(gradient) = gradients.get(variable.as_tensor()).map(Tensor::detach) else { continue };
-            if goes_in_place(&gradient) {
-                step.in_place(state, name, variable, &gradient.contiguous()?)?;
-            } else {
-                step.by_operations(state, name, variable, &gradient)?;
+            match Way::of(&gradient) {
+                Way::InPlace => step.in_place(state, name, variable, &gradient.contiguous()?)?,
+                #[cfg(feature = "cuda")]
+                Way::OnGpu => on_gpu.push((name.as_str(), variable, gradient.contiguous()?)),
+                Way::ByOperations => step.by_operations(state, name, variable, &gradient)?,
             }
         }
+        #[cfg(feature = "cuda")]
+        step.on_gpu(state, &on_gpu)?;
         Ok(norm)
     }
 
     /// Euclidean norm of the gradients of all variables together.
     fn gradient_norm(&self, gradients: &GradStore) -> Result<f64, TrainError> {
         let mut sum = 0.0;
+        #[cfg(feature = "cuda")]
+        let mut on_gpu = Vec::new();
         // What is elsewhere is added up there: each number that is asked for has to be waited for.
         let mut elsewhere: Option<Tensor> = None;
         for variable in self.variables.values() {
             let Some(gradient) = gradients.get(variable.as_tensor()) else { continue };
-            if gradient.device().is_cpu() && goes_in_place(gradient) {
-                sum += in_place::sum_of_squares(&gradient.contiguous()?)?;
-            } else {
-                let squares = by_operations::sum_of_squares(gradient)?;
-                elsewhere = Some(match elsewhere {
-                    Some(sum) => (sum + squares)?,
-                    None => squares,
-                });
+            match Way::of(gradient) {
+                Way::InPlace => sum += in_place::sum_of_squares(&gradient.contiguous()?)?,
+                #[cfg(feature = "cuda")]
+                Way::OnGpu => on_gpu.push(gradient.contiguous()?),
+                Way::ByOperations => {
+                    let squares = by_operations::sum_of_squares(gradient)?;
+                    elsewhere = Some(match elsewhere {
+                        Some(sum) => (sum + squares)?,
+                        None => squares,
+                    });
+                }
             }
+        }
+        #[cfg(feature = "cuda")]
+        {
+            sum += organseg_unet::conv3d::cuda::sum_of_squares(&on_gpu)?;
         }
         if let Some(elsewhere) = elsewhere {
             sum += elsewhere.to_scalar::<f64>()?;
@@ -261,22 +277,64 @@ impl Optimizer {
     }
 }
 
-/// `old` · `keep` + `new` · (1 − `keep`): in place of `old` where [`in_place`] knows how, elsewhere a new tensor.
-pub(crate) fn move_towards(old: &Tensor, new: &Tensor, keep: f64) -> candle_core::Result<Tensor> {
-    if goes_in_place(old) {
-        in_place::move_towards(old, new, keep)?;
-        return Ok(old.clone());
+/// `keep` · old + (1 − `keep`) · new for each of `new`, by its name among `old`: in place where that is known how.
+pub(crate) fn move_towards(
+    old: &mut HashMap<String, Tensor>,
+    new: &[(&str, Tensor)],
+    keep: f64,
+) -> candle_core::Result<()> {
+    #[cfg(feature = "cuda")]
+    let mut on_gpu = Vec::new();
+    for (name, new) in new {
+        let Some(old) = old.get_mut(*name) else { candle_core::bail!("{name}: there is no average of it") };
+        match Way::of(old) {
+            Way::InPlace => in_place::move_towards(old, new, keep)?,
+            #[cfg(feature = "cuda")]
+            Way::OnGpu => on_gpu.push([old.clone(), new.clone()]),
+            Way::ByOperations => *old = ((&*old * keep)? + (new * (1.0 - keep))?)?,
+        }
     }
-    (old * keep)? + (new * (1.0 - keep))?
+    #[cfg(feature = "cuda")]
+    on_gpu::move_towards(&on_gpu, keep)?;
+    Ok(())
 }
 
-/// Whether a tensor is of a kind that [`in_place`] knows.
-fn goes_in_place(tensor: &Tensor) -> bool {
-    let device = match tensor.device() {
-        Device::Cpu => true,
-        device => cfg!(feature = "cuda") && device.is_cuda(),
-    };
-    device && matches!(tensor.dtype(), DType::F32 | DType::F64)
+/// How a tensor is changed.
+enum Way {
+    /// By [`in_place`].
+    InPlace,
+    /// By [`on_gpu`], together with all others.
+    #[cfg(feature = "cuda")]
+    OnGpu,
+    /// By candle's operations.
+    ByOperations,
+}
+
+impl Way {
+    fn of(tensor: &Tensor) -> Self {
+        match (tensor.device(), tensor.dtype()) {
+            (Device::Cpu, DType::F32 | DType::F64) => Self::InPlace,
+            #[cfg(feature = "cuda")]
+            (Device::Cuda(_), DType::F32 | DType::F64) => Self::OnGpu,
+            _ => Self::ByOperations,
+        }
+    }
+}
+
+/// Part `suffix` of the state of a variable; zeros before the first step.
+fn state_of(
+    state: &mut HashMap<String, Tensor>,
+    name: &str,
+    suffix: &str,
+    variable: &Var,
+) -> candle_core::Result<Tensor> {
+    let key = format!("{name}/{suffix}");
+    if let Some(known) = state.get(&key) {
+        return Ok(known.clone());
+    }
+    let zeros = variable.as_detached_tensor().zeros_like()?;
+    state.insert(key, zeros.clone());
+    Ok(zeros)
 }
 
 /// One step for one variable after the other.

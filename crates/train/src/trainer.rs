@@ -7,7 +7,7 @@ use std::sync::Arc;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{VarBuilder, VarMap};
-use organseg_unet::{LossParts, Unet3d, UnetConfig, batch_loss, initialize, weights};
+use organseg_unet::{LossParts, TrainingPass, Unet3d, UnetConfig, batch_loss, initialize, weights};
 use organseg_volume::Label;
 use serde::{Deserialize, Serialize};
 
@@ -364,9 +364,9 @@ impl Trainer {
         let mut sum: Option<GradStore> = None;
         for group in groups {
             let share = group.len() as f64 / samples.len() as f64;
-            let parts = self.loss(group, epoch)?;
+            let (pass, parts) = self.loss(group, epoch)?;
             losses.add(&parts, share)?;
-            let gradients = (parts.total * (share * self.loss_factor()))?.backward()?;
+            let gradients = pass.backward(&(parts.total * (share * self.loss_factor()))?)?;
             sum = Some(match sum {
                 None => gradients,
                 Some(mut sum) => {
@@ -385,14 +385,16 @@ impl Trainer {
         Ok((losses, sum.expect("a step has at least one sample")))
     }
 
-    fn loss(&self, samples: &[Sample], epoch: usize) -> Result<LossParts, TrainError> {
+    fn loss(&self, samples: &[Sample], epoch: usize) -> Result<(TrainingPass, LossParts), TrainError> {
         let [x, y, z] = samples[0].size;
         let n = samples.len();
         let channels = self.net.config().in_channels;
         let image: Vec<f32> = samples.iter().flat_map(|s| &s.image).copied().collect();
         let labels: Vec<Label> = samples.iter().flat_map(|s| &s.labels).copied().collect();
         let image = Tensor::from_vec(image, (n, channels, z, y, x), &self.device)?;
-        Ok(batch_loss(&self.net, &self.config.loss, &image, &labels, epoch)?)
+        let pass = self.net.training_pass(&image)?;
+        let parts = batch_loss(&pass.scores, &self.config.loss, &labels, epoch)?;
+        Ok((pass, parts))
     }
 }
 

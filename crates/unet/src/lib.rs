@@ -2,7 +2,7 @@
 //!
 //! [`Unet3d`] maps an image (N, C, D, H, W) to class scores (N, K, D, H, W) of the same size,
 //! whatever that size is. [`LossConfig`] is the loss of the coarse-to-fine method, Dice + γ · center,
-//! with cross-entropy, focal and Tversky loss beside it; [`batch_loss`] is that of a network and a batch, what
+//! with cross-entropy, focal and Tversky loss beside it; [`batch_loss`] is that of all heads of a network, what
 //! a trainer minimises. [`weights`] writes and reads safetensors,
 //! [`import`] reads what other programs have trained.
 //!
@@ -28,6 +28,7 @@ mod init;
 pub mod loss;
 mod padding;
 pub mod self_test;
+mod training_pass;
 mod unet;
 pub mod weights;
 
@@ -38,4 +39,5 @@ pub use loss::{EmptySlices, LossConfig, LossParts, batch_loss};
 /// The operations that networks are made of.
 pub use organseg_conv3d as conv3d;
 pub use organseg_conv3d::Algorithm;
+pub use training_pass::TrainingPass;
 pub use unet::Unet3d;

@@ -53,8 +53,8 @@ pub fn network(device: &Device, number: DType, seed: u64) -> std::result::Result
                 // Scales, shifts and biases that matter.
                 value = (&value + (random(value.dims(), DType::F64)? * 0.3)?)?;
             }
-            // Both have numbers that `number` has.
-            let rounded = value.to_dtype(number)?;
+            // Both have numbers that `number` has; a copy, as a variable cannot be set to what is its own memory.
+            let rounded = value.copy()?.to_dtype(number)?;
             reference[name].set(&rounded.to_dtype(DType::F64)?)?;
             tried[name].set(&rounded.to_dtype(of_weights)?.to_device(device)?)?;
         }

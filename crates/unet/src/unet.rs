@@ -14,11 +14,11 @@ use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor, Var};
 use candle_nn::{Init, VarBuilder};
 
 use crate::engine::{
-    self, BatchStatistics, Heads, Keep, MOMENTUM, Plan, Run, Statistics, WeightCache, by_operations,
-    channels_last,
+    self, BatchStatistics, Ends, Gradients, Heads, Keep, MOMENTUM, Plan, Run, Statistics, WeightCache,
+    by_operations, channels_last,
 };
 use crate::padding::{cut_back, pad_to_multiple};
-use crate::{UnetConfig, UnetError};
+use crate::{TrainingPass, UnetConfig, UnetError};
 
 /// 3D U-Net from an image (N, C, D, H, W) to class scores (N, K, D, H, W).
 ///
@@ -105,20 +105,56 @@ impl Unet3d {
     /// # Errors
     /// As [`Unet3d::forward`].
     pub fn forward_levels(&self, image: &Tensor) -> Result<Vec<Tensor>> {
+        Ok(self.levels(image, Ends::AtParameters)?.0)
+    }
+
+    /// As [`Unet3d::forward_levels`], with a backward pass of its own: what a trainer calls, for it is faster.
+    ///
+    /// # Errors
+    /// As [`Unet3d::forward`].
+    pub fn training_pass(&self, image: &Tensor) -> Result<TrainingPass> {
+        // A gradient that is to go on from a parameter has to come there by candle's graph.
+        let leaves = self.parameters.iter().all(|p| !p.track_op() || p.is_variable());
+        let (scores, gradients) =
+            self.levels(image, if leaves { Ends::AtNetwork } else { Ends::AtParameters })?;
+        Ok(TrainingPass {
+            scores,
+            parameters: self.parameters.clone(),
+            gradients: gradients.filter(|_| leaves),
+        })
+    }
+
+    /// The scores of every head, and where a backward pass leaves gradients, if it does not hand them to candle.
+    fn levels(&self, image: &Tensor, ends: Ends) -> Result<(Vec<Tensor>, Option<Gradients>)> {
         let (padded, size) = self.padded(image)?;
-        let (scores, seen) = if self.runs_channels_last(image) && !image.track_op() {
-            (self.channels_last(&padded)?, Vec::new())
+        let trained = self.parameters.iter().any(Tensor::track_op);
+        let (scores, seen, gradients) = if self.runs_channels_last(image) && !image.track_op() {
+            if trained {
+                let (plan, number) = (&self.plan, self.number(image));
+                let (scores, gradients) =
+                    channels_last::with_gradients(plan, &padded, &self.parameters, number, ends)?;
+                (scores, Vec::new(), Some(gradients))
+            } else {
+                let outcome = channels_last::run(&self.job(&padded), Heads::All, Keep::UntilRead)?;
+                (outcome.scores, Vec::new(), None)
+            }
         } else if !self.runs_in_blocks(image) || image.track_op() {
-            by_operations(&self.plan, &self.parameters, &padded, Heads::All, Statistics::Batch)?
-        } else if self.parameters.iter().any(Tensor::track_op) {
-            engine::with_gradients(&self.plan, &padded, &self.parameters)?
+            let (scores, seen) =
+                by_operations(&self.plan, &self.parameters, &padded, Heads::All, Statistics::Batch)?;
+            (scores, seen, None)
+        } else if trained {
+            let (scores, seen, gradients) =
+                engine::with_gradients(&self.plan, &padded, &self.parameters, ends)?;
+            (scores, seen, Some(gradients))
         } else {
-            self.in_blocks(&padded, Heads::All, Statistics::Batch)?
+            let (scores, seen) = self.in_blocks(&padded, Heads::All, Statistics::Batch)?;
+            (scores, seen, None)
         };
         self.remember(&seen)?;
         let cut =
             |(scores, halvings): (Tensor, u32)| cut_back(&scores, size.map(|n| n.div_ceil(1 << halvings)));
-        scores.into_iter().zip(self.plan.heads()).map(cut).collect()
+        let scores = scores.into_iter().zip(self.plan.heads()).map(cut).collect::<Result<_>>()?;
+        Ok((scores, gradients))
     }
 
     /// As [`Unet3d::forward`] for one who wants no gradients: faster, and in a fraction of the memory. A batch
@@ -171,15 +207,6 @@ impl Unet3d {
     /// Type of the numbers between layers.
     fn number(&self, image: &Tensor) -> DType {
         self.between.unwrap_or(image.dtype())
-    }
-
-    /// The network with the channels last, in candle's graph if a parameter is.
-    fn channels_last(&self, image: &Tensor) -> Result<Vec<Tensor>> {
-        if self.parameters.iter().any(Tensor::track_op) {
-            channels_last::with_gradients(&self.plan, image, &self.parameters, self.number(image))
-        } else {
-            Ok(channels_last::run(&self.job(image), Heads::All, Keep::UntilRead)?.scores)
-        }
     }
 
     fn runs_in_blocks(&self, image: &Tensor) -> bool {

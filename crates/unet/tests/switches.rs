@@ -36,7 +36,7 @@ fn train(config: &UnetConfig, loss: &LossConfig) -> (f64, f64, Unet3d) {
     let params = ParamsAdamW { lr: 1e-2, ..ParamsAdamW::default() };
     let mut optimizer = AdamW::new(variables.all_vars(), params).unwrap();
     let (image, labels) = problem();
-    let of = |net: &Unet3d| batch_loss(net, loss, &image, &labels, 0).unwrap().total;
+    let of = |net: &Unet3d| batch_loss(&net.forward_levels(&image).unwrap(), loss, &labels, 0).unwrap().total;
     let scalar = |loss: &Tensor| f64::from(loss.to_scalar::<f32>().unwrap());
     let before = scalar(&of(&net));
     for _ in 0..STEPS {

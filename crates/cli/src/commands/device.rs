@@ -17,24 +17,15 @@ pub(crate) fn device(name: &str) -> Result<Device> {
     if cfg!(not(feature = "cuda")) {
         bail!("--device {name}: this organseg was built without its `cuda` feature");
     }
-    let device = Device::new_cuda(number).with_context(|| {
+    gpu(number).with_context(|| {
         format!("--device {name}: looked for NVIDIA's driver and GPU number {number} of this machine (`organseg doctor` \
                  says what there is)")
-    })?;
-    keep_memory(&device)?;
-    Ok(device)
+    })
 }
 
 /// The first GPU, or the CPU, saying which and why.
 fn first_gpu() -> Device {
-    let gpu = if cfg!(feature = "cuda") {
-        Device::new_cuda(0)
-            .map_err(anyhow::Error::from)
-            .and_then(|device| keep_memory(&device).map(|()| device))
-    } else {
-        Err(anyhow::anyhow!("this organseg was built without its `cuda` feature"))
-    };
-    match gpu {
+    match gpu(0) {
         Ok(device) => {
             eprintln!("--device auto: cuda:0");
             device
@@ -46,14 +37,12 @@ fn first_gpu() -> Device {
     }
 }
 
-/// Each step asks for the memory that the one before has freed.
 #[cfg(feature = "cuda")]
-fn keep_memory(device: &Device) -> Result<()> {
-    Ok(organseg::conv3d::cuda::keep_freed_memory(device)?)
+fn gpu(number: usize) -> Result<Device> {
+    Ok(organseg::conv3d::cuda::device(number)?)
 }
 
 #[cfg(not(feature = "cuda"))]
-#[expect(clippy::unnecessary_wraps, reason = "the build with CUDA can fail here")]
-fn keep_memory(_: &Device) -> Result<()> {
-    Ok(())
+fn gpu(_: usize) -> Result<Device> {
+    bail!("this organseg was built without its `cuda` feature")
 }

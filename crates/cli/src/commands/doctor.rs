@@ -142,7 +142,7 @@ fn gpus(devices: &mut Vec<Examined>, seed: u64) -> Option<String> {
     let mut missing = Vec::new();
     for (number, card) in cards.into_iter().enumerate() {
         let examined = card.map_err(anyhow::Error::from).and_then(|card| {
-            let device = Device::new_cuda(number)?;
+            let device = organseg::conv3d::cuda::device(number)?;
             let checks = LIMITS.into_iter().map(|limit| check(&device, limit, seed)).collect();
             Ok(Examined { device: format!("cuda:{number}"), what: describe(&card)?, checks })
         });

@@ -14,8 +14,8 @@ use super::dicom::SeriesChoice;
 use super::files::{ENDINGS_TEXT, has_images, image_name, images_in, scan_name};
 use super::output::{make_folder, print, print_json, write_text};
 use super::prediction::PredictionChoice;
-use crate::steps::three_steps;
 use crate::failure::one_line;
+use crate::steps::three_steps;
 
 /// Segment scans with a trained model; masks lie on the scans' own grids.
 ///

@@ -83,10 +83,8 @@ pub fn through_norm(gradient: &Tensor, y: &Tensor, read: &Read, gamma: &Tensor) 
 pub fn through_bias(gradient: &Tensor, y: &Tensor, read: &Read) -> Result<Through> {
     let (_, n, c) = read.terms.dims3()?;
     // A bias takes nothing off.
-    let (means, gamma) = (
-        Tensor::zeros((2, n, c), DType::F64, y.device())?,
-        Tensor::ones(c, DType::F64, y.device())?,
-    );
+    let (means, gamma) =
+        (Tensor::zeros((2, n, c), DType::F64, y.device())?, Tensor::ones(c, DType::F64, y.device())?);
     let dy = norm_gradient(gradient, y, read, &means, &gamma)?;
     #[cfg(feature = "cuda")]
     if y.device().is_cuda() {

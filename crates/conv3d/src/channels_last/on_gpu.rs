@@ -38,7 +38,12 @@ pub(super) fn norm_terms(y: &Tensor, parameters: [&Tensor; 2], epsilon: f64) -> 
     on_card(&y, |(storage, layout)| {
         let v = with_voxels("norm_read", layout)?;
         if [gamma.dims(), beta.dims()] != [[v.channels]; 2] {
-            bail!("norm_read: scale {:?} and shift {:?} for {} channels", gamma.dims(), beta.dims(), v.channels);
+            bail!(
+                "norm_read: scale {:?} and shift {:?} for {} channels",
+                gamma.dims(),
+                beta.dims(),
+                v.channels
+            );
         }
         let terms = on_card(&gamma, |gamma| {
             on_card(&beta, |beta| {
@@ -70,11 +75,7 @@ pub(super) fn through_norm(gradient: &Tensor, y: &Tensor, read: &Read, gamma: &T
                 }
                 on_card(&gamma, |gamma| {
                     let all = [terms, gamma];
-                    by_cuda_type!(
-                        "through_norm",
-                        y.0,
-                        last::through_norm(read.slope, g.0, y.0, all, &voxels)
-                    )
+                    by_cuda_type!("through_norm", y.0, last::through_norm(read.slope, g.0, y.0, all, &voxels))
                 })
             })
         })
@@ -94,11 +95,8 @@ pub(super) fn through_sums(gradient: &Tensor, y: &Tensor, read: &Read) -> Result
         on_card(&y, |y| {
             on_card(&terms, |terms| {
                 let voxels = three("through_bias", [g.1, y.1, terms.1], 4)?;
-                let sums = by_cuda_type!(
-                    "through_bias",
-                    y.0,
-                    last::sums(read.slope, g.0, y.0, terms, &voxels)
-                )?;
+                let sums =
+                    by_cuda_type!("through_bias", y.0, last::sums(read.slope, g.0, y.0, terms, &voxels))?;
                 Ok(tensor(sums, voxels[1].channels))
             })
         })

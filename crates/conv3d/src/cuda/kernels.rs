@@ -10,10 +10,14 @@ use candle_core::{Error, Result};
 
 use super::architecture::{architecture, nvrtc_version};
 use super::cards::driver_version;
+use super::lists::Rule;
 use super::number::CudaNumber;
 
+/// What kernels for lists of tensors know of them.
+const LISTS: &str = include_str!("kernels/lists.cu");
+
 /// All kernels, behind what they are told about the number type.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 10] = [
     include_str!("kernels/common.cuh"),
     include_str!("kernels/convolution.cu"),
     include_str!("kernels/max_pool.cu"),
@@ -22,6 +26,8 @@ const SOURCES: [&str; 8] = [
     include_str!("kernels/channels_last.cu"),
     include_str!("kernels/losses.cu"),
     include_str!("kernels/layout.cu"),
+    LISTS,
+    include_str!("kernels/sums.cu"),
 ];
 
 /// Threads of a block.
@@ -62,20 +68,29 @@ pub(super) fn kernel<T: CudaNumber>(device: &CudaDevice, name: &str) -> Result<K
     loaded(device, T::MODULE, name, || [T::SOURCE].into_iter().chain(SOURCES).collect::<Vec<_>>().join("\n"))
 }
 
-/// The kernel that sets each number to `rule`.
-pub(super) fn kernel_of_rule<T: CudaNumber>(device: &CudaDevice, rule: &'static str) -> Result<Kernel> {
-    let module = format!("{}: {rule}", T::MODULE);
-    loaded(device, &module, "each", || {
+/// The kernel that changes the numbers of a list by `rule`.
+pub(super) fn kernel_of_rule<T: CudaNumber>(device: &CudaDevice, rule: &Rule) -> Result<Kernel> {
+    let module = format!("{}: {}", T::MODULE, rule.statements);
+    loaded(device, &module, "change_all", || {
+        let names = &["a", "b", "c", "d"][..rule.tensors];
+        let each = |form: &dyn Fn(usize, &str) -> String, names: &[&str]| -> String {
+            names.iter().enumerate().map(|(i, name)| form(i, name)).collect()
+        };
+        let read = each(&|i, name| format!("        A {name} = get(list.at[{i}][slot][i]);\n"), names);
+        let write = |i: usize, name: &str| format!("        list.at[{i}][slot][i] = put({name});\n");
         [
             T::SOURCE,
             SOURCES[0],
-            "struct Constants { double s[6]; };",
-            "extern \"C\" __global__ void each(T *to, const T *xs, const T *ys, Index count, Constants constants) {",
-            "    A s[6];",
-            "    for (int i = 0; i < 6; ++i) s[i] = (A)constants.s[i];",
-            "    FOR_EACH(i, count) {",
-            "        A old = get(to[i]), x = get(xs[i]), y = get(ys[i]);",
-            &format!("        to[i] = put({rule});"),
+            LISTS,
+            "struct Constants { double s[10]; };",
+            "extern \"C\" __global__ void change_all(const __grid_constant__ List list, Constants constants) {",
+            "    A s[10];",
+            "    for (int i = 0; i < 10; ++i) s[i] = (A)constants.s[i];",
+            "    int slot = slot_of(list);",
+            "    FOR_EACH_OF_CHUNK(i, list, slot) {",
+            &read,
+            rule.statements,
+            &each(&write, &names[..rule.changes]),
             "    }",
             "}",
         ]

@@ -1,7 +1,7 @@
 //! The operations on (N, D, H, W, C).
 
-use candle_core::cuda_backend::{CudaDType, CudaDevice};
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DeviceRepr, LaunchConfig};
+use candle_core::cuda_backend::{CudaDType, CudaDevice};
 use candle_core::{CudaStorage, Layout, Result, bail};
 
 use super::kernels::{MOST_BLOCKS_DOWN, THREADS, for_each, kernel, launch};
@@ -195,11 +195,7 @@ pub(crate) fn through_norm<T: CudaNumber>(
     }
     let all = CudaStorage::wrap_cuda_slice(all, device.clone());
     let dy = gradient::<T>(slope, g, y, (&all, &rows), &[*vg, *vy])?;
-    Ok([
-        dy,
-        T::Wide::wrap_cuda_slice(for_gamma, device.clone()),
-        T::Wide::wrap_cuda_slice(for_beta, device),
-    ])
+    Ok([dy, T::Wide::wrap_cuda_slice(for_gamma, device.clone()), T::Wide::wrap_cuda_slice(for_beta, device)])
 }
 
 /// Σ g over samples and voxels (C).

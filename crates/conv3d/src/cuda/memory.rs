@@ -6,12 +6,11 @@ use candle_core::cuda_backend::cudarc::driver::{CudaContext, DriverError, sys};
 use candle_core::{Device, Error, Result, bail};
 
 /// Has the driver keep what is freed for this process, instead of giving it back each time the card has nothing to
-/// do: a training step asks for the same memory as the one before. To be called once for a device. Does nothing where
-/// the driver has no pool to keep it in.
+/// do. Does nothing where the driver has no pool to keep it in.
 ///
 /// # Errors
 /// What the driver says; if `device` is no GPU.
-pub fn keep_freed_memory(device: &Device) -> Result<()> {
+pub(super) fn keep_freed_memory(device: &Device) -> Result<()> {
     let mut threshold = u64::MAX;
     // SAFETY: the attribute is a number of 64 bits, which the driver reads.
     with_pool(context(device)?.as_ref(), |pool| unsafe {

@@ -10,11 +10,10 @@
 //!
 //! # Threads
 //!
-//! Work on a GPU is done in the order in which one host thread asked for it: each thread has a stream of its own, as
-//! candle has it for `Device::new_cuda`, and nothing orders the streams of two threads. A tensor is therefore used
-//! and dropped on the thread that computed it, or on another one after `Device::synchronize` on the thread that
-//! computed it; before it goes back, the other one synchronizes in its turn. To read a tensor's numbers on the CPU is
-//! to wait for them.
+//! A [`device()`] has one stream: all threads' work on it is done in the order in which it was asked for, so that tensors may
+//! go from one thread to another. Work beside other work on one card wants another device. (Of candle's own
+//! `Device::new_cuda` each thread has a stream, and nothing orders those but what candle records of every tensor, which
+//! takes more time than small operations do.)
 //!
 //! # What is kept
 //!
@@ -27,11 +26,12 @@ mod cards;
 mod convolution;
 #[cfg(feature = "cudnn")]
 mod cudnn;
-mod each;
+mod device;
 mod fallback;
 mod kernels;
 pub(crate) mod last;
 pub(crate) mod layout;
+mod lists;
 pub mod losses;
 mod memory;
 mod norm;
@@ -46,9 +46,10 @@ pub use cards::{Card, cards, driver_version};
 pub(crate) use convolution::{Order, forward, input_gradient, weight_gradient};
 #[cfg(feature = "cudnn")]
 pub use cudnn::allow_tf32;
-pub use each::{MOST_CONSTANTS, change_each};
+pub use device::device;
 pub use fallback::without_cudnn;
-pub use memory::{free_kept_memory, free_memory_bytes, keep_freed_memory, peak_memory_bytes};
+pub use lists::{MOST_CONSTANTS, MOST_TENSORS, Rule, change_all, sum_of_squares};
+pub use memory::{free_kept_memory, free_memory_bytes, peak_memory_bytes};
 pub(crate) use norm::{Norm, norm, norm_gradient};
 pub(crate) use number::{CudaNumber, by_cuda_type};
 pub(crate) use pooling::{Windows, pool, pool_gradient};

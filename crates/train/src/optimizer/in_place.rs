@@ -1,4 +1,4 @@
-//! A step of an optimizer in place, on the CPU and on NVIDIA GPUs.
+//! A step of an optimizer in place, on the CPU.
 //!
 //! The same formulas as the tensor operations that do it on other devices. Those make a tensor each, some
 //! fifteen passes over memory instead of three.
@@ -9,7 +9,7 @@ use std::ops::{Add, Div, Mul, Sub};
 use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Storage, Tensor, Var, bail};
 use rayon::prelude::*;
 
-use super::{OptimizerConfig, Step, decay_of};
+use super::{OptimizerConfig, Step, decay_of, state_of};
 
 /// Numbers that a task takes: enough to be worth one.
 const CHUNK: usize = 1 << 14;
@@ -24,13 +24,7 @@ impl Step {
         gradient: &Tensor,
     ) -> Result<()> {
         let Self { rate, scale, .. } = *self;
-        let mut part = |suffix: &str| -> Result<Tensor> {
-            let key = format!("{name}/{suffix}");
-            if !state.contains_key(&key) {
-                state.insert(key.clone(), variable.as_detached_tensor().zeros_like()?);
-            }
-            Ok(state[&key].clone())
-        };
+        let mut part = |suffix: &str| state_of(state, name, suffix, variable);
         match self.config {
             OptimizerConfig::AdamW { beta1, beta2, epsilon, weight_decay } => {
                 let (m, v) = (part("m")?, part("v")?);
@@ -110,14 +104,6 @@ impl Number for f64 {
 /// What becomes of a number beside those at its place in two other tensors.
 trait Rule: Sync {
     fn apply<T: Number>(&self, old: T, x: T, y: T) -> T;
-
-    /// The same in CUDA C++, of old, x, y and [`Rule::constants`] s.
-    #[cfg(feature = "cuda")]
-    const ON_GPU: &'static str;
-
-    /// The constants of [`Rule::ON_GPU`].
-    #[cfg(feature = "cuda")]
-    fn constants(&self) -> Vec<f64>;
 }
 
 /// m ← keep · m + (1 − keep) · scale · g.
@@ -129,14 +115,6 @@ struct Mean {
 impl Rule for Mean {
     fn apply<T: Number>(&self, m: T, g: T, _: T) -> T {
         T::of(self.keep) * m + T::of((1.0 - self.keep) * self.scale) * g
-    }
-
-    #[cfg(feature = "cuda")]
-    const ON_GPU: &'static str = "s[0] * old + s[1] * x";
-
-    #[cfg(feature = "cuda")]
-    fn constants(&self) -> Vec<f64> {
-        vec![self.keep, (1.0 - self.keep) * self.scale]
     }
 }
 
@@ -151,14 +129,6 @@ impl Rule for MeanSquare {
     fn apply<T: Number>(&self, v: T, g: T, _: T) -> T {
         let g = T::of(self.scale) * g;
         T::of(self.keep) * v + T::of(1.0 - self.keep) * (g * g)
-    }
-
-    #[cfg(feature = "cuda")]
-    const ON_GPU: &'static str = "s[0] * old + s[1] * ((s[2] * x) * (s[2] * x))";
-
-    #[cfg(feature = "cuda")]
-    fn constants(&self) -> Vec<f64> {
-        vec![self.keep, 1.0 - self.keep, self.scale]
     }
 }
 
@@ -175,14 +145,6 @@ impl Rule for AdamStep {
         let root = (T::of(self.square_scale) * v).root() + T::of(self.epsilon);
         T::of(self.keep) * theta - T::of(self.rate) * m / root
     }
-
-    #[cfg(feature = "cuda")]
-    const ON_GPU: &'static str = "s[0] * old - s[1] * x / (sqrt(s[2] * y) + s[3])";
-
-    #[cfg(feature = "cuda")]
-    fn constants(&self) -> Vec<f64> {
-        vec![self.keep, self.rate, self.square_scale, self.epsilon]
-    }
 }
 
 /// b ← keep · b + scale · g + decay · θ.
@@ -196,14 +158,6 @@ impl Rule for Momentum {
     fn apply<T: Number>(&self, b: T, g: T, theta: T) -> T {
         T::of(self.keep) * b + T::of(self.scale) * g + T::of(self.decay) * theta
     }
-
-    #[cfg(feature = "cuda")]
-    const ON_GPU: &'static str = "s[0] * old + s[1] * x + s[2] * y";
-
-    #[cfg(feature = "cuda")]
-    fn constants(&self) -> Vec<f64> {
-        vec![self.keep, self.scale, self.decay]
-    }
 }
 
 /// θ ← keep · θ − gradient · g − momentum · b.
@@ -216,14 +170,6 @@ struct SgdStep {
 impl Rule for SgdStep {
     fn apply<T: Number>(&self, theta: T, g: T, b: T) -> T {
         T::of(self.keep) * theta - T::of(self.gradient) * g - T::of(self.momentum) * b
-    }
-
-    #[cfg(feature = "cuda")]
-    const ON_GPU: &'static str = "s[0] * old - s[1] * x - s[2] * y";
-
-    #[cfg(feature = "cuda")]
-    fn constants(&self) -> Vec<f64> {
-        vec![self.keep, self.gradient, self.momentum]
     }
 }
 
@@ -273,20 +219,6 @@ impl<R: Rule> InplaceOp3 for Each<R> {
             }
             _ => bail!("a variable, its gradient and its state are all f32 or all f64"),
         }
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        to: &mut candle_core::CudaStorage,
-        to_layout: &Layout,
-        x: &candle_core::CudaStorage,
-        x_layout: &Layout,
-        y: &candle_core::CudaStorage,
-        y_layout: &Layout,
-    ) -> Result<()> {
-        let (x, y) = ((x, x_layout), (y, y_layout));
-        organseg_unet::conv3d::cuda::change_each(to, to_layout, x, y, R::ON_GPU, &self.0.constants())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, Storage, Tensor, Var, bail};
 
 use super::backward::gradients;
 use super::forward::{Keep, Run, run};
@@ -11,8 +11,17 @@ use super::plan::{Heads, Plan};
 use super::shared::{BatchStatistics, Statistics};
 use super::value::Value;
 
+/// Where candle's graph of a network ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// At the parameters: candle's backward pass finds their gradients.
+    AtParameters,
+    /// At the network, whose backward pass leaves them in [`Gradients`].
+    AtNetwork,
+}
+
 /// Scores of `image` (N, C, D, H, W) by each head of the network of `plan` with `parameters`, in candle's
-/// graph: backward gives the gradients of those that are variables. And what batch norms saw.
+/// graph: backward gives the gradients of those that are variables. What batch norms saw, and where gradients are left.
 ///
 /// An operation of candle has three arguments at most, a network has some sixty. So the parameters go in
 /// one by one, each by an operation that hands on a number without meaning ([`Handed`]); the network is the
@@ -22,31 +31,37 @@ pub(crate) fn with_gradients(
     plan: &Arc<Plan>,
     image: &Tensor,
     parameters: &[Tensor],
-) -> Result<(Vec<Tensor>, Vec<BatchStatistics>)> {
+    ends: Ends,
+) -> Result<(Vec<Tensor>, Vec<BatchStatistics>, Gradients)> {
     let parameters = parameters.iter().map(Tensor::contiguous).collect::<Result<Vec<_>>>()?;
     let gradients = Gradients::default();
-    let chain = chained(plan, &parameters, &Device::Cpu, &gradients)?;
+    let chain = chained(plan, &parameters, &Device::Cpu, &gradients, ends)?;
     let parameters = parameters.iter().map(Tensor::detach).collect();
     let statistics = Arc::<Mutex<Vec<BatchStatistics>>>::default();
     let network = Network {
         plan: plan.clone(),
         parameters,
         tape: Mutex::new(None),
-        gradients,
+        gradients: gradients.clone(),
         statistics: statistics.clone(),
     };
     let scores = image.contiguous()?.apply_op2(&chain, network)?;
     let statistics = std::mem::take(&mut *locked(&statistics));
-    Ok((by_head(plan, &scores, image)?, statistics))
+    Ok((by_head(plan, &scores, image)?, statistics, gradients))
 }
 
-/// The parameters handed on one after the other, each to leave with its gradient.
+/// What the network's operation has beside the image: the parameters handed on one after the other, each to leave with its
+/// gradient, or a variable of its own.
 pub(super) fn chained(
     plan: &Plan,
     parameters: &[Tensor],
     device: &Device,
     gradients: &Gradients,
+    ends: Ends,
 ) -> Result<Tensor> {
+    if ends == Ends::AtNetwork {
+        return Ok(Var::zeros((), DType::F32, device)?.into_inner());
+    }
     let mut chain = Tensor::zeros((), DType::F32, device)?;
     for (index, (parameter, spec)) in parameters.iter().zip(plan.parameters.iter()).enumerate() {
         if spec.trained {
@@ -72,10 +87,15 @@ pub(super) fn by_head(plan: &Plan, scores: &Tensor, image: &Tensor) -> Result<Ve
     }
 }
 
-/// The gradient of each parameter, from the network's backward pass until its own.
-pub(super) type Gradients = Arc<Mutex<Vec<Option<Tensor>>>>;
+/// The gradient for the chain, which leads on to the parameters; none if there is no chain.
+pub(super) fn for_chain(chain: &Tensor) -> Result<Option<Tensor>> {
+    if chain.is_variable() { Ok(None) } else { chain.zeros_like().map(Some) }
+}
 
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// The gradient of each parameter, from the network's backward pass until its own.
+pub(crate) type Gradients = Arc<Mutex<Vec<Option<Tensor>>>>;
+
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -208,6 +228,6 @@ impl CustomOp2 for Network {
         };
         *locked(&self.gradients) =
             all.into_iter().zip(&self.parameters).map(tensor).collect::<Result<_>>()?;
-        Ok((None, Some(chain.zeros_like()?)))
+        Ok((None, for_chain(chain)?))
     }
 }

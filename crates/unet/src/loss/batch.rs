@@ -6,37 +6,36 @@
 use candle_core::Tensor;
 
 use super::{LossConfig, LossParts, one_hot};
-use crate::{Unet3d, UnetError};
+use crate::UnetError;
 
-/// The loss of `net` on `image` (N, C, D, H, W) against `labels`, those of the N images one after the other,
-/// x fastest, in epoch `epoch`. In candle's graph: a backward pass gives the gradients of the network's
-/// variables.
+/// The loss of the `scores` (N, K, D, H, W) of every head, as [`Unet3d::forward_levels`](crate::Unet3d::forward_levels) and
+/// [`Unet3d::training_pass`](crate::Unet3d::training_pass) give them, against `labels`, those of the N images one after the
+/// other, x fastest, in epoch `epoch`. In candle's graph.
 ///
 /// The total is that of all heads; the parts beside it are the full resolution's.
 ///
 /// # Errors
-/// [`UnetError::LossConfig`] as [`LossConfig::check`]; [`UnetError::Candle`] if there is not a label for each
-/// voxel, if a label is neither a class nor ignored, or as [`Unet3d::forward`] and [`LossConfig::compute`].
+/// [`UnetError::LossConfig`] as [`LossConfig::check`]; [`UnetError::Candle`] if there are no scores or not a label for each
+/// voxel, if a label is neither a class nor ignored, or as [`LossConfig::compute`].
 pub fn batch_loss(
-    net: &Unet3d,
+    scores: &[Tensor],
     loss: &LossConfig,
-    image: &Tensor,
     labels: &[u8],
     epoch: usize,
 ) -> Result<LossParts, UnetError> {
-    let classes = net.config().classes;
+    let own = scores.first().ok_or_else(|| candle_core::Error::Msg("the loss of no scores".into()))?;
+    let (n, classes, d, h, w) = own.dims5()?;
     loss.check(classes)?;
-    let (n, _, d, h, w) = image.dims5()?;
-    let truth = one_hot(labels, (n, d, h, w), classes, loss.ignore_label, image.device())?;
-    let scores = net.forward_levels(image)?;
-    let mut parts = loss.compute(&scores[0], &truth.to_dtype(scores[0].dtype())?, epoch)?;
+    let device = own.device();
+    let truth = one_hot(labels, (n, d, h, w), classes, loss.ignore_label, device)?;
+    let mut parts = loss.compute(own, &truth.to_dtype(own.dtype())?, epoch)?;
     let shares = level_shares(scores.len());
     if scores.len() > 1 {
         parts.total = (parts.total * shares[0])?;
     }
     for (level, (scores, share)) in scores.iter().zip(shares).enumerate().skip(1) {
         let (labels, [d, h, w]) = at_level(labels, [d, h, w], level);
-        let truth = one_hot(&labels, (n, d, h, w), classes, loss.ignore_label, image.device())?;
+        let truth = one_hot(&labels, (n, d, h, w), classes, loss.ignore_label, device)?;
         let total = loss.compute(scores, &truth.to_dtype(scores.dtype())?, epoch)?.total;
         parts.total = (parts.total + (total * share)?)?;
     }
@@ -74,7 +73,7 @@ fn at_level(labels: &[u8], size: [usize; 3], halvings: usize) -> (Vec<u8>, [usiz
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{UnetConfig, initialize};
+    use crate::{Unet3d, UnetConfig, initialize};
     use candle_core::{DType, Device};
     use candle_nn::{VarBuilder, VarMap};
 
@@ -103,9 +102,9 @@ mod tests {
         let image = Tensor::rand(-1f32, 1.0, (2, 1, 7, 6, 5), &Device::Cpu).unwrap();
         let labels: Vec<u8> = (0..2 * 7 * 6 * 5).map(|i| u8::from(i % 5 == 0)).collect();
         let loss = LossConfig { cross_entropy: 1.0, ..LossConfig::default() };
-        let parts = batch_loss(&net, &loss, &image, &labels, 0).unwrap();
-        let scalar = |t: &Tensor| f64::from(t.to_scalar::<f32>().unwrap());
         let scores = net.forward_levels(&image).unwrap();
+        let parts = batch_loss(&scores, &loss, &labels, 0).unwrap();
+        let scalar = |t: &Tensor| f64::from(t.to_scalar::<f32>().unwrap());
         assert_eq!(scores[1].dims(), [2, 2, 4, 3, 3]);
         let (coarse, [d, h, w]) = at_level(&labels, [7, 6, 5], 1);
         let fine = one_hot(&labels, (2, 7, 6, 5), 2, None, &Device::Cpu).unwrap();
@@ -113,6 +112,7 @@ mod tests {
         let of = |scores: &Tensor, truth: &Tensor| scalar(&loss.compute(scores, truth, 0).unwrap().total);
         let expected = (2.0 * of(&scores[0], &fine) + of(&scores[1], &coarse)) / 3.0;
         assert!((scalar(&parts.total) - expected).abs() < 1e-6);
-        assert!(batch_loss(&net, &loss, &image, &labels[1..], 0).is_err());
+        assert!(batch_loss(&scores, &loss, &labels[1..], 0).is_err());
+        assert!(batch_loss(&[], &loss, &labels, 0).is_err());
     }
 }

@@ -28,7 +28,7 @@ use self::library::{Key, Library};
 use self::parts::{MOST_NUMBERS, parts};
 use super::convolution::{Direction, Operands, Order};
 use super::number::CudaNumber;
-use super::{each, fallback, room};
+use super::{fallback, lists, room};
 use crate::params::ConvShape;
 
 /// Whether `f32` convolutions may round their factors to the ten bits of TF32.
@@ -87,7 +87,7 @@ pub(super) fn run<T: CudaNumber>(
                 let mut more = room::<T>(device, out.len())?;
                 let tried = job.run(a.slice(of(x)), b.slice(of(y)), more.slice_mut(..))?;
                 if tried == Tried::Done {
-                    each::add(device, out, &more)?;
+                    lists::add(device, out, &more)?;
                 }
                 tried
             }

@@ -6,29 +6,30 @@ use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Storage, 
 
 use super::{Job, Value, gradients, run};
 use crate::engine::forward::Keep;
-use crate::engine::op::{Gradients, by_head, chained, locked};
+use crate::engine::op::{Ends, Gradients, by_head, chained, for_chain, locked};
 use crate::engine::plan::{Heads, Plan};
 
 /// Scores of `image` (N, C, D, H, W) by each head of the network of `plan` with `parameters`, in candle's graph: backward
-/// gives the gradients of those that are variables. `number` is the type of the numbers between layers.
+/// gives the gradients of those that are variables, or leaves them. `number` is the type of the numbers between layers.
 pub(crate) fn with_gradients(
     plan: &Arc<Plan>,
     image: &Tensor,
     parameters: &[Tensor],
     number: DType,
-) -> Result<Vec<Tensor>> {
+    ends: Ends,
+) -> Result<(Vec<Tensor>, Gradients)> {
     let gradients = Gradients::default();
-    let chain = chained(plan, parameters, image.device(), &gradients)?;
+    let chain = chained(plan, parameters, image.device(), &gradients, ends)?;
     let network = Network {
         plan: plan.clone(),
         image: image.detach(),
         parameters: parameters.iter().map(Tensor::detach).collect(),
         number,
         tape: Mutex::new(None),
-        gradients,
+        gradients: gradients.clone(),
     };
     let scores = image.apply_op2(&chain, network)?;
-    by_head(plan, &scores, image)
+    Ok((by_head(plan, &scores, image)?, gradients))
 }
 
 struct Network {
@@ -102,6 +103,6 @@ impl CustomOp2 for Network {
         };
         let scores = by_head(&self.plan, &gradient.detach(), image)?;
         *locked(&self.gradients) = gradients(&self.job(), tape, &scores)?;
-        Ok((None, Some(chain.zeros_like()?)))
+        Ok((None, for_chain(chain)?))
     }
 }
