@@ -15,12 +15,14 @@
 
 mod activate;
 mod convolution;
+mod ends;
 mod layout;
 mod norm;
 mod pooling;
 
 pub use activate::{Read, accumulate, activate_into, activated};
 pub use convolution::{convolve, convolve_input_gradient, convolve_weight_gradient};
+pub use ends::{first_layer, first_layer_and_moments, first_layer_weight_gradient, head, head_gradient};
 #[cfg(feature = "cuda")]
 pub(crate) use layout::Voxels;
 pub use norm::{NormGradient, bias_terms, moments, norm_gradient, norm_sums, norm_terms};

@@ -28,7 +28,10 @@ mod convolution;
 #[cfg(feature = "cudnn")]
 mod cudnn;
 mod each;
+mod ends;
 mod fallback;
+pub(crate) mod first_layer;
+pub(crate) mod head;
 mod kernels;
 pub(crate) mod last;
 pub mod losses;
