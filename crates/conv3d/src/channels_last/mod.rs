@@ -15,6 +15,7 @@
 
 mod activate;
 mod convolution;
+mod ends;
 mod layout;
 mod norm;
 #[cfg(feature = "cuda")]
@@ -23,8 +24,9 @@ mod pooling;
 
 pub use activate::{Read, accumulate, activate_into, activated};
 pub use convolution::{convolve, convolve_input_gradient, convolve_weight_gradient};
+pub use ends::{first_layer, first_layer_weight_gradient, head, head_gradient};
 #[cfg(feature = "cuda")]
 pub(crate) use layout::Voxels;
 pub use layout::{first_from_last, last_from_first};
-pub use norm::{Through, bias_read, norm_read, through_bias, through_norm, totals};
+pub use norm::{Norm, Through, bias_read, norm_read, through_bias, through_norm, totals};
 pub use pooling::{pool, pool_gradient_into};

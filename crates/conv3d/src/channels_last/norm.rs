@@ -14,20 +14,38 @@ use super::layout::{Voxels, readable};
 use super::on_gpu;
 use crate::storage::{by_type, result};
 
-/// y (N, D, H, W, C) as an instance norm with scale `gamma` and shift `beta` (C) and an activation read it.
+/// An instance norm and the activation behind it.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm<'a> {
+    /// Scale (C).
+    pub gamma: &'a Tensor,
+    /// Shift (C).
+    pub beta: &'a Tensor,
+    /// What is added to the variance.
+    pub epsilon: f64,
+    /// Factor of the result where it is not positive; 1 is no activation.
+    pub slope: f64,
+}
+
+/// y (N, D, H, W, C) as a norm reads it. `sums` are Σ y and Σ y² of each channel of each sample in pieces,
+/// (N, pieces, C, 2) in `f64`, if what made y has them.
 ///
 /// # Errors
 /// If y has no voxels or shapes do not fit each other; what a device gives.
-pub fn norm_read(y: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64, slope: f64) -> Result<Read> {
+pub fn norm_read(y: &Tensor, sums: Option<&Tensor>, norm: &Norm<'_>) -> Result<Read> {
+    let Norm { gamma, beta, epsilon, slope } = *norm;
     #[cfg(feature = "cuda")]
     if y.device().is_cuda() {
-        return Ok(Read { terms: on_gpu::norm_terms(y, [gamma, beta], eps)?, slope });
+        return Ok(Read { terms: on_gpu::norm_terms(y, sums, norm)?, slope });
+    }
+    if sums.is_some() {
+        bail!("norm_read: sums of a tensor on the CPU");
     }
     let moments = readable(y)?.apply_op1_no_bwd(&Moments)?;
     let (_, n, c) = moments.dims3()?;
     let all = |t: &Tensor| t.to_dtype(DType::F64)?.reshape((1, c))?.broadcast_as((n, c));
     let (mean, variance) = (moments.get(0)?, moments.get(1)?);
-    let inverse = (variance + eps)?.sqrt()?.recip()?;
+    let inverse = (variance + epsilon)?.sqrt()?.recip()?;
     let scale = (all(gamma)? * &inverse)?;
     let shift = (all(beta)? - (&mean * &scale)?)?;
     Ok(Read { terms: Tensor::stack(&[mean, inverse, scale, shift], 0)?, slope })

@@ -5,7 +5,7 @@ use candle_core::{CudaStorage, DType, Result, Shape, Storage, Tensor, bail};
 
 use super::activate::Read;
 use super::layout::{Voxels, readable};
-use super::norm::{Through, three, with_voxels};
+use super::norm::{Norm, Through, three, with_voxels};
 use crate::cuda::{Stored, by_cuda_type, last, layout};
 
 /// Calls `with` with the memory of `tensor` on the card.
@@ -32,9 +32,10 @@ fn parameter(tensor: &Tensor, number: DType) -> Result<Tensor> {
     tensor.detach().to_dtype(wide(number))?.contiguous()
 }
 
-pub(super) fn norm_terms(y: &Tensor, parameters: [&Tensor; 2], epsilon: f64) -> Result<Tensor> {
+pub(super) fn norm_terms(y: &Tensor, sums: Option<&Tensor>, norm: &Norm<'_>) -> Result<Tensor> {
     let (y, number) = (readable(y)?, y.dtype());
-    let [gamma, beta] = [parameter(parameters[0], number)?, parameter(parameters[1], number)?];
+    let [gamma, beta] = [parameter(norm.gamma, number)?, parameter(norm.beta, number)?];
+    let sums = sums.map(Tensor::contiguous).transpose()?;
     on_card(&y, |(storage, layout)| {
         let v = with_voxels("norm_read", layout)?;
         if [gamma.dims(), beta.dims()] != [[v.channels]; 2] {
@@ -45,9 +46,20 @@ pub(super) fn norm_terms(y: &Tensor, parameters: [&Tensor; 2], epsilon: f64) -> 
                 v.channels
             );
         }
+        if let Some(sums) = &sums
+            && (sums.rank() != 4 || [sums.dim(0)?, sums.dim(2)?, sums.dim(3)?] != [v.batch, v.channels, 2])
+        {
+            bail!("norm_read: sums {:?} for {} samples of {} channels", sums.dims(), v.batch, v.channels);
+        }
         let terms = on_card(&gamma, |gamma| {
             on_card(&beta, |beta| {
-                by_cuda_type!("norm_read", storage, last::norm_terms(storage, &v, [gamma, beta], epsilon))
+                let all = last::Norm { gamma, beta, epsilon: norm.epsilon };
+                match &sums {
+                    Some(sums) => on_card(sums, |sums| {
+                        by_cuda_type!("norm_read", storage, last::norm_terms_of(storage, &v, sums, &all))
+                    }),
+                    None => by_cuda_type!("norm_read", storage, last::norm_terms(storage, &v, &all)),
+                }
             })
         })?;
         Ok(tensor(terms, (4, v.batch, v.channels)))

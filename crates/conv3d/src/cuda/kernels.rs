@@ -98,6 +98,25 @@ pub(super) fn kernel_of_rule<T: CudaNumber>(device: &CudaDevice, rule: &Rule) ->
     })
 }
 
+/// The kernel `name` of `sources` for numbers of type `T`, compiled with `header` before them: what is known of a network
+/// and lets a kernel keep things in registers. `module` names the sources.
+pub(super) fn kernel_with<T: CudaNumber>(
+    device: &CudaDevice,
+    module: &str,
+    name: &str,
+    header: &str,
+    sources: &[&str],
+) -> Result<Kernel> {
+    let module = format!("{}: {module}: {header}", T::MODULE);
+    loaded(device, &module, name, || {
+        [header, T::SOURCE, SOURCES[0]]
+            .into_iter()
+            .chain(sources.iter().copied())
+            .collect::<Vec<_>>()
+            .join("\n")
+    })
+}
+
 /// Kernel `name` of `module`, compiled and loaded if it was not yet.
 fn loaded(device: &CudaDevice, module: &str, name: &str, source: impl FnOnce() -> String) -> Result<Kernel> {
     let key = (device.id(), module.to_string(), name.to_string());

@@ -84,34 +84,61 @@ fn pairs(device: &CudaDevice, walk: &Walk, voxels: &Voxels) -> Result<CudaSlice<
     room::<f64>(device, 2 * pieces * voxels.batch * voxels.channels)
 }
 
-/// Sums of pairs over the voxels of each sample and channel, in pieces: pairs (N, pieces, C, 2).
-pub(crate) struct Partials {
-    pub(crate) sums: CudaSlice<f64>,
-    pub(crate) pieces: usize,
+/// Scale and shift (C) of a norm, and what is added to the variance.
+pub(crate) struct Norm<'a> {
+    pub(crate) gamma: Stored<'a>,
+    pub(crate) beta: Stored<'a>,
+    pub(crate) epsilon: f64,
 }
 
-/// The terms (4, N, C) of the instance norm of y with scale and shift (C).
-pub(crate) fn norm_terms<T: CudaNumber>(
-    y: &CudaStorage,
-    v: &Voxels,
-    [gamma, beta]: [Stored<'_>; 2],
-    epsilon: f64,
-) -> Result<CudaStorage> {
+/// The terms (4, N, C) of a norm of y.
+pub(crate) fn norm_terms<T: CudaNumber>(y: &CudaStorage, v: &Voxels, norm: &Norm<'_>) -> Result<CudaStorage> {
     let device = y.device.clone();
     let walk = Walk::new(&[v], v.volume(), MOST_PIECES)?;
     let mut sums = pairs(&device, &walk, v)?;
-    let mut out = room::<f64>(&device, 4 * v.batch * v.channels)?;
     if !is_empty(v) {
         let y = from::<T>(y, v)?;
-        let (gamma, beta) = (values::<T::Wide>(gamma)?, values::<T::Wide>(beta)?);
         let (step, volume, channels) = (v.step as i64, v.volume() as i64, v.channels as i64);
-        let (pieces, about_first) = (i64::from(walk.config.grid_dim.0), 1i32);
-        // SAFETY: `Voxels` has checked that the voxels lie within y; scale and shift have a number for each channel, as
-        // the caller checked; sums and results have the sizes above; the arguments are those of the kernels, in their
-        // order.
+        // SAFETY: `Voxels` has checked that the voxels lie within y; the sums have the size above; the arguments are
+        // those of the kernel, in its order.
         unsafe {
             let kernel_of = kernel::<T>(&device, &walk.name("moments"))?;
             launch!(kernel_of, walk.config, [&y, &step, &mut sums, &volume, &channels])?;
+        }
+    }
+    terms_of_sums::<T>(y, v, &sums.as_view(), walk.config.grid_dim.0 as usize, norm, true)
+}
+
+/// The same from Σ y and Σ y² (N, pieces, C, 2).
+pub(crate) fn norm_terms_of<T: CudaNumber>(
+    y: &CudaStorage,
+    v: &Voxels,
+    sums: Stored<'_>,
+    norm: &Norm<'_>,
+) -> Result<CudaStorage> {
+    let pieces = sums.1.dims()[1];
+    terms_of_sums::<T>(y, v, &values::<f64>(sums)?, pieces, norm, false)
+}
+
+/// From sums over pieces, of values less the first of their channel if they are `about` it.
+fn terms_of_sums<T: CudaNumber>(
+    y: &CudaStorage,
+    v: &Voxels,
+    sums: &CudaView<'_, f64>,
+    pieces: usize,
+    norm: &Norm<'_>,
+    about: bool,
+) -> Result<CudaStorage> {
+    let device = y.device.clone();
+    let mut out = room::<f64>(&device, 4 * v.batch * v.channels)?;
+    if !is_empty(v) {
+        let y = from::<T>(y, v)?;
+        let (gamma, beta) = (values::<T::Wide>(norm.gamma)?, values::<T::Wide>(norm.beta)?);
+        let (step, volume, channels) = (v.step as i64, v.volume() as i64, v.channels as i64);
+        let (pieces, about) = (pieces as i64, i32::from(about));
+        // SAFETY: as above; scale and shift have a number for each channel and there are as many sums as pieces, as the
+        // caller checked.
+        unsafe {
             let kernel_of = kernel::<T>(&device, "last_norm_terms")?;
             launch!(
                 kernel_of,
@@ -119,11 +146,11 @@ pub(crate) fn norm_terms<T: CudaNumber>(
                 [
                     &y,
                     &step,
-                    &about_first,
-                    &sums,
+                    &about,
+                    sums,
                     &gamma,
                     &beta,
-                    &epsilon,
+                    &norm.epsilon,
                     &mut out,
                     &volume,
                     &channels,
@@ -217,6 +244,12 @@ pub(crate) fn totals<T: CudaNumber>(g: &CudaStorage, v: &Voxels) -> Result<CudaS
         }
     }
     Ok(T::Wide::wrap_cuda_slice(out, device))
+}
+
+/// Sums of pairs over the voxels of each sample and channel, in pieces: (N, pieces, C, 2).
+struct Partials {
+    sums: CudaSlice<f64>,
+    pieces: usize,
 }
 
 /// The pieces of Σ g′ and Σ g′ x̂.

@@ -27,7 +27,10 @@ mod convolution;
 #[cfg(feature = "cudnn")]
 mod cudnn;
 mod device;
+mod ends;
 mod fallback;
+pub(crate) mod first_layer;
+pub(crate) mod head;
 mod kernels;
 pub(crate) mod last;
 pub(crate) mod layout;

@@ -6,28 +6,28 @@ use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, ValidAsZeroBits};
 
 /// A number type that the kernels know.
 pub(crate) trait CudaNumber: WithDType + CudaDType + DeviceRepr + ValidAsZeroBits {
+    /// What kernels compute with, and the type of parameters: `A` of the kernels.
+    type Wide: CudaNumber;
     /// What the module of its kernels is called.
     const MODULE: &'static str;
     /// What the kernels are told about it: how numbers are stored, read and written.
     const SOURCE: &'static str;
-    /// What is computed with, and what parameters are.
-    type Wide: CudaNumber;
 }
 
 macro_rules! number {
-    ($type:ty, $name:literal, $wide:ty) => {
+    ($type:ty, $wide:ty, $name:literal) => {
         impl CudaNumber for $type {
+            type Wide = $wide;
             const MODULE: &'static str = concat!("organseg_conv3d_", $name);
             const SOURCE: &'static str = include_str!(concat!("kernels/", $name, ".cuh"));
-            type Wide = $wide;
         }
     };
 }
 
-number!(f32, "f32", f32);
-number!(f64, "f64", f64);
-number!(half::f16, "f16", f32);
-number!(half::bf16, "bf16", f32);
+number!(f32, f32, "f32");
+number!(f64, f64, "f64");
+number!(half::f16, f32, "f16");
+number!(half::bf16, f32, "bf16");
 
 /// Calls a function generic in the number type with that of `$storage`.
 macro_rules! by_cuda_type {

@@ -11,10 +11,11 @@ use super::fused::all_losses;
 use super::tversky::tversky_by_class;
 use super::{LossConfig, boundary_weights};
 
-/// A loss and what it is made of; scalars. A part whose weight is zero is left out.
+/// A loss and what it is made of; scalars. A part whose weight is zero is left out. The parts are to be looked at: on which
+/// device they are, and whether candle knows where they come from, is left open.
 #[derive(Clone, Debug)]
 pub struct LossParts {
-    /// The weighted sum: what to minimise.
+    /// The weighted sum: what to minimise. In candle's graph.
     pub total: Tensor,
     /// L_dice, unweighted.
     pub dice: Option<Tensor>,
@@ -49,16 +50,19 @@ impl LossConfig {
         let known = |device: &Device| device.is_cpu() || device.is_cuda();
         let single = |tensor: &Tensor| tensor.dtype() == DType::F32 && known(tensor.device());
         // One pass has no gradient for the truth.
-        let parts = if single(logits) && single(truth) && classes > 1 && !truth.track_op() {
-            let losses = all_losses(logits, truth, self, weights, near_boundary, by[3] != 0.0)?;
-            let mut parts = [const { None }; PARTS];
-            for (i, part) in parts.iter_mut().enumerate().filter(|(i, _)| by[*i] != 0.0) {
-                *part = Some(losses.get(i)?);
-            }
-            parts
-        } else {
-            self.one_by_one(logits, truth, &weights, near_boundary.as_ref(), by)?
-        };
+        if single(logits) && single(truth) && classes > 1 && !truth.track_op() {
+            let (total, parts) = all_losses(logits, truth, self, by, weights, near_boundary)?;
+            let part = |i: usize| (by[i] != 0.0).then(|| Tensor::new(parts[i], &Device::Cpu)).transpose();
+            return Ok(LossParts {
+                total,
+                dice: part(0)?,
+                center: part(1)?,
+                cross_entropy: part(2)?,
+                focal: part(3)?,
+                tversky: part(4)?,
+            });
+        }
+        let parts = self.one_by_one(logits, truth, &weights, near_boundary.as_ref(), by)?;
         let mut total: Option<Tensor> = None;
         for (part, weight) in parts.iter().zip(by) {
             let Some(part) = part else { continue };
@@ -216,13 +220,35 @@ mod tests {
         let run = |dtype: DType, device: &Device| {
             let there = |t: &Tensor| t.to_dtype(dtype).unwrap().to_device(device).unwrap();
             let scores = candle_core::Var::from_tensor(&there(&scores)).unwrap();
+            let none = LossConfig {
+                dice: 0.0,
+                center: 0.0,
+                cross_entropy: 0.0,
+                focal: 0.0,
+                tversky: 0.0,
+                boundary: 0.0,
+                ..all_parts()
+            };
+            let alone = [
+                LossConfig { dice: 1.0, ..none.clone() },
+                LossConfig { center: 1.0, ..none.clone() },
+                LossConfig { cross_entropy: 1.0, boundary: 4.0, ..none.clone() },
+                LossConfig { focal: 1.0, ..none.clone() },
+                LossConfig { tversky: 1.0, ..none },
+            ];
             let parts = all_parts().compute(scores.as_tensor(), &there(&truth), 0).unwrap();
-            [parts.dice, parts.center, parts.cross_entropy, parts.focal, parts.tversky].map(|part| {
-                let part = part.unwrap();
-                let gradient = part.backward().unwrap().get(scores.as_tensor()).unwrap().clone();
-                let gradient = gradient.to_dtype(DType::F64).unwrap().flatten_all().unwrap();
-                (scalar(&part), gradient.to_vec1::<f64>().unwrap())
-            })
+            let parts = [parts.dice, parts.center, parts.cross_entropy, parts.focal, parts.tversky];
+            alone
+                .iter()
+                .zip(parts)
+                .map(|(config, part)| {
+                    let total = config.compute(scores.as_tensor(), &there(&truth), 0).unwrap().total;
+                    assert!((scalar(&total) - scalar(&part.unwrap())).abs() < 1e-6);
+                    let gradient = total.backward().unwrap().get(scores.as_tensor()).unwrap().clone();
+                    let gradient = gradient.to_dtype(DType::F64).unwrap().flatten_all().unwrap();
+                    (scalar(&total), gradient.to_vec1::<f64>().unwrap())
+                })
+                .collect::<Vec<_>>()
         };
         let found = devices().into_iter().flat_map(|device| run(DType::F32, &device)).enumerate();
         for ((i, found), expected) in found.zip(run(DType::F64, &Device::Cpu).iter().cycle()) {

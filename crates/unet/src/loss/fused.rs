@@ -9,7 +9,7 @@
 //! ∂L/∂z_k = p_k (∂L/∂p_k − Σ_j p_j ∂L/∂p_j) through the softmax. Of cross-entropy and focal loss the gradient
 //! is that for z at once: F · (y_k − p_k) with one number F for each voxel.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Storage, Tensor, bail};
 use rayon::prelude::*;
@@ -21,31 +21,38 @@ use super::dice::EPSILON;
 use super::focal::LEAST_DOUBT;
 use super::{EmptySlices, LossConfig};
 
-/// Dice, center, cross-entropy, focal and Tversky loss (5) of `logits` against the one-hot `truth`, both
-/// (N, K, D, H, W), with the weights of the classes (K) and those of the voxels (N, 1, D, H, W) in the
-/// cross-entropy. The focal loss is 0 unless it is `focal`: it alone costs something by itself.
+/// Σ `by` · part, in candle's graph, and Dice, center, cross-entropy, focal and Tversky loss themselves, of `logits` against
+/// the one-hot `truth`, both (N, K, D, H, W), with the weights of the classes (K) and those of the voxels (N, 1, D, H, W) in
+/// the cross-entropy. The focal loss is 0 unless it counts: it alone costs something by itself.
 pub(super) fn all_losses(
     logits: &Tensor,
     truth: &Tensor,
     config: &LossConfig,
+    by: [f64; PARTS],
     class_weights: Vec<f64>,
     near_boundary: Option<Tensor>,
-    focal: bool,
-) -> Result<Tensor> {
+) -> Result<(Tensor, [f32; PARTS])> {
     let near_boundary = near_boundary.map(|near| near.flatten_all()?.to_vec1()).transpose()?;
+    let parts = Arc::<Mutex<[f32; PARTS]>>::default();
     let op = Losses {
         empty: config.empty_slices,
+        by,
         class_weights,
         near_boundary,
-        focus: focal.then_some(config.focal_gamma as f32),
+        focus: (by[3] != 0.0).then_some(config.focal_gamma as f32),
         tversky: [config.tversky_alpha, config.tversky_beta],
+        parts: parts.clone(),
         kept: Mutex::new(None),
     };
-    logits.contiguous()?.apply_op2(&truth.contiguous()?, op)
+    let total = logits.contiguous()?.apply_op2(&truth.contiguous()?, op)?;
+    let parts = *parts.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok((total, parts))
 }
 
 struct Losses {
     empty: EmptySlices,
+    /// What the parts are multiplied by.
+    by: [f64; PARTS],
     class_weights: Vec<f64>,
     /// Of each voxel of each sample.
     near_boundary: Option<Vec<f32>>,
@@ -53,6 +60,8 @@ struct Losses {
     focus: Option<f32>,
     /// Costs of false positives and false negatives.
     tversky: [f64; 2],
+    /// The parts, for whoever asked for the losses.
+    parts: Arc<Mutex<[f32; PARTS]>>,
     /// Probabilities (N, D, K, H, W), on the CPU, and sums (N, D, K), from the forward to the backward pass.
     kept: Mutex<Option<(Vec<f32>, Vec<Sums>)>>,
 }
@@ -188,6 +197,12 @@ struct Totals {
 }
 
 impl Losses {
+    /// The weighted sum of the parts, which are put down.
+    fn total(&self, parts: [f32; PARTS]) -> f32 {
+        *self.parts.lock().unwrap_or_else(PoisonError::into_inner) = parts;
+        parts.iter().zip(self.by).filter(|(_, by)| *by != 0.0).map(|(part, by)| part * by as f32).sum()
+    }
+
     fn totals(&self, by_class: &[Sums]) -> Totals {
         let weighted = |of: &dyn Fn(&Sums) -> f64| {
             let sum: f64 = by_class.iter().zip(&self.class_weights).map(|(sums, w)| w * of(sums)).sum();
@@ -523,7 +538,7 @@ impl CustomOp2 for Losses {
         y_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let parts = self.run(Dims::new(z_layout)?, values(z, z_layout)?, values(y, y_layout)?);
-        Ok((CpuStorage::F32(parts.to_vec()), Shape::from(PARTS)))
+        Ok((CpuStorage::F32(vec![self.total(parts)]), Shape::from(())))
     }
 
     #[cfg(feature = "cuda")]
@@ -544,8 +559,8 @@ impl CustomOp2 for Losses {
             .collect();
         let parts = self.parts(dims, &sums);
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((Vec::new(), sums));
-        let storage = z.device.storage_from_slice(&parts)?;
-        Ok((storage, Shape::from(PARTS)))
+        let storage = z.device.storage_from_slice(&[self.total(parts)])?;
+        Ok((storage, Shape::from(())))
     }
 
     fn bwd(
@@ -555,8 +570,8 @@ impl CustomOp2 for Losses {
         _: &Tensor,
         by: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let by: Vec<f32> = by.to_vec1()?;
-        let by = std::array::from_fn(|i| f64::from(by[i]));
+        let by: f32 = by.to_scalar()?;
+        let by = self.by.map(|weight| f64::from(weight as f32 * by));
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((p, sums)) = &*kept else {
             bail!("the losses' backward pass came before their forward pass")
@@ -613,9 +628,12 @@ mod tests {
             ];
             let config = LossConfig { empty_slices: empty, ..LossConfig::default() };
             let (single_truth, weights) = (truth.to_dtype(DType::F32).unwrap(), vec![1.0; classes]);
-            let found = all_losses(single.as_tensor(), &single_truth, &config, weights, None, false).unwrap();
             for (i, expected) in expected.iter().enumerate() {
-                let part = found.get(i).unwrap();
+                let mut by = [0.0; PARTS];
+                by[i] = 1.0;
+                let (part, _) =
+                    all_losses(single.as_tensor(), &single_truth, &config, by, weights.clone(), None)
+                        .unwrap();
                 let (value, wanted) =
                     (part.to_scalar::<f32>().unwrap(), expected.to_scalar::<f64>().unwrap());
                 assert!((f64::from(value) - wanted).abs() < 1e-5 * (1.0 + wanted), "{i}: {value} {wanted}");

@@ -1,10 +1,10 @@
 //! From the gradients of the scores to those of the parameters.
 
 use candle_core::{Result, Tensor};
-use organseg_conv3d::Conv3dParams;
 use organseg_conv3d::channels_last::{
     Read, accumulate, activated, convolve, convolve_input_gradient, convolve_weight_gradient,
-    first_from_last, last_from_first, pool_gradient_into, through_bias, through_norm, totals,
+    first_from_last, first_layer_weight_gradient, head_gradient, pool_gradient_into, through_bias,
+    through_norm, totals,
 };
 
 use super::forward::by_two;
@@ -29,21 +29,24 @@ pub(crate) fn gradients(
             Step::Image => {}
             Step::Head { input, weight, bias, .. } => {
                 let scores = heads.next().expect("there is a gradient for each head").detach();
-                let gradient = last_from_first(&scores, job.number)?;
-                result[*bias] = Some(job.like_vector(*bias, &totals(&gradient)?)?);
-                let (x, params) = (job.input(&[*input], &values)?, Conv3dParams::default());
-                let for_weights = convolve_weight_gradient(&x, &gradient, [1; 3], &params)?;
-                result[*weight] = Some(job.like(*weight, &for_weights)?);
-                let weights = job.weights(*weight)?;
-                let (_, d, h, w, _) = x.dims5()?;
-                drop(x);
-                sums.add(*input, convolve_input_gradient(&gradient, &weights, [d, h, w], &params)?)?;
+                let Value { y, read } = values[*input].as_ref().expect("values are kept");
+                let [for_y, for_weights, for_bias] =
+                    head_gradient(&scores, y, read.as_ref(), &job.of_head(*weight)?)?;
+                result[*bias] = Some(job.of_type(*bias, &for_bias)?);
+                let for_weights = for_weights.reshape(job.parameters[*weight].shape())?;
+                result[*weight] = Some(job.of_type(*weight, &for_weights)?);
+                sums.add(*input, for_y)?;
             }
             Step::Convolve { params, inputs, weight, after, .. } => {
                 let gradient = sums.take(index);
                 let value = values[index].take().expect("values are kept");
                 let gradient = through(job, after, &gradient, &value, &mut result)?;
                 drop(value);
+                if job.is_first_layer(step) {
+                    let for_weights = first_layer_weight_gradient(job.image, &gradient)?;
+                    result[*weight] = Some(job.of_type(*weight, &for_weights)?);
+                    continue;
+                }
                 let x = job.input(inputs, &values)?;
                 let (_, _, kd, kh, kw) = job.parameters[*weight].dims5()?;
                 let for_weights = convolve_weight_gradient(&x, &gradient, [kd, kh, kw], params)?;
@@ -66,7 +69,7 @@ pub(crate) fn gradients(
             Step::Transpose { input, weight, bias, .. } => {
                 let gradient = dense(sums.take(index))?;
                 values[index] = None;
-                result[*bias] = Some(job.like_vector(*bias, &totals(&gradient)?)?);
+                result[*bias] = Some(job.of_type(*bias, &totals(&gradient)?)?);
                 let below = job.input(&[*input], &values)?;
                 let for_weights = convolve_weight_gradient(&gradient, &below, [2; 3], &by_two())?;
                 result[*weight] = Some(job.like(*weight, &for_weights)?);
@@ -94,8 +97,8 @@ fn through(
     match after {
         After::Norm(norm) => {
             let through = through_norm(gradient, &value.y, read, &job.parameters[norm.scale])?;
-            result[norm.shift] = Some(job.like_vector(norm.shift, &through.beta)?);
-            result[norm.scale] = through.gamma.map(|g| job.like_vector(norm.scale, &g)).transpose()?;
+            result[norm.shift] = Some(job.of_type(norm.shift, &through.beta)?);
+            result[norm.scale] = through.gamma.map(|g| job.of_type(norm.scale, &g)).transpose()?;
             if let Some(bias) = norm.bias {
                 result[bias] = Some(job.parameters[bias].detach().zeros_like()?);
             }
@@ -103,7 +106,7 @@ fn through(
         }
         After::Bias(bias) => {
             let through = through_bias(gradient, &value.y, read)?;
-            result[*bias] = Some(job.like_vector(*bias, &through.beta)?);
+            result[*bias] = Some(job.of_type(*bias, &through.beta)?);
             Ok(through.y)
         }
         After::Nothing => unreachable!("nothing follows, and so it is read as it is"),
@@ -121,8 +124,8 @@ impl Job<'_> {
         first_from_last(gradient)?.to_dtype(self.parameters[parameter].dtype())
     }
 
-    /// The gradient (C) of a vector in its own type.
-    fn like_vector(&self, parameter: usize, gradient: &Tensor) -> Result<Tensor> {
+    /// The gradient of a parameter, of its shape, in its own type.
+    fn of_type(&self, parameter: usize, gradient: &Tensor) -> Result<Tensor> {
         gradient.to_dtype(self.parameters[parameter].dtype())
     }
 }

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use organseg_conv3d::Conv3dParams;
 use organseg_conv3d::channels_last::{
-    Read, bias_read, convolve, convolve_input_gradient, first_from_last, norm_read, pool,
+    Norm, Read, bias_read, convolve, convolve_input_gradient, first_layer, head, norm_read, pool,
 };
 
 use super::{Job, Value};
@@ -28,11 +28,10 @@ pub(crate) fn run(job: &Job<'_>, heads: Heads, keep: Keep) -> Result<Outcome> {
     let mut out = Outcome { scores: Vec::new(), values: Vec::new() };
     for (index, step) in job.plan.steps(heads).iter().enumerate() {
         if let Step::Head { input, weight, bias, .. } = step {
-            let x = job.input(&[*input], &out.values)?;
-            let y = convolve(&x, &job.weights(*weight)?, &Conv3dParams::default())?;
-            let bias = job.parameters[*bias].detach();
-            let scores = first_from_last(&y)?.to_dtype(bias.dtype())?;
-            out.scores.push(scores.broadcast_add(&bias.reshape((1, (), 1, 1, 1))?)?);
+            let Value { y, read } =
+                out.values[*input].as_ref().expect("a value is there until its last reader");
+            let (weights, bias) = (job.of_head(*weight)?, &job.parameters[*bias]);
+            out.scores.push(head(y, read.as_ref(), &weights, bias)?.to_dtype(bias.dtype())?);
         } else {
             let value = value(job, step, &out.values)?;
             out.values.push(Some(value));
@@ -55,12 +54,18 @@ fn value(job: &Job<'_>, step: &Step, values: &[Option<Value>]) -> Result<Value> 
     match step {
         Step::Image => Ok(Value { y: job.input(&[], values)?, read: None }),
         Step::Convolve { params, inputs, weight, after, slope, .. } => {
-            let y = convolve(&job.input(inputs, values)?, &job.weights(*weight)?, params)?;
+            let with_norm = matches!(after, After::Norm(_));
+            let (y, sums) = if job.is_first_layer(step) {
+                first_layer(job.image, &job.parameters[*weight], job.number, with_norm)?
+            } else {
+                (convolve(&job.input(inputs, values)?, &job.weights(*weight)?, params)?, None)
+            };
             let read = match after {
                 // A bias before an instance norm has no effect.
                 After::Norm(norm) => {
-                    let (scale, shift) = (parameter(norm.scale), parameter(norm.shift));
-                    Some(norm_read(&y, &scale, &shift, NORM_EPSILON, *slope)?)
+                    let (gamma, beta) = (&parameter(norm.scale), &parameter(norm.shift));
+                    let norm = Norm { gamma, beta, epsilon: NORM_EPSILON, slope: *slope };
+                    Some(norm_read(&y, sums.as_ref(), &norm)?)
                 }
                 After::Bias(bias) => Some(bias_read(&parameter(*bias), batch, job.number, *slope)?),
                 After::Nothing => None,

@@ -14,6 +14,7 @@ mod op;
 mod tests;
 
 use candle_core::{DType, Result, Tensor};
+use organseg_conv3d::Conv3dParams;
 use organseg_conv3d::channels_last::{Read, activated, last_from_first};
 
 use super::plan::{After, Id, Plan, Step};
@@ -69,5 +70,19 @@ impl Job<'_> {
     /// The weights (C_out, C, kD, kH, kW) of a convolution as (C_out, kD, kH, kW, C).
     fn weights(&self, parameter: usize) -> Result<Tensor> {
         last_from_first(&self.parameters[parameter], self.number)
+    }
+
+    /// The weights (K, C) of a head.
+    fn of_head(&self, parameter: usize) -> Result<Tensor> {
+        let weights = &self.parameters[parameter];
+        weights.detach().reshape((weights.dim(0)?, weights.dim(1)?))
+    }
+
+    /// Whether `step` is a 3×3×3 convolution of an image of one channel.
+    fn is_first_layer(&self, step: &Step) -> bool {
+        let Step::Convolve { params, inputs, weight, .. } = step else { return false };
+        let of_image = matches!(inputs[..], [id] if matches!(self.plan.steps[id], Step::Image));
+        let same = Conv3dParams::same([3; 3]);
+        of_image && self.parameters[*weight].dims()[1..] == [1, 3, 3, 3] && *params == same
     }
 }
