@@ -34,9 +34,10 @@ __device__ __forceinline__ void multiply(float (&c)[4], const unsigned int (&a)[
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// 16 bytes to shared memory, there after `copies_done`.
-__device__ __forceinline__ void copy(uint4 *shared, const uint4 *from) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" : : "r"(shared_address(shared)), "l"(from) : "memory");
+// 16 bytes to shared memory, or as many zeros, there after `copies_done`. `from` is an address in global memory in any case.
+__device__ __forceinline__ void copy(uint4 *shared, const uint4 *from, bool zeros = false) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 : : "r"(shared_address(shared)), "l"(from), "r"(zeros ? 0 : 16) : "memory");
 }
 __device__ __forceinline__ void copies_done() { asm volatile("cp.async.wait_all;" : : : "memory"); }
 
