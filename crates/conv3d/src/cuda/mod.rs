@@ -37,6 +37,8 @@ mod norm;
 mod number;
 mod pooling;
 mod release;
+#[allow(dead_code, unused_imports, reason = "not yet called")]
+pub(crate) mod tensor_cores;
 mod upsampling;
 
 #[cfg(feature = "cudnn")]

@@ -267,6 +267,17 @@ extern "C" __global__ void last_moments_join(const T *y, Index y_step, const dou
     out[(batch + n) * channels + c] = variance > 0 ? variance : (variance != variance ? variance : 0);
 }
 
+// Means and variances (2, N, C) from sums of y and y².
+extern "C" __global__ void last_moments_of_sums(const double *sums, double *out, Index volume, Index channels, Index pieces) {
+    Index n = blockIdx.y, batch = gridDim.y, c = (Index)blockIdx.x * blockDim.x + threadIdx.x;
+    double sum, squares;
+    joined(sums, pieces, channels, n, c, sum, squares);
+    if (threadIdx.y != 0 || c >= channels) return;
+    double mean = sum / (double)volume, variance = squares / (double)volume - mean * mean;
+    out[n * channels + c] = mean;
+    out[(batch + n) * channels + c] = variance > 0 ? variance : (variance != variance ? variance : 0);
+}
+
 extern "C" __global__ void last_sums_join(const double *sums, double *out, Index channels, Index pieces) {
     Index n = blockIdx.y, batch = gridDim.y, c = (Index)blockIdx.x * blockDim.x + threadIdx.x;
     double first, second;
