@@ -1,46 +1,117 @@
 // The gradient for the weights of a 3×3×3 convolution, stride 1, padding 1, from its input, the sources of a voxel side by
 // side, each as it is read, and the gradient of its result, tensors (N, D, H, W, C).
 //
-// A block has OUTPUTS (16 or 32) outputs and one chunk of 16 inputs, and takes tiles of one sample, one after the other,
-// in shared memory. A warp has 16 outputs and the nine taps of one kh, and goes down along D: the input at a place meets
-// the gradient at three. With 16 outputs, two warps have the same taps and half of the tile's rows each.
+// A block has OUTPUTS outputs and INPUTS inputs (16 or 32 of each), and takes tiles of one sample, one after the other, in
+// shared memory; with two STAGES, the next is read, and turned into what it is read as, while one is worked on. A warp
+// has 16 outputs, 16 inputs and the nine taps of one kh, and goes down along D: the input at a place meets the gradient
+// at three. With fewer than 32 of both, two or four warps have the same and take some of the tile's rows each.
 
-#define THREADS 192
-#define ROLES (OUTPUTS / 16)
-#define SPLIT (2 / ROLES)
+#define THREADS 384
+#define INPUT_UNITS (INPUTS / 8)
 #define GRADIENT_UNITS (OUTPUTS / 8)
+#define ROLES (INPUTS / 16 * (OUTPUTS / 16))
+#define SPLIT (4 / ROLES)
+// Pairs of rows of a tile that a warp takes.
+#define PAIRS (TILE_H / 2 / SPLIT)
 #define TILE (TILE_D * TILE_H * TILE_W)
-// As for planes of the input: some voxels longer.
+// Planes, some voxels longer, so that neighbouring units of neighbouring voxels are in other banks.
+#define INPUT_PLANE (HALO + 8 / INPUT_UNITS)
 #define GRADIENT_PLANE (TILE + 8 / GRADIENT_UNITS)
+#define STAGE (INPUT_UNITS * INPUT_PLANE + GRADIENT_UNITS * GRADIENT_PLANE)
+// Voxels that the block's threads have at once, and how often they turn to others for all of the input of a tile.
+#define VOXELS_AT_ONCE (THREADS / INPUT_UNITS)
+#define ROUNDS_OF_INPUT ((HALO + VOXELS_AT_ONCE - 1) / VOXELS_AT_ONCE)
+// The first pair after which the next tile is mapped, when its copies should have come.
+#define FIRST_MAPPED (PAIRS > 2 ? 1 : 0)
 
 struct WeightGradient {
     Sources from;
     int outputs;
 };
 
+// What a thread copies, and turns into what it is read as: always the same 8 inputs, from `values` on.
+struct Unit {
+    const T *values;
+    int step;
+    bool maps;
+    float scale[8], shift[8], below;
+};
+
+// Whether voxel `voxel` of the halo of the tile at (z, h, w) is one of the sample; `at` is its number.
+__device__ __forceinline__ bool input_at(const int (&size)[3], int z, int h, int w, int voxel, int &at) {
+    int vz = z - 1 + voxel / (HALO_H * HALO_W), vh = h - 1 + voxel / HALO_W % HALO_H, vw = w - 1 + voxel % HALO_W;
+    at = (vz * size[1] + vh) * size[2] + vw;
+    return (unsigned int)vz < (unsigned int)size[0] && (unsigned int)vh < (unsigned int)size[1] && (unsigned int)vw < (unsigned int)size[2];
+}
+
+// Starts the copies of a tile: its input with zeros around the sample, and its gradient with zeros past the sample.
+__device__ __forceinline__ void start(uint4 *stage, const Unit &x, const T *g, int outputs, const int (&size)[3], int tile) {
+    int z, h, w;
+    origin_of(size, tile, z, h, w);
+#pragma unroll 4
+    for (int voxel = threadIdx.x / INPUT_UNITS; voxel < HALO; voxel += VOXELS_AT_ONCE) {
+        int at;
+        bool inside = input_at(size, z, h, w, voxel, at);
+        copy(stage + threadIdx.x % INPUT_UNITS * INPUT_PLANE + voxel, (const uint4 *)(x.values + (inside ? (unsigned int)at * (unsigned int)x.step : 0)), !inside);
+    }
+    uint4 *given = stage + INPUT_UNITS * INPUT_PLANE;
+#pragma unroll 4
+    for (int i = threadIdx.x; i < TILE * GRADIENT_UNITS; i += THREADS) {
+        int unit = i % GRADIENT_UNITS, voxel = i / GRADIENT_UNITS;
+        int vz = z + voxel / (TILE_H * TILE_W), vh = h + voxel / TILE_W % TILE_H, vw = w + voxel % TILE_W;
+        bool inside = vz < size[0] && vh < size[1] && vw < size[2];
+        unsigned int at = inside ? (vz * size[1] + vh) * size[2] + vw : 0;
+        copy(given + unit * GRADIENT_PLANE + voxel, (const uint4 *)(g + at * (unsigned int)outputs) + unit, !inside);
+    }
+}
+
+// Waits for the thread's own copies and maps the input among them, in rounds `first` to `end`.
+__device__ __forceinline__ void finish(uint4 *stage, const Unit &x, const int (&size)[3], int tile, int first, int end) {
+    copies_done();
+    if (!x.maps) return;
+    int z, h, w;
+    origin_of(size, tile, z, h, w);
+#pragma unroll 2
+    for (int round = first; round < end; ++round) {
+        int voxel = threadIdx.x / INPUT_UNITS + round * VOXELS_AT_ONCE, at;
+        uint4 *to = stage + threadIdx.x % INPUT_UNITS * INPUT_PLANE + voxel;
+        if (voxel < HALO && input_at(size, z, h, w, voxel, at)) *to = mapped(*to, x.scale, x.shift, x.below);
+    }
+}
+
 // Sums (pieces, 27, O, C) over the voxels of each piece: SPLIT for each block of each sample.
-extern "C" __global__ void __launch_bounds__(THREADS, 3) tensor_weights(const T *x0, const T *x1, const double *terms0, const double *terms1, const T *gradient, float *sums, WeightGradient s) {
+extern "C" __global__ void __launch_bounds__(THREADS, 1) tensor_weights(const T *x0, const T *x1, const double *terms0, const double *terms1, const T *gradient, float *sums, WeightGradient s) {
     extern __shared__ uint4 shared[];
-    uint4 *halo = shared, *given = halo + UNITS * PLANE;
-    float *terms = (float *)(given + GRADIENT_UNITS * GRADIENT_PLANE);
-
-    int chunks0 = s.from.channels[0] / CHUNK, inputs = s.from.channels[0] + s.from.channels[1], chunks = inputs / CHUNK;
+    int inputs = s.from.channels[0] + s.from.channels[1], parts = inputs / INPUTS;
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32, n = blockIdx.y, batch = gridDim.y;
-    int chunk = blockIdx.z % chunks, group = blockIdx.z / chunks;
-    bool second = chunk >= chunks0;
-    int in_source = chunk - (second ? chunks0 : 0), step = OF(second, s.from.step);
-    bool maps = OF(second, s.from.mapped);
-    float below = OF(second, s.from.slope);
+    int first_input = blockIdx.z % parts * INPUTS, first_output = blockIdx.z / parts * OUTPUTS;
     int volume = s.from.size[0] * s.from.size[1] * s.from.size[2];
-    const T *from = (second ? x1 : x0) + in_source * CHUNK + (Index)n * volume * step;
-    const T *g = gradient + (Index)n * volume * s.outputs + group * OUTPUTS;
-    if (maps) load_terms(terms, second ? terms1 : terms0, batch, OF(second, s.from.channels), n, in_source);
+    const T *g = gradient + (Index)n * volume * s.outputs + first_output;
 
-    // Rows are voxels: 8 along W, at two places along H. Of the input, matrices 0 and 1 are both rows of unit 0, of
-    // the gradient they are units 0 and 1 of the first row.
-    int kh = warp % 3, role = warp / 3, matrix = lane / 8, outputs_at = ROLES == 2 ? role : 0, part = SPLIT == 2 ? role : 0;
-    unsigned int x_at = shared_address(halo + matrix / 2 * PLANE + (kh + matrix % 2) * HALO_W + lane % 8);
-    unsigned int g_at = shared_address(given + (outputs_at * 2 + matrix % 2) * GRADIENT_PLANE + matrix / 2 * TILE_W + lane % 8);
+    Unit x;
+    {
+        int channel = first_input + threadIdx.x % INPUT_UNITS * 8;
+        bool second = channel >= s.from.channels[0];
+        if (second) channel -= s.from.channels[0];
+        x.step = OF(second, s.from.step);
+        x.values = (second ? x1 : x0) + channel + (Index)n * volume * x.step;
+        x.maps = OF(second, s.from.mapped);
+        x.below = OF(second, s.from.slope);
+        int channels = OF(second, s.from.channels);
+        const double *terms = second ? terms1 : terms0;
+#pragma unroll
+        for (int i = 0; i < 8; ++i) {
+            x.scale[i] = x.maps ? (float)terms[((Index)2 * batch + n) * channels + channel + i] : 1;
+            x.shift[i] = x.maps ? (float)terms[((Index)3 * batch + n) * channels + channel + i] : 0;
+        }
+    }
+
+    // Rows are voxels: 8 along W, at two places along H. Of the input, matrices 0 and 1 are both rows of one unit, of the
+    // gradient they are two units of the first row.
+    int kh = warp % 3, role = warp / 3, matrix = lane / 8, part = role / ROLES;
+    int output16 = role % ROLES % (OUTPUTS / 16), input16 = role % ROLES / (OUTPUTS / 16);
+    unsigned int x_at = shared_address(shared + (input16 * 2 + matrix / 2) * INPUT_PLANE + (part * PAIRS * 2 + kh + matrix % 2) * HALO_W + lane % 8);
+    unsigned int g_at = shared_address(shared + INPUT_UNITS * INPUT_PLANE + (output16 * 2 + matrix % 2) * GRADIENT_PLANE + (part * PAIRS * 2 + matrix / 2) * TILE_W + lane % 8);
 
     float c[3][3][2][4];
 #pragma unroll
@@ -50,47 +121,49 @@ extern "C" __global__ void __launch_bounds__(THREADS, 3) tensor_weights(const T 
 #pragma unroll
             for (int k = 0; k < 8; ++k) c[kd][kw][k / 4][k % 4] = 0;
 
-    int tiles = tiles_of(s.from.size);
+    int tiles = tiles_of(s.from.size), stage = 0;
+    start(shared, x, g, s.outputs, s.from.size, blockIdx.x);
+    finish(shared, x, s.from.size, blockIdx.x, 0, ROUNDS_OF_INPUT);
+    __syncthreads();
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-        int z, h, w;
-        origin_of(s.from.size, tile, z, h, w);
-        __syncthreads();
-#pragma unroll 4
-        for (int i = threadIdx.x; i < TILE * GRADIENT_UNITS; i += THREADS) {
-            int unit = i % GRADIENT_UNITS, voxel = i / GRADIENT_UNITS;
-            int vz = z + voxel / (TILE_H * TILE_W), vh = h + voxel / TILE_W % TILE_H, vw = w + voxel % TILE_W;
-            bool inside = vz < s.from.size[0] && vh < s.from.size[1] && vw < s.from.size[2];
-            unsigned int at = inside ? (vz * s.from.size[1] + vh) * s.from.size[2] + vw : 0;
-            copy(given + unit * GRADIENT_PLANE + voxel, (const uint4 *)(g + at * (unsigned int)s.outputs) + unit, !inside);
-        }
-        load_halo(halo, from, step, s.from.size, z, h, w, maps, terms, below, THREADS);
-        copies_done();
-        __syncthreads();
+        int next = tile + gridDim.x;
+        uint4 *other = shared + (STAGES - 1 - stage) * STAGE;
+        if (STAGES == 2 && next < tiles) start(other, x, g, s.outputs, s.from.size, next);
 #pragma unroll 1
-        for (int across = part * 2; across < TILE_H; across += 2 * SPLIT) {
-            unsigned int x_row = x_at + across * HALO_W * 16, g_row = g_at + across * TILE_W * 16;
-            unsigned int a[3][4], b[4];
+        for (int pair = 0; pair < PAIRS; ++pair) {
+            unsigned int x_row = x_at + (stage * STAGE + pair * 2 * HALO_W) * 16, g_row = g_at + (stage * STAGE + pair * 2 * TILE_W) * 16;
+            unsigned int a[3][4], b[3][4];
 #pragma unroll
             for (int place = 0; place < HALO_D; ++place) {
                 if (place < TILE_D) load_transposed(a[place % 3], g_row + place * TILE_H * TILE_W * 16);
 #pragma unroll
-                for (int kw = 0; kw < 3; ++kw) {
-                    load_transposed(b, x_row + (place * HALO_H * HALO_W + kw) * 16);
+                for (int kw = 0; kw < 3; ++kw) load_transposed(b[kw], x_row + (place * HALO_H * HALO_W + kw) * 16);
 #pragma unroll
-                    for (int kd = 0; kd < 3; ++kd) {
-                        int m = place - kd;
-                        if (m < 0 || m >= TILE_D) continue;
+                for (int kd = 0; kd < 3; ++kd) {
+                    int m = place - kd;
+                    if (m < 0 || m >= TILE_D) continue;
 #pragma unroll
-                        for (int j = 0; j < 2; ++j) multiply(c[kd][kw][j], a[m % 3], b[j * 2], b[j * 2 + 1]);
-                    }
+                    for (int kw = 0; kw < 3; ++kw)
+#pragma unroll
+                        for (int j = 0; j < 2; ++j) multiply(c[kd][kw][j], a[m % 3], b[kw][j * 2], b[kw][j * 2 + 1]);
                 }
             }
+            int turn = pair - FIRST_MAPPED, turns = PAIRS - FIRST_MAPPED;
+            if (STAGES == 2 && next < tiles && turn >= 0) finish(other, x, s.from.size, next, ROUNDS_OF_INPUT * turn / turns, ROUNDS_OF_INPUT * (turn + 1) / turns);
+        }
+        __syncthreads();
+        if (STAGES == 2) {
+            stage = 1 - stage;
+        } else if (next < tiles) {
+            start(shared, x, g, s.outputs, s.from.size, next);
+            finish(shared, x, s.from.size, next, 0, ROUNDS_OF_INPUT);
+            __syncthreads();
         }
     }
 
     Index piece = ((Index)n * gridDim.x + blockIdx.x) * SPLIT + part;
     float *to = sums + piece * TAPS * s.outputs * inputs;
-    int output = group * OUTPUTS + outputs_at * 16 + lane / 4, input = chunk * CHUNK + lane % 4 * 2;
+    int output = first_output + output16 * 16 + lane / 4, input = first_input + input16 * 16 + lane % 4 * 2;
 #pragma unroll
     for (int kd = 0; kd < 3; ++kd)
 #pragma unroll

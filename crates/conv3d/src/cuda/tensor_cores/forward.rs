@@ -8,8 +8,8 @@ use super::super::kernels::{Kernel, for_each, kernel, kernel_with, launch};
 use super::super::number::CudaNumber;
 use super::super::{Stored, room, values};
 use super::{
-    CHUNK, Limits, Operand, Sizes, Source, TAPS, Tile, blocks_of_sample, defines, gradient_of,
-    outputs_of_block, push, sizes, takes,
+    CHUNK, Limits, Operand, Sizes, Source, TAPS, Tile, blocks_of_sample, channels_of_block, defines,
+    gradient_of, push, sizes, takes,
 };
 use crate::params::ConvShape;
 
@@ -105,14 +105,16 @@ impl Plan {
     /// Nothing if the card has not enough shared memory. Two blocks at once, one of which computes while the other reads,
     /// are worth more than weights that stay.
     fn new(shape: &ConvShape, limits: &Limits) -> Option<Self> {
-        let outputs = outputs_of_block(shape.outputs);
+        let outputs = channels_of_block(shape.outputs);
         let tile = Tile::new(if outputs == 32 { 8 } else { 16 });
         let chunks = shape.inputs / CHUNK;
         let plan = |resident: bool| {
             let weights = if resident { chunks } else { 1 } * TAPS * CHUNK * outputs * 2;
             let terms = shape.inputs * 2 * size_of::<f32>();
             let totals = THREADS as usize / 32 * outputs * 2 * size_of::<f64>();
-            let shared_bytes = tile.halo_bytes() + weights + terms + totals;
+            // Two planes of units of 8 channels: `PLANE` of the kernels.
+            let halo = 2 * 16 * ((tile.halo_voxels() + 3) / 8 * 8 + 4);
+            let shared_bytes = halo + weights + terms + totals;
             let at_once = limits.blocks(shared_bytes).min(BLOCKS);
             Self { outputs, tile, resident, shared_bytes, at_once }
         };

@@ -200,7 +200,7 @@ impl Limits {
     }
 }
 
-/// A tile of output voxels and what it needs of shared memory, as kernels/tensor_cores.cuh has it.
+/// A tile of output voxels, as kernels/tensor_cores.cuh has it.
 #[derive(Clone, Copy)]
 struct Tile {
     size: [usize; 3],
@@ -212,10 +212,13 @@ impl Tile {
         Self { size: [8, down, 8] }
     }
 
-    /// Bytes of a chunk of the tile's input.
-    fn halo_bytes(self) -> usize {
-        let voxels: usize = self.size.iter().map(|n| n + 2).product();
-        2 * 16 * ((voxels + 3) / 8 * 8 + 4)
+    fn voxels(self) -> usize {
+        self.size.iter().product()
+    }
+
+    /// Voxels of its input.
+    fn halo_voxels(self) -> usize {
+        self.size.iter().map(|n| n + 2).product()
     }
 
     /// How many of them cover `size`.
@@ -237,7 +240,7 @@ fn defines<T: CudaNumber>(outputs: usize, tile: Tile) -> String {
     format!("{half}#define OUTPUTS {outputs}\n#define TILE_H {}", tile.size[1])
 }
 
-/// Outputs that a block works on.
-fn outputs_of_block(outputs: usize) -> usize {
-    if outputs.is_multiple_of(32) { 32 } else { 16 }
+/// Of so many channels, how many a block works on.
+fn channels_of_block(channels: usize) -> usize {
+    if channels.is_multiple_of(32) { 32 } else { 16 }
 }
