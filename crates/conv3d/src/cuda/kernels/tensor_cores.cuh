@@ -56,21 +56,17 @@ __device__ __forceinline__ unsigned int pair(float first, float second) {
 __device__ __forceinline__ float first_of(unsigned int both) { return get((T)(both & 0xffff)); }
 __device__ __forceinline__ float second_of(unsigned int both) { return get((T)(both >> 16)); }
 
-// Input channels that are worked on at a time: two units of 8, 16 bytes each. In shared memory units lie in two planes,
-// and in a plane voxel by voxel, so that 8 voxels or 8 outputs side by side are 128 bytes side by side.
-#define CHUNK 16
-#define UNITS 2
+// Channels go in units of 8, which are 16 bytes. In shared memory each unit has a plane of its own, in which it lies voxel
+// by voxel: so 8 voxels side by side are 128 bytes side by side.
 #define TAPS 27
 
-// A tile of output voxels, and its input with one voxel more on every side. A plane is some voxels longer, so that
-// the same voxels of both are in other banks.
+// A tile of output voxels, and its input with one voxel more on every side.
 #define TILE_D 8
 #define TILE_W 8
 #define HALO_D (TILE_D + 2)
 #define HALO_H (TILE_H + 2)
 #define HALO_W (TILE_W + 2)
 #define HALO (HALO_D * HALO_H * HALO_W)
-#define PLANE ((HALO + 3) / 8 * 8 + 4)
 
 // Sources side by side along the channels.
 struct Sources {
@@ -95,57 +91,60 @@ __device__ __forceinline__ int tiles_of(const int (&size)[3]) {
     return ((size[0] + TILE_D - 1) / TILE_D) * ((size[1] + TILE_H - 1) / TILE_H) * ((size[2] + TILE_W - 1) / TILE_W);
 }
 
-// act(scale · v + shift) of 8 channels.
-__device__ __forceinline__ uint4 mapped(uint4 raw, const float (&scale)[8], const float (&shift)[8], float below) {
-    unsigned int *words = &raw.x;
+// 8 channels of a source, those that a thread copies and turns into what they are read as: of the sample's first voxel at
+// `values`. `step` is in bytes.
+struct Unit {
+    const char *values;
+    unsigned int step;
+    bool maps;
+    float scale[8], shift[8], below;
+};
+
+// act(scale · v + shift).
+__device__ __forceinline__ uint4 mapped(uint4 raw, const Unit &x) {
+    unsigned int words[4] = {raw.x, raw.y, raw.z, raw.w};
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-        float a = scale[2 * i] * first_of(words[i]) + shift[2 * i];
-        float b = scale[2 * i + 1] * second_of(words[i]) + shift[2 * i + 1];
-        words[i] = pair(a > 0 ? a : a * below, b > 0 ? b : b * below);
+        float a = x.scale[2 * i] * first_of(words[i]) + x.shift[2 * i];
+        float b = x.scale[2 * i + 1] * second_of(words[i]) + x.shift[2 * i + 1];
+        words[i] = pair(a > 0 ? a : a * x.below, b > 0 ? b : b * x.below);
     }
-    return raw;
+    return make_uint4(words[0], words[1], words[2], words[3]);
 }
 
-// Units that a thread has on their way at once.
-#define ON_THEIR_WAY 4
+// The input of a tile, of which THREADS threads copy UNITS units: always the same one each, of another voxel in each of
+// so many rounds. Planes are some voxels longer than they need be, which puts neighbouring units of neighbouring voxels
+// in other banks.
+template <int UNITS, int THREADS> struct Input {
+    static constexpr int PLANE = HALO / 8 * 8 + 8 / UNITS + (HALO % 8 ? 8 : 0), AT_ONCE = THREADS / UNITS, ROUNDS = (HALO + AT_ONCE - 1) / AT_ONCE;
 
-// A chunk of the input of the tile at (z, h, w), as it is read: `from` is its channels of the sample's first voxel, `terms`
-// in shared memory are their 16 scales and 16 shifts. Zero outside of the sample. `threads` is even.
-__device__ __forceinline__ void load_halo(uint4 *halo, const T *from, int step, const int (&size)[3], int z, int h, int w, bool maps, const float *terms, float below, int threads) {
-    int unit = threadIdx.x % UNITS;
-    float scale[8], shift[8];
-    if (maps) {
-#pragma unroll
-        for (int i = 0; i < 8; ++i) {
-            scale[i] = terms[unit * 8 + i];
-            shift[i] = terms[CHUNK + unit * 8 + i];
-        }
-    }
-#pragma unroll 1
-    for (int start = threadIdx.x / UNITS; start < HALO; start += ON_THEIR_WAY * threads / UNITS) {
-        uint4 raw[ON_THEIR_WAY];
-        bool inside[ON_THEIR_WAY];
-#pragma unroll
-        for (int i = 0; i < ON_THEIR_WAY; ++i) {
-            int voxel = start + i * threads / UNITS;
+    // Starts the copies of the tile at (z, h, w), with zeros around the sample; which rounds are of voxels of the
+    // sample, as bits.
+    static __device__ __forceinline__ unsigned int start(uint4 *planes, const Unit &x, const int (&size)[3], int z, int h, int w) {
+        unsigned int insides = 0;
+        uint4 *to = planes + threadIdx.x % UNITS * PLANE;
+#pragma unroll 4
+        for (int round = 0; round < ROUNDS; ++round) {
+            int voxel = threadIdx.x / UNITS + round * AT_ONCE;
+            if (voxel >= HALO) break;
             int vz = z - 1 + voxel / (HALO_H * HALO_W), vh = h - 1 + voxel / HALO_W % HALO_H, vw = w - 1 + voxel % HALO_W;
-            inside[i] = voxel < HALO && (unsigned int)vz < (unsigned int)size[0] && (unsigned int)vh < (unsigned int)size[1] &&
-                        (unsigned int)vw < (unsigned int)size[2];
-            raw[i] = make_uint4(0, 0, 0, 0);
-            if (inside[i]) raw[i] = __ldg((const uint4 *)(from + (unsigned int)((vz * size[1] + vh) * size[2] + vw) * (unsigned int)step) + unit);
+            bool inside = (unsigned int)vz < (unsigned int)size[0] && (unsigned int)vh < (unsigned int)size[1] && (unsigned int)vw < (unsigned int)size[2];
+            unsigned int at = inside ? (vz * size[1] + vh) * size[2] + vw : 0;
+            copy(to + voxel, (const uint4 *)(x.values + at * x.step), !inside);
+            insides |= (unsigned int)inside << round;
         }
-#pragma unroll
-        for (int i = 0; i < ON_THEIR_WAY; ++i) {
-            int voxel = start + i * threads / UNITS;
-            if (maps && inside[i]) raw[i] = mapped(raw[i], scale, shift, below);
-            if (voxel < HALO) halo[unit * PLANE + voxel] = raw[i];
+        return insides;
+    }
+
+    // Waits for all that this thread copies, and maps what it copied of the input in rounds `first` to `end`: the padding
+    // is of zeros after that.
+    static __device__ __forceinline__ void finish(uint4 *planes, const Unit &x, unsigned int insides, int first, int end) {
+        copies_done();
+        if (!x.maps) return;
+        uint4 *to = planes + threadIdx.x % UNITS * PLANE + threadIdx.x / UNITS;
+#pragma unroll 2
+        for (int round = first; round < end; ++round) {
+            if (insides >> round & 1) to[round * AT_ONCE] = mapped(to[round * AT_ONCE], x);
         }
     }
-}
-
-// Scales and shifts of chunk `chunk` of sample n to shared memory, for `load_halo`; the first 32 threads of a block do it.
-__device__ __forceinline__ void load_terms(float *to, const double *terms, int batch, int channels, int n, int chunk) {
-    int row = 2 + threadIdx.x / CHUNK, channel = chunk * CHUNK + threadIdx.x % CHUNK;
-    if (threadIdx.x < 2 * CHUNK) to[threadIdx.x] = (float)terms[((Index)row * batch + n) * channels + channel];
-}
+};

@@ -10,7 +10,13 @@
 #define WARPS (THREADS / 32)
 #define DEPTH (TILE_D * TILE_H / 2 / WARPS)
 #define COLUMNS (OUTPUTS / 8)
+// Input channels that are worked on at a time.
+#define CHUNK 16
+#define UNITS 2
+#define PLANE Tiles::PLANE
 #define CHUNK_WEIGHTS (TAPS * UNITS * OUTPUTS)
+
+typedef Input<UNITS, THREADS> Tiles;
 
 struct Forward {
     Sources from;
@@ -19,6 +25,12 @@ struct Forward {
     int resident;
     int sums;
 };
+
+// Scales and shifts of chunk `chunk` of a source for sample n to shared memory.
+__device__ __forceinline__ void load_terms(float *to, const double *terms, int batch, int channels, int n, int chunk) {
+    int row = 2 + threadIdx.x / CHUNK, channel = chunk * CHUNK + threadIdx.x % CHUNK;
+    if (threadIdx.x < 2 * CHUNK) to[threadIdx.x] = (float)terms[((Index)row * batch + n) * channels + channel];
+}
 
 // A 4×4 matrix of words, of which each of four lanes has a row, transposed.
 __device__ __forceinline__ void transpose_by_four(unsigned int (&row)[4]) {
@@ -80,10 +92,22 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) tensor_forward(const T 
             if (!s.resident) {
                 for (int i = threadIdx.x; i < CHUNK_WEIGHTS; i += THREADS) copy(held + i, weights + chunk * CHUNK_WEIGHTS + i);
             }
-            int step = OF(second, s.from.step);
+            int step = OF(second, s.from.step), unit = threadIdx.x % UNITS * 8;
             const T *from = (second ? x1 + (chunk - chunks0) * CHUNK : x0 + chunk * CHUNK) + (Index)n * volume * step;
-            load_halo(halo, from, step, s.from.size, z, h, w, OF(second, s.from.mapped), terms + chunk * 2 * CHUNK, OF(second, s.from.slope), THREADS);
-            copies_done();
+            Unit x;
+            x.values = (const char *)(from + unit);
+            x.step = step * sizeof(T);
+            x.maps = OF(second, s.from.mapped);
+            x.below = OF(second, s.from.slope);
+            unsigned int insides = Tiles::start(halo, x, s.from.size, z, h, w);
+            if (x.maps) {
+#pragma unroll
+                for (int i = 0; i < 8; ++i) {
+                    x.scale[i] = terms[chunk * 2 * CHUNK + unit + i];
+                    x.shift[i] = terms[chunk * 2 * CHUNK + CHUNK + unit + i];
+                }
+            }
+            Tiles::finish(halo, x, insides, 0, Tiles::ROUNDS);
             __syncthreads();
 
             unsigned int b_chunk = b_at + (s.resident ? chunk * CHUNK_WEIGHTS * 16 : 0);
@@ -129,8 +153,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) tensor_forward(const T 
 #pragma unroll
                 for (int j = 0; j < COLUMNS; ++j) {
                     words[row][j] = pair(c[m][j][2 * row], c[m][j][2 * row + 1]);
-                    if (s.sums && inside[row]) {
-                        float a = first_of(words[row][j]), b = second_of(words[row][j]);
+                    if (s.sums) {
+                        float a = inside[row] ? first_of(words[row][j]) : 0, b = inside[row] ? second_of(words[row][j]) : 0;
                         sum[j][0] += a;
                         sum[j][1] += b;
                         squares[j][0] += a * a;

@@ -14,47 +14,25 @@
 // Pairs of rows of a tile that a warp takes.
 #define PAIRS (TILE_H / 2 / SPLIT)
 #define TILE (TILE_D * TILE_H * TILE_W)
-// Planes, some voxels longer, so that neighbouring units of neighbouring voxels are in other banks.
-#define INPUT_PLANE (HALO + 8 / INPUT_UNITS)
+// As for planes of the input: some voxels longer.
 #define GRADIENT_PLANE (TILE + 8 / GRADIENT_UNITS)
-#define STAGE (INPUT_UNITS * INPUT_PLANE + GRADIENT_UNITS * GRADIENT_PLANE)
-// Voxels that the block's threads have at once, and how often they turn to others for all of the input of a tile.
-#define VOXELS_AT_ONCE (THREADS / INPUT_UNITS)
-#define ROUNDS_OF_INPUT ((HALO + VOXELS_AT_ONCE - 1) / VOXELS_AT_ONCE)
+#define STAGE (INPUT_UNITS * Tiles::PLANE + GRADIENT_UNITS * GRADIENT_PLANE)
 // The first pair after which the next tile is mapped, when its copies should have come.
 #define FIRST_MAPPED (PAIRS > 2 ? 1 : 0)
+
+typedef Input<INPUT_UNITS, THREADS> Tiles;
 
 struct WeightGradient {
     Sources from;
     int outputs;
 };
 
-// What a thread copies, and turns into what it is read as: always the same 8 inputs, from `values` on.
-struct Unit {
-    const T *values;
-    int step;
-    bool maps;
-    float scale[8], shift[8], below;
-};
-
-// Whether voxel `voxel` of the halo of the tile at (z, h, w) is one of the sample; `at` is its number.
-__device__ __forceinline__ bool input_at(const int (&size)[3], int z, int h, int w, int voxel, int &at) {
-    int vz = z - 1 + voxel / (HALO_H * HALO_W), vh = h - 1 + voxel / HALO_W % HALO_H, vw = w - 1 + voxel % HALO_W;
-    at = (vz * size[1] + vh) * size[2] + vw;
-    return (unsigned int)vz < (unsigned int)size[0] && (unsigned int)vh < (unsigned int)size[1] && (unsigned int)vw < (unsigned int)size[2];
-}
-
-// Starts the copies of a tile: its input with zeros around the sample, and its gradient with zeros past the sample.
-__device__ __forceinline__ void start(uint4 *stage, const Unit &x, const T *g, int outputs, const int (&size)[3], int tile) {
+// Starts the copies of a tile: its input, and its gradient with zeros past the sample. As `Tiles::start`.
+__device__ __forceinline__ unsigned int start(uint4 *stage, const Unit &x, const T *g, int outputs, const int (&size)[3], int tile) {
     int z, h, w;
     origin_of(size, tile, z, h, w);
-#pragma unroll 4
-    for (int voxel = threadIdx.x / INPUT_UNITS; voxel < HALO; voxel += VOXELS_AT_ONCE) {
-        int at;
-        bool inside = input_at(size, z, h, w, voxel, at);
-        copy(stage + threadIdx.x % INPUT_UNITS * INPUT_PLANE + voxel, (const uint4 *)(x.values + (inside ? (unsigned int)at * (unsigned int)x.step : 0)), !inside);
-    }
-    uint4 *given = stage + INPUT_UNITS * INPUT_PLANE;
+    unsigned int insides = Tiles::start(stage, x, size, z, h, w);
+    uint4 *given = stage + INPUT_UNITS * Tiles::PLANE;
 #pragma unroll 4
     for (int i = threadIdx.x; i < TILE * GRADIENT_UNITS; i += THREADS) {
         int unit = i % GRADIENT_UNITS, voxel = i / GRADIENT_UNITS;
@@ -63,20 +41,7 @@ __device__ __forceinline__ void start(uint4 *stage, const Unit &x, const T *g, i
         unsigned int at = inside ? (vz * size[1] + vh) * size[2] + vw : 0;
         copy(given + unit * GRADIENT_PLANE + voxel, (const uint4 *)(g + at * (unsigned int)outputs) + unit, !inside);
     }
-}
-
-// Waits for the thread's own copies and maps the input among them, in rounds `first` to `end`.
-__device__ __forceinline__ void finish(uint4 *stage, const Unit &x, const int (&size)[3], int tile, int first, int end) {
-    copies_done();
-    if (!x.maps) return;
-    int z, h, w;
-    origin_of(size, tile, z, h, w);
-#pragma unroll 2
-    for (int round = first; round < end; ++round) {
-        int voxel = threadIdx.x / INPUT_UNITS + round * VOXELS_AT_ONCE, at;
-        uint4 *to = stage + threadIdx.x % INPUT_UNITS * INPUT_PLANE + voxel;
-        if (voxel < HALO && input_at(size, z, h, w, voxel, at)) *to = mapped(*to, x.scale, x.shift, x.below);
-    }
+    return insides;
 }
 
 // Sums (pieces, 27, O, C) over the voxels of each piece: SPLIT for each block of each sample.
@@ -93,8 +58,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) tensor_weights(const T 
         int channel = first_input + threadIdx.x % INPUT_UNITS * 8;
         bool second = channel >= s.from.channels[0];
         if (second) channel -= s.from.channels[0];
-        x.step = OF(second, s.from.step);
-        x.values = (second ? x1 : x0) + channel + (Index)n * volume * x.step;
+        int step = OF(second, s.from.step);
+        x.step = step * sizeof(T);
+        x.values = (const char *)((second ? x1 : x0) + channel + (Index)n * volume * step);
         x.maps = OF(second, s.from.mapped);
         x.below = OF(second, s.from.slope);
         int channels = OF(second, s.from.channels);
@@ -110,8 +76,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) tensor_weights(const T 
     // gradient they are two units of the first row.
     int kh = warp % 3, role = warp / 3, matrix = lane / 8, part = role / ROLES;
     int output16 = role % ROLES % (OUTPUTS / 16), input16 = role % ROLES / (OUTPUTS / 16);
-    unsigned int x_at = shared_address(shared + (input16 * 2 + matrix / 2) * INPUT_PLANE + (part * PAIRS * 2 + kh + matrix % 2) * HALO_W + lane % 8);
-    unsigned int g_at = shared_address(shared + INPUT_UNITS * INPUT_PLANE + (output16 * 2 + matrix % 2) * GRADIENT_PLANE + (part * PAIRS * 2 + matrix / 2) * TILE_W + lane % 8);
+    unsigned int x_at = shared_address(shared + (input16 * 2 + matrix / 2) * Tiles::PLANE + (part * PAIRS * 2 + kh + matrix % 2) * HALO_W + lane % 8);
+    unsigned int g_at = shared_address(shared + INPUT_UNITS * Tiles::PLANE + (output16 * 2 + matrix % 2) * GRADIENT_PLANE + (part * PAIRS * 2 + matrix / 2) * TILE_W + lane % 8);
 
     float c[3][3][2][4];
 #pragma unroll
@@ -122,13 +88,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) tensor_weights(const T 
             for (int k = 0; k < 8; ++k) c[kd][kw][k / 4][k % 4] = 0;
 
     int tiles = tiles_of(s.from.size), stage = 0;
-    start(shared, x, g, s.outputs, s.from.size, blockIdx.x);
-    finish(shared, x, s.from.size, blockIdx.x, 0, ROUNDS_OF_INPUT);
+    unsigned int insides = start(shared, x, g, s.outputs, s.from.size, blockIdx.x);
+    Tiles::finish(shared, x, insides, 0, Tiles::ROUNDS);
     __syncthreads();
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
         int next = tile + gridDim.x;
         uint4 *other = shared + (STAGES - 1 - stage) * STAGE;
-        if (STAGES == 2 && next < tiles) start(other, x, g, s.outputs, s.from.size, next);
+        if (STAGES == 2 && next < tiles) insides = start(other, x, g, s.outputs, s.from.size, next);
 #pragma unroll 1
         for (int pair = 0; pair < PAIRS; ++pair) {
             unsigned int x_row = x_at + (stage * STAGE + pair * 2 * HALO_W) * 16, g_row = g_at + (stage * STAGE + pair * 2 * TILE_W) * 16;
@@ -149,14 +115,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) tensor_weights(const T 
                 }
             }
             int turn = pair - FIRST_MAPPED, turns = PAIRS - FIRST_MAPPED;
-            if (STAGES == 2 && next < tiles && turn >= 0) finish(other, x, s.from.size, next, ROUNDS_OF_INPUT * turn / turns, ROUNDS_OF_INPUT * (turn + 1) / turns);
+            if (STAGES == 2 && next < tiles && turn >= 0) Tiles::finish(other, x, insides, Tiles::ROUNDS * turn / turns, Tiles::ROUNDS * (turn + 1) / turns);
         }
         __syncthreads();
         if (STAGES == 2) {
             stage = 1 - stage;
         } else if (next < tiles) {
-            start(shared, x, g, s.outputs, s.from.size, next);
-            finish(shared, x, s.from.size, next, 0, ROUNDS_OF_INPUT);
+            insides = start(shared, x, g, s.outputs, s.from.size, next);
+            Tiles::finish(shared, x, insides, 0, Tiles::ROUNDS);
             __syncthreads();
         }
     }

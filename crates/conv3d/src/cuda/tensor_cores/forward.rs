@@ -112,8 +112,8 @@ impl Plan {
             let weights = if resident { chunks } else { 1 } * TAPS * CHUNK * outputs * 2;
             let terms = shape.inputs * 2 * size_of::<f32>();
             let totals = THREADS as usize / 32 * outputs * 2 * size_of::<f64>();
-            // Two planes of units of 8 channels: `PLANE` of the kernels.
-            let halo = 2 * 16 * ((tile.halo_voxels() + 3) / 8 * 8 + 4);
+            // Two planes of units of 8 channels, both together 8 units longer than they need be.
+            let halo = 16 * (2 * tile.halo_voxels() + 8);
             let shared_bytes = halo + weights + terms + totals;
             let at_once = limits.blocks(shared_bytes).min(BLOCKS);
             Self { outputs, tile, resident, shared_bytes, at_once }
@@ -220,4 +220,27 @@ fn joined<T: CudaNumber>(
         launch!(kernel, config, [sums, &mut out, &volume, &channels, &pieces])?;
     }
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::Conv3dParams;
+
+    #[test]
+    fn weights_stay_where_there_is_room_for_two_blocks() {
+        let plan = |inputs: usize, outputs: usize, of_block: usize| {
+            let weights = [outputs, inputs, 3, 3, 3];
+            let shape = ConvShape::new(&[2, inputs, 8, 8, 8], &weights, &Conv3dParams::same([3; 3])).unwrap();
+            let limits = Limits { multiprocessors: 100, of_block, of_multiprocessor: of_block + 1024 };
+            Plan::new(&shape, &limits).map(|plan| (plan.resident, plan.at_once))
+        };
+        // Compute capability 9.0, 8.0 and 8.6, and what none has.
+        assert_eq!(plan(32, 32, 227 << 10), Some((true, 2)));
+        assert_eq!(plan(64, 32, 227 << 10), Some((false, 2)));
+        assert_eq!(plan(32, 16, 227 << 10), Some((true, 2)));
+        assert_eq!(plan(32, 32, 163 << 10), Some((false, 2)));
+        assert_eq!(plan(32, 32, 99 << 10), Some((true, 1)));
+        assert_eq!(plan(32, 32, 32 << 10), None);
+    }
 }

@@ -167,8 +167,75 @@ fn what_the_kernels_do_not_do_is_not_taken() {
 
 #[test]
 fn blocks_share_the_tiles_evenly() {
-    assert_eq!(blocks_of_sample(4096, 264, 2), 132);
+    // 132 would have 31 or 32 tiles each.
+    assert_eq!(blocks_of_sample(4096, 264, 2), 128);
     assert_eq!(blocks_of_sample(10, 264, 2), 10);
     assert_eq!(blocks_of_sample(10, 16, 2), 5);
     assert_eq!(blocks_of_sample(1, 264, 1000), 1);
+}
+
+/// To be run by name on a card, with `--ignored --nocapture`.
+#[test]
+#[ignore = "checks nothing: prints how long 2×128³ voxels take"]
+fn how_long() {
+    for device in devices() {
+        let Device::Cuda(card) = &device else { continue };
+        for (inputs, outputs) in [(&[16usize][..], 16), (&[32], 32), (&[32, 32], 32), (&[16, 16], 16)] {
+            let total = inputs.iter().sum();
+            let params = Conv3dParams::same([3; 3]);
+            let shape =
+                ConvShape::new(&[2, total, 128, 128, 128], &[outputs, total, 3, 3, 3], &params).unwrap();
+            let make = |shape: &[usize], number| {
+                Tensor::randn(0f32, 1.0, shape, &device).unwrap().to_dtype(number).unwrap()
+            };
+            let x: Vec<_> = inputs.iter().map(|&c| make(&[2, 128, 128, 128, c], DType::BF16)).collect();
+            let terms: Vec<_> = inputs.iter().map(|&c| make(&[4, 2, c], DType::F64)).collect();
+            let (weights, gradient) = (
+                make(&[outputs, 3, 3, 3, total], DType::BF16),
+                make(&[2, 128, 128, 128, outputs], DType::BF16),
+            );
+            let x: Vec<_> = x.iter().map(Tensor::storage_and_layout).collect();
+            let terms: Vec<_> = terms.iter().map(Tensor::storage_and_layout).collect();
+            let sources = |mapped: bool| -> Vec<Source<'_>> {
+                let terms = terms.iter().map(|(s, l)| mapped.then(|| ((cuda(s), *l), 0.01)));
+                x.iter()
+                    .zip(terms)
+                    .map(|((storage, layout), terms)| Source {
+                        storage: cuda(storage),
+                        voxels: Voxels::of("test", layout).unwrap(),
+                        terms,
+                    })
+                    .collect()
+            };
+            let (weights, weights_layout) = weights.storage_and_layout();
+            let (gradient, gradient_layout) = gradient.storage_and_layout();
+            let weights = (cuda(&weights), weights_layout);
+            let gradient = (cuda(&gradient), gradient_layout);
+            let time = |what: &str, run: &dyn Fn()| {
+                const TIMES: u32 = 20;
+                for _ in 0..3 {
+                    run();
+                }
+                device.synchronize().unwrap();
+                let start = std::time::Instant::now();
+                for _ in 0..TIMES {
+                    run();
+                }
+                device.synchronize().unwrap();
+                println!("{inputs:?} to {outputs}, {what}: {:?}", start.elapsed() / TIMES);
+            };
+            for mapped in [false, true] {
+                let sources = sources(mapped);
+                time(&format!("forward, mapped and with moments: {mapped}"), &|| {
+                    drop(forward::<bf16>(card, &shape, &sources, weights, mapped).unwrap().unwrap());
+                });
+                time(&format!("weight gradient, mapped: {mapped}"), &|| {
+                    drop(weight_gradient::<bf16>(card, &shape, &sources, gradient).unwrap().unwrap());
+                });
+            }
+            time("input gradient", &|| {
+                drop(input_gradient::<bf16>(card, &shape, gradient, weights).unwrap().unwrap());
+            });
+        }
+    }
 }
