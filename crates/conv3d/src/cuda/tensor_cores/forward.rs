@@ -90,44 +90,49 @@ enum Order {
     Turned,
 }
 
-/// A launch of the kernel: which specialisation, and what it needs.
+/// Which specialisation of the kernel, and what it needs.
+#[derive(Clone, Copy)]
 struct Plan {
     outputs: usize,
     tile: Tile,
-    /// Whether all weights stay in shared memory: otherwise each tile reads them again.
+    /// Chunks of input in shared memory: with two, a block reads one while it works on the other.
+    stages: usize,
+    /// Whether the weights of all chunks stay in shared memory: otherwise they are read again when the chunk changes.
     resident: bool,
     shared_bytes: usize,
     /// Blocks that run at once on a multiprocessor.
     at_once: usize,
 }
 
+/// Stages and whether weights stay, best first, as far as is known.
+const WAYS: [(usize, bool); 4] = [(2, true), (2, false), (1, true), (1, false)];
+
 impl Plan {
-    /// Nothing if the card has not enough shared memory. Two blocks at once, one of which computes while the other reads,
-    /// are worth more than weights that stay.
+    /// Nothing if the card has not enough shared memory. Two blocks at once, one of which computes while the other waits,
+    /// are worth more than anything else.
     fn new(shape: &ConvShape, limits: &Limits) -> Option<Self> {
         let outputs = channels_of_block(shape.outputs);
         let tile = Tile::new(if outputs == 32 { 8 } else { 16 });
         let chunks = shape.inputs / CHUNK;
-        let plan = |resident: bool| {
+        let plan = |(stages, resident)| {
+            // Two planes of units of 8 channels, both together 8 units longer than they need be.
+            let input = stages * 16 * (2 * tile.halo_voxels() + 8);
             let weights = if resident { chunks } else { 1 } * TAPS * CHUNK * outputs * 2;
             let terms = shape.inputs * 2 * size_of::<f32>();
             let totals = THREADS as usize / 32 * outputs * 2 * size_of::<f64>();
-            // Two planes of units of 8 channels, both together 8 units longer than they need be.
-            let halo = 16 * (2 * tile.halo_voxels() + 8);
-            let shared_bytes = halo + weights + terms + totals;
+            let shared_bytes = input + weights + terms + totals;
             let at_once = limits.blocks(shared_bytes).min(BLOCKS);
-            Self { outputs, tile, resident, shared_bytes, at_once }
+            Self { outputs, tile, stages, resident, shared_bytes, at_once }
         };
-        let (all, one) = (plan(true), plan(false));
-        let best = if all.at_once >= one.at_once { all } else { one };
-        (best.at_once > 0).then_some(best)
+        let plans = WAYS.map(plan);
+        (1..=BLOCKS).rev().find_map(|blocks| plans.into_iter().find(|plan| plan.at_once == blocks))
     }
 
     /// A kernel that may be given `shared_bytes` of shared memory.
     fn kernel<T: CudaNumber>(&self, device: &CudaDevice, name: &str, shared_bytes: usize) -> Result<Kernel> {
         let source =
             [include_str!("../kernels/tensor_cores.cuh"), include_str!("../kernels/tensor_forward.cu")];
-        let defines = defines::<T>(self.outputs, self.tile);
+        let defines = format!("{}\n#define STAGES {}", defines::<T>(self.outputs, self.tile), self.stages);
         kernel_with::<T>(device, "tensor_forward", &defines, &source, name, shared_bytes)
     }
 }
@@ -228,19 +233,20 @@ mod tests {
     use crate::params::Conv3dParams;
 
     #[test]
-    fn weights_stay_where_there_is_room_for_two_blocks() {
+    fn two_blocks_fit_where_they_can() {
         let plan = |inputs: usize, outputs: usize, of_block: usize| {
             let weights = [outputs, inputs, 3, 3, 3];
             let shape = ConvShape::new(&[2, inputs, 8, 8, 8], &weights, &Conv3dParams::same([3; 3])).unwrap();
             let limits = Limits { multiprocessors: 100, of_block, of_multiprocessor: of_block + 1024 };
-            Plan::new(&shape, &limits).map(|plan| (plan.resident, plan.at_once))
+            Plan::new(&shape, &limits).map(|plan| (plan.stages, plan.resident, plan.at_once))
         };
         // Compute capability 9.0, 8.0 and 8.6, and what none has.
-        assert_eq!(plan(32, 32, 227 << 10), Some((true, 2)));
-        assert_eq!(plan(64, 32, 227 << 10), Some((false, 2)));
-        assert_eq!(plan(32, 16, 227 << 10), Some((true, 2)));
-        assert_eq!(plan(32, 32, 163 << 10), Some((false, 2)));
-        assert_eq!(plan(32, 32, 99 << 10), Some((true, 1)));
+        assert_eq!(plan(16, 32, 227 << 10), Some((2, true, 2)));
+        assert_eq!(plan(32, 32, 227 << 10), Some((2, false, 2)));
+        assert_eq!(plan(64, 32, 227 << 10), Some((2, false, 2)));
+        assert_eq!(plan(32, 16, 227 << 10), Some((1, true, 2)));
+        assert_eq!(plan(32, 32, 163 << 10), Some((1, false, 2)));
+        assert_eq!(plan(32, 32, 99 << 10), Some((2, false, 1)));
         assert_eq!(plan(32, 32, 32 << 10), None);
     }
 }
