@@ -8,6 +8,7 @@
 #define NUMBER "bf16"
 #endif
 
+// What only a card can do; a program that tries the kernels without one defines EMULATED and has its own.
 #ifndef EMULATED
 // What the instructions below take as an address.
 __device__ __forceinline__ unsigned int shared_address(const void *shared) {
