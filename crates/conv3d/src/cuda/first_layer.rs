@@ -93,9 +93,10 @@ impl Layer {
         kernel_with::<T>(
             device,
             "first layer",
-            name,
             &header,
             &[SOURCE, include_str!("kernels/first_layer.cu")],
+            name,
+            0,
         )
     }
 

@@ -70,7 +70,7 @@ impl<'a, T: CudaNumber> Head<'a, T> {
 
     fn kernel(&self, name: &str) -> Result<Kernel> {
         let header = format!("#define CLASSES {}", self.classes);
-        kernel_with::<T>(&self.device, "head", name, &header, &[SOURCE, include_str!("kernels/head.cu")])
+        kernel_with::<T>(&self.device, "head", &header, &[SOURCE, include_str!("kernels/head.cu")], name, 0)
     }
 
     /// Channels that a thread has at a time.

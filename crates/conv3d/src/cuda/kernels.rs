@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use candle_core::cuda_backend::cudarc::driver::sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
 use candle_core::cuda_backend::cudarc::driver::{CudaFunction, CudaStream, LaunchArgs, LaunchConfig};
 use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
 use candle_core::cuda_backend::{CudaDevice, DeviceId};
@@ -38,6 +39,9 @@ const MOST_BLOCKS: usize = 1 << 16;
 
 /// Blocks that a launch may have along its second axis.
 pub(super) const MOST_BLOCKS_DOWN: usize = 65_535;
+
+/// Shared memory that a launch may ask for without more ado.
+const FREE_SHARED_BYTES: usize = 48 << 10;
 
 /// A kernel of a device.
 #[derive(Clone)]
@@ -98,27 +102,35 @@ pub(super) fn kernel_of_rule<T: CudaNumber>(device: &CudaDevice, rule: &Rule) ->
     })
 }
 
-/// The kernel `name` of `sources` for numbers of type `T`, compiled with `header` before them: what is known of a network
-/// and lets a kernel keep things in registers. `module` names the sources.
+/// The kernel `name` of `source` for numbers of type `T`, with these lines of `#define` before all of it: each set of them
+/// is a module of its own, called `module` and the lines. It may be given `shared_bytes` of shared memory.
 pub(super) fn kernel_with<T: CudaNumber>(
     device: &CudaDevice,
     module: &str,
+    defines: &str,
+    source: &[&str],
     name: &str,
-    header: &str,
-    sources: &[&str],
+    shared_bytes: usize,
 ) -> Result<Kernel> {
-    let module = format!("{}: {module}: {header}", T::MODULE);
-    loaded(device, &module, name, || {
-        [header, T::SOURCE, SOURCES[0]]
-            .into_iter()
-            .chain(sources.iter().copied())
-            .collect::<Vec<_>>()
-            .join("\n")
-    })
+    let module = format!("{}: {module}: {defines}", T::MODULE);
+    let all =
+        || [defines, T::SOURCE, SOURCES[0]].into_iter().chain(source.iter().copied()).collect::<Vec<_>>();
+    loaded_with(device, &module, name, shared_bytes, || all().join("\n"))
 }
 
 /// Kernel `name` of `module`, compiled and loaded if it was not yet.
 fn loaded(device: &CudaDevice, module: &str, name: &str, source: impl FnOnce() -> String) -> Result<Kernel> {
+    loaded_with(device, module, name, 0, source)
+}
+
+/// As [`loaded`]; when it is loaded, the kernel is let have `shared_bytes` of shared memory that a launch asks for.
+fn loaded_with(
+    device: &CudaDevice,
+    module: &str,
+    name: &str,
+    shared_bytes: usize,
+    source: impl FnOnce() -> String,
+) -> Result<Kernel> {
     let key = (device.id(), module.to_string(), name.to_string());
     let lock = || LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(kernel) = lock().get_or_insert_default().get(&key) {
@@ -132,6 +144,11 @@ fn loaded(device: &CudaDevice, module: &str, name: &str, source: impl FnOnce() -
         .get_or_load_custom_func(name, module, &ptx)
         .map_err(|error| error.context(not_loaded(name, architecture)))?
         .into_cuda_function();
+    if shared_bytes > FREE_SHARED_BYTES {
+        function
+            .set_attribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared_bytes as i32)
+            .map_err(Error::wrap)?;
+    }
     let kernel = Kernel { function, stream };
     lock().get_or_insert_default().insert(key, kernel.clone());
     Ok(kernel)

@@ -41,6 +41,7 @@ mod norm;
 mod number;
 mod pooling;
 mod release;
+pub(crate) mod tensor_cores;
 mod upsampling;
 
 #[cfg(feature = "cudnn")]

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 use organseg_conv3d::channels_last::{
     Read, accumulate, activated, convolve, convolve_input_gradient, convolve_weight_gradient,
     first_from_last, first_layer_weight_gradient, head_gradient, pool_gradient_into, through_bias,
-    through_norm, totals,
+    through_norm, totals, weight_gradient_as_read,
 };
 
 use super::forward::by_two;
@@ -47,12 +47,11 @@ pub(crate) fn gradients(
                     result[*weight] = Some(job.of_type(*weight, &for_weights)?);
                     continue;
                 }
-                let x = job.input(inputs, &values)?;
                 let (_, _, kd, kh, kw) = job.parameters[*weight].dims5()?;
-                let for_weights = convolve_weight_gradient(&x, &gradient, [kd, kh, kw], params)?;
-                result[*weight] = Some(job.like(*weight, &for_weights)?);
-                let (_, d, h, w, _) = x.dims5()?;
-                drop(x);
+                let parts = Job::parts(inputs, &values);
+                let (_, d, h, w, _) = parts[0].0.dims5()?;
+                let for_weights = weight_gradient_as_read(&parts, &gradient, [kd, kh, kw], params)?;
+                result[*weight] = Some(job.of_type(*weight, &for_weights)?);
                 if inputs.first().is_some_and(|&id| !matches!(job.plan.steps[id], Step::Image)) {
                     let weights = job.weights(*weight)?;
                     sums.split(inputs, &convolve_input_gradient(&gradient, &weights, [d, h, w], params)?)?;
@@ -70,9 +69,9 @@ pub(crate) fn gradients(
                 let gradient = dense(sums.take(index))?;
                 values[index] = None;
                 result[*bias] = Some(job.of_type(*bias, &totals(&gradient)?)?);
-                let below = job.input(&[*input], &values)?;
+                let below = Job::as_read(*input, &values)?;
                 let for_weights = convolve_weight_gradient(&gradient, &below, [2; 3], &by_two())?;
-                result[*weight] = Some(job.like(*weight, &for_weights)?);
+                result[*weight] = Some(job.of_type(*weight, &first_from_last(&for_weights)?)?);
                 drop(below);
                 sums.add(*input, convolve(&gradient, &job.weights(*weight)?, &by_two())?)?;
             }
@@ -119,11 +118,6 @@ fn dense(gradient: Tensor) -> Result<Tensor> {
 }
 
 impl Job<'_> {
-    /// The gradient (C_out, kD, kH, kW, C) of weights in their own shape and type.
-    fn like(&self, parameter: usize, gradient: &Tensor) -> Result<Tensor> {
-        first_from_last(gradient)?.to_dtype(self.parameters[parameter].dtype())
-    }
-
     /// The gradient of a parameter, of its shape, in its own type.
     fn of_type(&self, parameter: usize, gradient: &Tensor) -> Result<Tensor> {
         gradient.to_dtype(self.parameters[parameter].dtype())

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use organseg_conv3d::Conv3dParams;
 use organseg_conv3d::channels_last::{
-    Norm, Read, bias_read, convolve, convolve_input_gradient, first_layer, head, norm_read, pool,
+    Norm, Read, bias_read, convolve_as_read, convolve_input_gradient, first_layer, head, norm_read, pool,
 };
 
 use super::{Job, Value};
@@ -52,13 +52,13 @@ fn value(job: &Job<'_>, step: &Step, values: &[Option<Value>]) -> Result<Value> 
     let batch = job.image.dim(0)?;
     let parameter = |id: usize| job.parameters[id].detach();
     match step {
-        Step::Image => Ok(Value { y: job.input(&[], values)?, read: None }),
+        Step::Image => Ok(Value { y: job.image()?, read: None }),
         Step::Convolve { params, inputs, weight, after, slope, .. } => {
             let with_norm = matches!(after, After::Norm(_));
             let (y, sums) = if job.is_first_layer(step) {
                 first_layer(job.image, &job.parameters[*weight], job.number, with_norm)?
             } else {
-                (convolve(&job.input(inputs, values)?, &job.weights(*weight)?, params)?, None)
+                convolve_as_read(&Job::parts(inputs, values), &job.weights(*weight)?, params, with_norm)?
             };
             let read = match after {
                 // A bias before an instance norm has no effect.
@@ -85,7 +85,7 @@ fn value(job: &Job<'_>, step: &Step, values: &[Option<Value>]) -> Result<Value> 
             Ok(Value { y: pool(&below.y, read)?, read: None })
         }
         Step::Transpose { input, weight, bias, .. } => {
-            let below = job.input(&[*input], values)?;
+            let below = Job::as_read(*input, values)?;
             let (_, d, h, w, _) = below.dims5()?;
             let y =
                 convolve_input_gradient(&below, &job.weights(*weight)?, [2 * d, 2 * h, 2 * w], &by_two())?;

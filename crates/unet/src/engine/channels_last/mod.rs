@@ -54,17 +54,23 @@ pub(crate) struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Values side by side, as a convolution reads them; the image if there are none.
-    fn input(&self, inputs: &[Id], values: &[Option<Value>]) -> Result<Tensor> {
-        if inputs.is_empty() {
-            return last_from_first(self.image, self.number);
-        }
+    /// The image, as values are.
+    fn image(&self) -> Result<Tensor> {
+        last_from_first(self.image, self.number)
+    }
+
+    /// Values with how they are read.
+    fn parts<'v>(inputs: &[Id], values: &'v [Option<Value>]) -> Vec<(&'v Tensor, Option<&'v Read>)> {
         let value = |&id: &Id| values[id].as_ref().expect("a value is there until its last reader");
-        if let [Value { y, read: None }] = inputs.iter().map(value).collect::<Vec<_>>()[..] {
-            return Ok(y.clone());
+        inputs.iter().map(value).map(|value| (&value.y, value.read.as_ref())).collect()
+    }
+
+    /// A value as it is read.
+    fn as_read(input: Id, values: &[Option<Value>]) -> Result<Tensor> {
+        match Self::parts(&[input], values)[..] {
+            [(y, None)] => Ok(y.clone()),
+            ref parts => activated(parts),
         }
-        let parts: Vec<_> = inputs.iter().map(|id| (&value(id).y, value(id).read.as_ref())).collect();
-        activated(&parts)
     }
 
     /// The weights (C_out, C, kD, kH, kW) of a convolution as (C_out, kD, kH, kW, C).
