@@ -48,7 +48,8 @@ pub(crate) fn gradients(
                     continue;
                 }
                 let (_, _, kd, kh, kw) = job.parameters[*weight].dims5()?;
-                let parts = Job::parts(inputs, &values);
+                let image = job.image_for(inputs)?;
+                let parts = Job::parts(inputs, &values, &image);
                 let (_, d, h, w, _) = parts[0].0.dims5()?;
                 let for_weights = weight_gradient_as_read(&parts, &gradient, [kd, kh, kw], params)?;
                 result[*weight] = Some(job.of_type(*weight, &for_weights)?);

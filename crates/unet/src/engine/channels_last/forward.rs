@@ -58,7 +58,9 @@ fn value(job: &Job<'_>, step: &Step, values: &[Option<Value>]) -> Result<Value> 
             let (y, sums) = if job.is_first_layer(step) {
                 first_layer(job.image, &job.parameters[*weight], job.number, with_norm)?
             } else {
-                convolve_as_read(&Job::parts(inputs, values), &job.weights(*weight)?, params, with_norm)?
+                let image = job.image_for(inputs)?;
+                let parts = Job::parts(inputs, values, &image);
+                convolve_as_read(&parts, &job.weights(*weight)?, params, with_norm)?
             };
             let read = match after {
                 // A bias before an instance norm has no effect.

@@ -59,15 +59,27 @@ impl Job<'_> {
         last_from_first(self.image, self.number)
     }
 
-    /// Values with how they are read.
-    fn parts<'v>(inputs: &[Id], values: &'v [Option<Value>]) -> Vec<(&'v Tensor, Option<&'v Read>)> {
+    /// The image, if a convolution of `inputs` reads it.
+    fn image_for(&self, inputs: &[Id]) -> Result<Option<Tensor>> {
+        if inputs.is_empty() { self.image().map(Some) } else { Ok(None) }
+    }
+
+    /// Values with how they are read; `image` if there are none.
+    fn parts<'v>(
+        inputs: &[Id],
+        values: &'v [Option<Value>],
+        image: &'v Option<Tensor>,
+    ) -> Vec<(&'v Tensor, Option<&'v Read>)> {
+        if inputs.is_empty() {
+            return image.iter().map(|image| (image, None)).collect();
+        }
         let value = |&id: &Id| values[id].as_ref().expect("a value is there until its last reader");
         inputs.iter().map(value).map(|value| (&value.y, value.read.as_ref())).collect()
     }
 
     /// A value as it is read.
     fn as_read(input: Id, values: &[Option<Value>]) -> Result<Tensor> {
-        match Self::parts(&[input], values)[..] {
+        match Self::parts(&[input], values, &None)[..] {
             [(y, None)] => Ok(y.clone()),
             ref parts => activated(parts),
         }
@@ -87,7 +99,7 @@ impl Job<'_> {
     /// Whether `step` is a 3×3×3 convolution of an image of one channel.
     fn is_first_layer(&self, step: &Step) -> bool {
         let Step::Convolve { params, inputs, weight, .. } = step else { return false };
-        let of_image = matches!(inputs[..], [id] if matches!(self.plan.steps[id], Step::Image));
+        let of_image = inputs.iter().all(|&id| matches!(self.plan.steps[id], Step::Image));
         let same = Conv3dParams::same([3; 3]);
         of_image && self.parameters[*weight].dims()[1..] == [1, 3, 3, 3] && *params == same
     }
