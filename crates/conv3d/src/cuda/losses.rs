@@ -22,6 +22,35 @@ struct Slices {
 // SAFETY: plain numbers in the layout of C, as the kernels declare them.
 unsafe impl DeviceRepr for Slices {}
 
+/// One-hot truth (N, `classes`, …) in `f32` of the labels of N samples of `voxels` voxels each; none for the label `ignored`.
+///
+/// # Errors
+/// If there is not a label for each voxel; what the device gives.
+pub fn one_hot(
+    labels: &[u8],
+    [samples, voxels, classes]: [usize; 3],
+    ignored: Option<u8>,
+    device: &CudaDevice,
+) -> Result<CudaStorage> {
+    let count = samples * voxels;
+    if labels.len() != count {
+        bail!("{} labels for {samples} samples of {voxels} voxels", labels.len());
+    }
+    // The kernel writes all of it.
+    let mut out = room::<f32>(device, count * classes)?;
+    if count * classes > 0 {
+        let labels = device.clone_htod(labels)?;
+        let (config, ignored) = (for_each(count), ignored.map_or(-1, i32::from));
+        let (count, voxels, classes) = (count as i64, voxels as i64, classes as i64);
+        // SAFETY: labels and result have the sizes above; the arguments are those of the kernel, in its order.
+        unsafe {
+            let kernel = kernel::<f32>(device, "one_hot")?;
+            launch!(kernel, config, [&labels, &mut out, &count, &voxels, &classes, &ignored])?;
+        }
+    }
+    Ok(CudaStorage::wrap_cuda_slice(out, device.clone()))
+}
+
 /// Scores and truth (N, K, D, H, W) in `f32`, and what the losses are to know of them.
 pub struct Scores<'a> {
     /// Logits.

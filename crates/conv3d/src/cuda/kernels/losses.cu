@@ -106,3 +106,14 @@ extern "C" __global__ void loss_gradient(
         }
     }
 }
+
+// 1 for the class that a label names, else 0; all 0 for the label `ignored`.
+extern "C" __global__ void one_hot(const unsigned char *labels, T *out, Index count, Index voxels, Index classes, int ignored) {
+    FOR_EACH(i, count) {
+        Index n = i / voxels, at = i % voxels;
+        int label = labels[i];
+        for (Index k = 0; k < classes; ++k) {
+            out[(n * classes + k) * voxels + at] = put((A)(label == k && label != ignored));
+        }
+    }
+}
