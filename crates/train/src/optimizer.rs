@@ -418,7 +418,15 @@ mod tests {
             for number in 1..4 {
                 let step = Step { config, rate: 0.1, scale: 0.7, number };
                 let gradient = (variables[0].as_detached_tensor().powf(3.0).unwrap() + 0.1).unwrap();
-                step.in_place(&mut states[0], "x", &variables[0], &gradient).unwrap();
+                match Way::of(&gradient) {
+                    Way::InPlace => step.in_place(&mut states[0], "x", &variables[0], &gradient).unwrap(),
+                    #[cfg(feature = "cuda")]
+                    Way::OnGpu => {
+                        let all = [("x", &variables[0], gradient.clone())];
+                        step.on_gpu(&mut states[0], &all).unwrap();
+                    }
+                    Way::ByOperations => panic!("there is a faster way"),
+                }
                 step.by_operations(&mut states[1], "x", &variables[1], &gradient).unwrap();
             }
             let [found, expected] =

@@ -212,7 +212,7 @@ pub(super) fn convolve_as_read(
 ) -> Result<Option<(Tensor, Option<Tensor>)>> {
     let &[outputs, kd, kh, kw, _] = weights.dims() else { return Ok(None) };
     let Some(shape) = shape_of(parts, outputs, [kd, kh, kw], params)? else { return Ok(None) };
-    if !weights.device().is_cuda() || !tensor_cores::is_worth_while(&shape) {
+    if !weights.device().is_cuda() || !tensor_cores::is_faster::forward(&shape) {
         return Ok(None);
     }
     let (weights, number) = (weights.contiguous()?, weights.dtype());
@@ -251,7 +251,7 @@ pub(super) fn weight_gradient_as_read(
 ) -> Result<Option<Tensor>> {
     let &[.., outputs] = gradient.dims() else { return Ok(None) };
     let Some(shape) = shape_of(parts, outputs, kernel, params)? else { return Ok(None) };
-    if !gradient.device().is_cuda() || !tensor_cores::is_worth_while(&shape) {
+    if !gradient.device().is_cuda() || !tensor_cores::is_faster::weight_gradient(&shape) {
         return Ok(None);
     }
     let gradient = gradient.contiguous()?;
@@ -281,7 +281,7 @@ pub(super) fn input_gradient(
         let found = tensor_cores::input_gradient::<T>(device, shape, gradient, weights)?;
         Ok(found.map(|found| T::wrap_cuda_slice(found, device.clone())))
     }
-    if !tensor_cores::is_worth_while(shape) {
+    if !tensor_cores::is_faster::input_gradient(shape) {
         return Ok(None);
     }
     match gradient.0.dtype() {

@@ -89,7 +89,7 @@ impl Layer {
     }
 
     fn kernel<T: CudaNumber>(&self, device: &CudaDevice, name: &str) -> Result<Kernel> {
-        let header = format!("#define OUTPUTS {}", self.outputs);
+        let header = header(self.outputs);
         kernel_with::<T>(
             device,
             "first layer",
@@ -174,4 +174,28 @@ pub(crate) fn weight_gradient<T: CudaNumber>(gradient: Stored<'_>, image: Stored
         launch!(kernel, config, [&gradient, &image, sums, &sizes, &samples])?;
     }
     pieces.join::<T::Wide>(&device, &layer.kernel::<T>(&device, "ends_join")?, 0, outputs * 27)
+}
+
+/// The line that specialises the kernels.
+fn header(outputs: usize) -> String {
+    format!("#define OUTPUTS {outputs}")
+}
+
+#[cfg(test)]
+mod tests {
+    use half::{bf16, f16};
+
+    use super::super::kernels::tests::compile_with;
+    use super::*;
+
+    #[test]
+    fn the_kernels_compile_for_any_number_of_outputs() {
+        for outputs in [8, 24, 32, MOST_OUTPUTS] {
+            let (header, source) = (header(outputs), [SOURCE, include_str!("kernels/first_layer.cu")]);
+            compile_with::<f32>(&header, &source);
+            compile_with::<f64>(&header, &source);
+            compile_with::<f16>(&header, &source);
+            compile_with::<bf16>(&header, &source);
+        }
+    }
 }

@@ -69,7 +69,7 @@ impl<'a, T: CudaNumber> Head<'a, T> {
     }
 
     fn kernel(&self, name: &str) -> Result<Kernel> {
-        let header = format!("#define CLASSES {}", self.classes);
+        let header = header(self.classes);
         kernel_with::<T>(&self.device, "head", &header, &[SOURCE, include_str!("kernels/head.cu")], name, 0)
     }
 
@@ -211,4 +211,28 @@ pub(crate) fn backward<T: CudaNumber>(
         pieces.join::<T::Wide>(device, &join, 0, for_weights)?,
         pieces.join::<T::Wide>(device, &join, for_weights, classes)?,
     ])
+}
+
+/// The line that specialises the kernels.
+fn header(classes: usize) -> String {
+    format!("#define CLASSES {classes}")
+}
+
+#[cfg(test)]
+mod tests {
+    use half::{bf16, f16};
+
+    use super::super::kernels::tests::compile_with;
+    use super::*;
+
+    #[test]
+    fn the_kernels_compile_for_any_number_of_classes() {
+        for classes in [1, 3, MOST_CLASSES] {
+            let (header, source) = (header(classes), [SOURCE, include_str!("kernels/head.cu")]);
+            compile_with::<f32>(&header, &source);
+            compile_with::<f64>(&header, &source);
+            compile_with::<f16>(&header, &source);
+            compile_with::<bf16>(&header, &source);
+        }
+    }
 }

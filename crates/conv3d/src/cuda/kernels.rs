@@ -69,37 +69,39 @@ static COMPILED: Mutex<Option<Compiled>> = Mutex::new(None);
 
 /// The kernel `name` for numbers of type `T`.
 pub(super) fn kernel<T: CudaNumber>(device: &CudaDevice, name: &str) -> Result<Kernel> {
-    loaded(device, T::MODULE, name, || [T::SOURCE].into_iter().chain(SOURCES).collect::<Vec<_>>().join("\n"))
+    loaded(device, T::MODULE, name, source_of::<T>)
 }
 
 /// The kernel that changes the numbers of a list by `rule`.
 pub(super) fn kernel_of_rule<T: CudaNumber>(device: &CudaDevice, rule: &Rule) -> Result<Kernel> {
     let module = format!("{}: {}", T::MODULE, rule.statements);
-    loaded(device, &module, "change_all", || {
-        let names = &["a", "b", "c", "d"][..rule.tensors];
-        let each = |form: &dyn Fn(usize, &str) -> String, names: &[&str]| -> String {
-            names.iter().enumerate().map(|(i, name)| form(i, name)).collect()
-        };
-        let read = each(&|i, name| format!("        A {name} = get(list.at[{i}][slot][i]);\n"), names);
-        let write = |i: usize, name: &str| format!("        list.at[{i}][slot][i] = put({name});\n");
-        [
-            T::SOURCE,
-            SOURCES[0],
-            LISTS,
-            "struct Constants { double s[10]; };",
-            "extern \"C\" __global__ void change_all(const __grid_constant__ List list, Constants constants) {",
-            "    A s[10];",
-            "    for (int i = 0; i < 10; ++i) s[i] = (A)constants.s[i];",
-            "    int slot = slot_of(list);",
-            "    FOR_EACH_OF_CHUNK(i, list, slot) {",
-            &read,
-            rule.statements,
-            &each(&write, &names[..rule.changes]),
-            "    }",
-            "}",
-        ]
-        .join("\n")
-    })
+    loaded(device, &module, "change_all", || source_of_rule::<T>(rule))
+}
+
+fn source_of_rule<T: CudaNumber>(rule: &Rule) -> String {
+    let names = &["a", "b", "c", "d"][..rule.tensors];
+    let each = |form: &dyn Fn(usize, &str) -> String, names: &[&str]| -> String {
+        names.iter().enumerate().map(|(i, name)| form(i, name)).collect()
+    };
+    let read = each(&|i, name| format!("        A {name} = get(list.at[{i}][slot][i]);\n"), names);
+    let write = |i: usize, name: &str| format!("        list.at[{i}][slot][i] = put({name});\n");
+    [
+        T::SOURCE,
+        SOURCES[0],
+        LISTS,
+        "struct Constants { double s[10]; };",
+        "extern \"C\" __global__ void change_all(const __grid_constant__ List list, Constants constants) {",
+        "    A s[10];",
+        "    for (int i = 0; i < 10; ++i) s[i] = (A)constants.s[i];",
+        "    int slot = slot_of(list);",
+        "    FOR_EACH_OF_CHUNK(i, list, slot) {",
+        &read,
+        rule.statements,
+        &each(&write, &names[..rule.changes]),
+        "    }",
+        "}",
+    ]
+    .join("\n")
 }
 
 /// The kernel `name` of `source` for numbers of type `T`, with these lines of `#define` before all of it: each set of them
@@ -113,9 +115,15 @@ pub(super) fn kernel_with<T: CudaNumber>(
     shared_bytes: usize,
 ) -> Result<Kernel> {
     let module = format!("{}: {module}: {defines}", T::MODULE);
-    let all =
-        || [defines, T::SOURCE, SOURCES[0]].into_iter().chain(source.iter().copied()).collect::<Vec<_>>();
-    loaded_with(device, &module, name, shared_bytes, || all().join("\n"))
+    loaded_with(device, &module, name, shared_bytes, || source_with::<T>(defines, source))
+}
+
+fn source_with<T: CudaNumber>(defines: &str, source: &[&str]) -> String {
+    [defines, T::SOURCE, SOURCES[0]].into_iter().chain(source.iter().copied()).collect::<Vec<_>>().join("\n")
+}
+
+fn source_of<T: CudaNumber>() -> String {
+    [T::SOURCE].into_iter().chain(SOURCES).collect::<Vec<_>>().join("\n")
 }
 
 /// Kernel `name` of `module`, compiled and loaded if it was not yet.
@@ -207,3 +215,40 @@ macro_rules! launch {
     }};
 }
 pub(super) use launch;
+
+#[cfg(test)]
+pub(super) mod tests {
+    use half::{bf16, f16};
+
+    use super::*;
+
+    /// For the oldest cards that tensor cores are asked of, and for newer ones. Needs NVRTC, and no card.
+    fn compile(source: &str) {
+        for architecture in [80, 90] {
+            let options = CompileOptions {
+                options: vec![format!("--gpu-architecture=compute_{architecture}"), "--std=c++17".into()],
+                ..CompileOptions::default()
+            };
+            let compiled = compile_ptx_with_opts(source, options);
+            assert!(compiled.is_ok(), "{:?}: {}", compiled.err(), &source[..200.min(source.len())]);
+        }
+    }
+
+    /// Compiles `source` after `defines` for numbers of type `T`.
+    pub(in crate::cuda) fn compile_with<T: CudaNumber>(defines: &str, source: &[&str]) {
+        compile(&source_with::<T>(defines, source));
+    }
+
+    #[test]
+    fn all_kernels_compile_for_all_numbers() {
+        fn of<T: CudaNumber>() {
+            compile(&source_of::<T>());
+            let statements = "a = s[0] * a + b; c = sqrt(d);";
+            compile(&source_of_rule::<T>(&Rule { statements, tensors: 4, changes: 3 }));
+        }
+        of::<f32>();
+        of::<f64>();
+        of::<f16>();
+        of::<bf16>();
+    }
+}

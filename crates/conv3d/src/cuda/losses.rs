@@ -10,6 +10,9 @@ use super::{room, values, zeros};
 /// Sums of each class and slice: p, y, y p, ω y, −ω y log p, −y (1 − p)^γ log p, u p, v p, u y, v y.
 pub const SUMS: usize = 10;
 
+/// Threads of a block that sums over a slice, at most: what the kernel has registers for.
+const MOST_THREADS: u32 = 512;
+
 /// `Slices` of kernels/losses.cu.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -114,8 +117,10 @@ impl Scores<'_> {
         let mut sums = room::<f64>(&device, count)?;
         let (has_near, has_focus) = (i32::from(self.weights.is_some()), i32::from(self.focus.is_some()));
         let focus = self.focus.unwrap_or(0.0);
+        // Few slices for a card: each has as many threads as there may be.
+        let threads = if voxels / blocks < 2 * MOST_THREADS as usize { THREADS } else { MOST_THREADS };
         let config =
-            LaunchConfig { grid_dim: (blocks as u32, 1, 1), block_dim: (THREADS, 1, 1), shared_mem_bytes: 0 };
+            LaunchConfig { grid_dim: (blocks as u32, 1, 1), block_dim: (threads, 1, 1), shared_mem_bytes: 0 };
         // SAFETY: scores, truth and weights have the voxels of `slices`, as was checked; the arguments are those of the
         // kernel, in its order.
         unsafe {

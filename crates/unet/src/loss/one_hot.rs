@@ -33,8 +33,7 @@ pub fn one_hot(
     #[cfg(feature = "cuda")]
     if let Device::Cuda(device) = device {
         use candle_core::{Storage, op::BackpropOp};
-        let ones =
-            organseg_conv3d::cuda::losses::one_hot(labels, [n, voxels, classes], ignored, device)?;
+        let ones = organseg_conv3d::cuda::losses::one_hot(labels, [n, voxels, classes], ignored, device)?;
         let shape = (n, classes, d, h, w);
         return Ok(Tensor::from_storage(Storage::Cuda(ones), shape, BackpropOp::none(), false));
     }

@@ -9,7 +9,7 @@
 // each value it reads serves three taps. Neighbouring threads have neighbouring outputs, then neighbouring voxels.
 
 // The most places, a power of two, for which `lanes` threads each are not more than `threads`.
-constexpr int places(int threads, int lanes) { return threads < 2 * lanes ? 1 : 2 * places(threads / 2, lanes); }
+__device__ constexpr int places(int threads, int lanes) { return threads < 2 * lanes ? 1 : 2 * places(threads / 2, lanes); }
 
 struct Size {
     int depth, height, width;

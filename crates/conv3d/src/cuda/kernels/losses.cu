@@ -23,48 +23,74 @@ __device__ __forceinline__ void softmax_of(const T *z, Index classes, Index step
     log_sum = log(sum);
 }
 
-// A block for each slice of each sample. Sums of each class: p, y, y p, weight y, −weight y log p, focal, u p, v p, u y,
-// v y, over the voxels of which the truth names a class.
-extern "C" __global__ void loss_sums(
-    const T *z, const T *y, const float *near, int has_near, double *sums, Slices s, int has_focus, double focus, double least_doubt) {
-    __shared__ double shared[32];
-    Index n = blockIdx.x / s.size[0], slice = blockIdx.x % s.size[0];
-    Index area = s.size[1] * s.size[2], step = s.size[0] * area;
-    const T *scores = z + voxel_of(s, n, 0, slice), *truth = y + voxel_of(s, n, 0, slice);
-    const float *weights = near + (n * s.size[0] + slice) * area;
-    for (Index k = 0; k < s.classes; ++k) {
-        double all[SUMS];
-        for (int i = 0; i < SUMS; ++i) all[i] = 0;
-        for (Index at = threadIdx.x; at < area; at += blockDim.x) {
-            A most, log_sum, counted = 0;
-            for (Index other = 0; other < s.classes; ++other) counted += get(truth[other * step + at]);
-            softmax_of(scores + at, s.classes, step, most, log_sum);
-            A log_p = get(scores[k * step + at]) - most - log_sum;
-            A own = exp(log_p), p = own * counted, here = get(truth[k * step + at]);
-            A weight = has_near ? (A)weights[at] : (A)1;
-            double u = (double)(at % s.size[2]), v = (double)(at / s.size[2]);
-            all[0] += p;
-            all[1] += here;
-            all[2] += here * p;
-            all[3] += here * weight;
-            if (here != 0) {
-                all[4] -= here * weight * log_p;
-                if (has_focus) {
-                    A doubt = 1 - own;
-                    if (doubt < (A)least_doubt) doubt = (A)least_doubt;
-                    all[5] -= pow(doubt, (A)focus) * log_p;
-                }
-            }
-            all[6] += u * p;
-            all[7] += v * p;
-            all[8] += u * here;
-            all[9] += v * here;
-        }
-        for (int i = 0; i < SUMS; ++i) {
-            double total = block_sum(all[i], shared);
-            if (threadIdx.x == 0) sums[(blockIdx.x * s.classes + k) * SUMS + i] = total;
+struct Loss {
+    const T *scores, *truth;
+    const float *near;
+    Index step, classes;
+    bool has_focus;
+    A focus, least_doubt;
+};
+
+// Adds to the sums of class k what a voxel has, of which log p, whether it counts and u, v are known.
+__device__ __forceinline__ void add_voxel(A (&all)[SUMS], const Loss &loss, Index k, Index at, A log_p, A counted, A u, A v) {
+    A own = exp(log_p), p = own * counted, here = get(loss.truth[k * loss.step + at]);
+    A weight = loss.near ? (A)loss.near[at] : (A)1;
+    all[0] += p;
+    all[1] += here;
+    all[2] += here * p;
+    all[3] += here * weight;
+    if (here != 0) {
+        all[4] -= here * weight * log_p;
+        if (loss.has_focus) {
+            A doubt = 1 - own;
+            if (doubt < loss.least_doubt) doubt = loss.least_doubt;
+            all[5] -= pow(doubt, loss.focus) * log_p;
         }
     }
+    all[6] += u * p;
+    all[7] += v * p;
+    all[8] += u * here;
+    all[9] += v * here;
+}
+
+// A thread's sums over its voxels of `K` classes from `first` on.
+template <int K>
+__device__ __forceinline__ void slice_sums(const Loss &loss, Index first, Index area, Index width, double *sums) {
+    __shared__ double shared[32];
+    A all[K][SUMS];
+    for (int k = 0; k < K; ++k)
+        for (int i = 0; i < SUMS; ++i) all[k][i] = 0;
+    for (Index at = threadIdx.x; at < area; at += blockDim.x) {
+        A most, log_sum, counted = 0;
+        for (Index other = 0; other < loss.classes; ++other) counted += get(loss.truth[other * loss.step + at]);
+        softmax_of(loss.scores + at, loss.classes, loss.step, most, log_sum);
+        A u = (A)((int)at % (int)width), v = (A)((int)at / (int)width);
+        for (int k = 0; k < K; ++k) {
+            A log_p = get(loss.scores[(first + k) * loss.step + at]) - most - log_sum;
+            add_voxel(all[k], loss, first + k, at, log_p, counted, u, v);
+        }
+    }
+    for (int k = 0; k < K; ++k) {
+        for (int i = 0; i < SUMS; ++i) {
+            double total = block_sum((double)all[k][i], shared);
+            if (threadIdx.x == 0) sums[(first + k) * SUMS + i] = total;
+        }
+    }
+}
+
+// A block for each slice of each sample. Sums of each class: p, y, y p, weight y, −weight y log p, focal, u p, v p, u y,
+// v y, over the voxels of which the truth names a class. Threads add few voxels each, in A; blocks in double.
+extern "C" __global__ void __launch_bounds__(512) loss_sums(
+    const T *z, const T *y, const float *near, int has_near, double *sums, Slices s, int has_focus, double focus, double least_doubt) {
+    Index n = blockIdx.x / s.size[0], slice = blockIdx.x % s.size[0], area = s.size[1] * s.size[2];
+    Loss loss = {z + voxel_of(s, n, 0, slice), y + voxel_of(s, n, 0, slice),
+        has_near ? near + (n * s.size[0] + slice) * area : nullptr, s.size[0] * area, s.classes,
+        has_focus != 0, (A)focus, (A)least_doubt};
+    double *to = sums + blockIdx.x * s.classes * SUMS;
+    Index k = 0;
+    for (; k + 3 <= s.classes; k += 3) slice_sums<3>(loss, k, area, s.size[2], to);
+    for (; k + 2 <= s.classes; k += 2) slice_sums<2>(loss, k, area, s.size[2], to);
+    for (; k < s.classes; ++k) slice_sums<1>(loss, k, area, s.size[2], to);
 }
 
 // The gradient for the scores: that for p of each class and slice is a + b y + c u + d v, whose four numbers are `terms`

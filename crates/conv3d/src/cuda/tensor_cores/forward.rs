@@ -19,6 +19,9 @@ const THREADS: u32 = 256;
 /// Blocks that a multiprocessor has registers for.
 const BLOCKS: usize = 2;
 
+const SOURCE: [&str; 2] =
+    [include_str!("../kernels/tensor_cores.cuh"), include_str!("../kernels/tensor_forward.cu")];
+
 /// What [`forward`] gives.
 pub(crate) struct Forward<T> {
     /// (N, D, H, W, O).
@@ -130,10 +133,11 @@ impl Plan {
 
     /// A kernel that may be given `shared_bytes` of shared memory.
     fn kernel<T: CudaNumber>(&self, device: &CudaDevice, name: &str, shared_bytes: usize) -> Result<Kernel> {
-        let source =
-            [include_str!("../kernels/tensor_cores.cuh"), include_str!("../kernels/tensor_forward.cu")];
-        let defines = format!("{}\n#define STAGES {}", defines::<T>(self.outputs, self.tile), self.stages);
-        kernel_with::<T>(device, "tensor_forward", &defines, &source, name, shared_bytes)
+        kernel_with::<T>(device, "tensor_forward", &self.defines::<T>(), &SOURCE, name, shared_bytes)
+    }
+
+    fn defines<T: CudaNumber>(&self) -> String {
+        format!("{}\n#define STAGES {}", defines::<T>(self.outputs, self.tile), self.stages)
     }
 }
 
@@ -205,8 +209,21 @@ fn arranged<T: CudaNumber>(
 
 #[cfg(test)]
 mod tests {
+    use half::{bf16, f16};
+
+    use super::super::super::kernels::tests::compile_with;
     use super::*;
     use crate::params::Conv3dParams;
+
+    #[test]
+    fn the_kernels_compile_for_every_plan() {
+        for (outputs, stages) in [(16, 1), (16, 2), (32, 1), (32, 2)] {
+            let tile = Tile::new(if outputs == 32 { 8 } else { 16 });
+            let plan = Plan { outputs, tile, stages, resident: true, shared_bytes: 0, at_once: 1 };
+            compile_with::<bf16>(&plan.defines::<bf16>(), &SOURCE);
+            compile_with::<f16>(&plan.defines::<f16>(), &SOURCE);
+        }
+    }
 
     #[test]
     fn two_blocks_fit_where_they_can() {

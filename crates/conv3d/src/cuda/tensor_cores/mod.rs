@@ -58,9 +58,25 @@ pub(crate) fn takes<T: CudaNumber>(shape: &ConvShape, sources: &[usize]) -> bool
         && within(shape.input_voxels(), shape.outputs.max(shape.inputs))
 }
 
-/// Whether it is worth while: with many channels cuDNN's kernels are the faster ones.
-pub(crate) fn is_worth_while(shape: &ConvShape) -> bool {
-    shape.outputs.min(shape.inputs) <= 32 && shape.outputs.max(shape.inputs) <= 64
+/// Whether these kernels are the faster ones, by what `tests::how_long` printed on an H100. Against cuDNN's in front of which
+/// a pass maps the input, and behind which one sums for a norm; it is better with many channels.
+pub(crate) mod is_faster {
+    use crate::params::ConvShape;
+
+    /// At the convolution itself.
+    pub(crate) fn forward(shape: &ConvShape) -> bool {
+        (shape.outputs <= 32 && shape.inputs <= 128) || shape.outputs.max(shape.inputs) <= 64
+    }
+
+    /// At the gradient for the input.
+    pub(crate) fn input_gradient(shape: &ConvShape) -> bool {
+        shape.inputs <= 32 && shape.outputs <= 128
+    }
+
+    /// At that for the weights.
+    pub(crate) fn weight_gradient(shape: &ConvShape) -> bool {
+        shape.inputs.min(shape.outputs) <= 32 && shape.inputs.max(shape.outputs) <= 64
+    }
 }
 
 /// Whether the kernels can count the numbers of a sample.

@@ -19,6 +19,9 @@ const THREADS: u32 = 384;
 /// A block's tile.
 const TILE: Tile = Tile::new(8);
 
+const SOURCE: [&str; 2] =
+    [include_str!("../kernels/tensor_cores.cuh"), include_str!("../kernels/tensor_weights.cu")];
+
 /// `WeightGradient` of kernels/tensor_weights.cu.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -119,22 +122,37 @@ impl Plan {
 
     /// A kernel that may be given `shared_bytes` of shared memory.
     fn kernel<T: CudaNumber>(&self, device: &CudaDevice, name: &str, shared_bytes: usize) -> Result<Kernel> {
-        let source =
-            [include_str!("../kernels/tensor_cores.cuh"), include_str!("../kernels/tensor_weights.cu")];
-        let defines = format!(
+        kernel_with::<T>(device, "tensor_weights", &self.defines::<T>(), &SOURCE, name, shared_bytes)
+    }
+
+    fn defines<T: CudaNumber>(&self) -> String {
+        format!(
             "{}\n#define INPUTS {}\n#define STAGES {}",
             defines::<T>(self.outputs, TILE),
             self.inputs,
             self.stages
-        );
-        kernel_with::<T>(device, "tensor_weights", &defines, &source, name, shared_bytes)
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use half::{bf16, f16};
+
+    use super::super::super::kernels::tests::compile_with;
     use super::*;
     use crate::params::Conv3dParams;
+
+    #[test]
+    fn the_kernels_compile_for_every_plan() {
+        for (inputs, outputs, stages) in
+            [(16, 16, 1), (16, 16, 2), (16, 32, 2), (32, 16, 1), (32, 32, 1), (32, 32, 2)]
+        {
+            let plan = Plan { outputs, inputs, stages, shared_bytes: 0 };
+            compile_with::<bf16>(&plan.defines::<bf16>(), &SOURCE);
+            compile_with::<f16>(&plan.defines::<f16>(), &SOURCE);
+        }
+    }
 
     #[test]
     fn a_plan_fits_the_card() {
