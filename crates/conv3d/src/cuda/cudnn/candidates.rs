@@ -2,24 +2,19 @@
 
 use std::cell::Cell;
 
-/// An algorithm of cuDNN's list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A way of cuDNN's list.
 pub(super) struct Candidate<W> {
     /// What cuDNN is told to do.
     pub(super) way: W,
     /// Whether the same input gives the same bits.
     pub(super) steady: bool,
-    /// Bytes of workspace that it wants.
-    pub(super) workspace: usize,
 }
 
 /// What there is to try for one kind of convolution.
-pub(super) struct Candidates<W, S> {
-    all: Vec<Candidate<W>>,
+pub(super) struct Candidates<W> {
+    all: Vec<W>,
     /// The one that worked last; the first, if none has been tried.
     worked: Cell<usize>,
-    /// What cuDNN said of the last one that is not among them.
-    refusal: Option<S>,
 }
 
 /// Why a candidate did not work.
@@ -42,18 +37,12 @@ pub(super) enum Tried<S> {
     Refused(Option<S>),
 }
 
-impl<W: PartialEq, S: Copy> Candidates<W, S> {
-    /// Those of cuDNN's list within `most_workspace` bytes, each once: first those that give the same bits each time,
-    /// and among them, as among the others, in cuDNN's order, the fastest first.
-    pub(super) fn new(listed: Vec<Candidate<W>>, most_workspace: usize, refusal: Option<S>) -> Self {
-        let mut all: Vec<Candidate<W>> = Vec::new();
-        for one in listed {
-            if one.workspace <= most_workspace && all.iter().all(|other| other.way != one.way) {
-                all.push(one);
-            }
-        }
-        all.sort_by_key(|one| !one.steady);
-        Self { all, worked: Cell::new(0), refusal }
+impl<W> Candidates<W> {
+    /// Those of cuDNN's list: first those that give the same bits each time, and among them, as among the others, in
+    /// cuDNN's order, the fastest first.
+    pub(super) fn new(mut listed: Vec<Candidate<W>>) -> Self {
+        listed.sort_by_key(|one| !one.steady);
+        Self { all: listed.into_iter().map(|one| one.way).collect(), worked: Cell::new(0) }
     }
 
     /// Runs one after the other until one works, first the one that did the last time.
@@ -61,13 +50,13 @@ impl<W: PartialEq, S: Copy> Candidates<W, S> {
     /// # Errors
     /// What no other candidate would mend; and if some failed for memory and no other worked, the last of that: whoever
     /// asks for less gets a fast one.
-    pub(super) fn try_each<E>(
+    pub(super) fn try_each<S, E>(
         &self,
-        mut run: impl FnMut(&Candidate<W>) -> Result<(), Failure<S, E>>,
+        mut run: impl FnMut(&W) -> Result<(), Failure<S, E>>,
     ) -> Result<Tried<S>, E> {
         let first = self.worked.get();
         let others = (0..self.all.len()).filter(|&index| index != first);
-        let (mut refusal, mut no_memory) = (self.refusal, None);
+        let (mut refusal, mut no_memory) = (None, None);
         for index in self.all.get(first).map(|_| first).into_iter().chain(others) {
             match run(&self.all[index]) {
                 Ok(()) => {
@@ -87,37 +76,17 @@ impl<W: PartialEq, S: Copy> Candidates<W, S> {
 mod tests {
     use super::*;
 
-    fn candidate(way: u32, steady: bool, workspace: usize) -> Candidate<u32> {
-        Candidate { way, steady, workspace }
-    }
-
-    fn three() -> Candidates<u32, &'static str> {
-        let listed = vec![candidate(1, true, 0), candidate(2, true, 0), candidate(3, true, 0)];
-        Candidates::new(listed, 0, None)
-    }
-
-    fn ways<S>(candidates: &Candidates<u32, S>) -> Vec<u32> {
-        candidates.all.iter().map(|one| one.way).collect()
+    fn three() -> Candidates<u32> {
+        Candidates::new([1, 2, 3].map(|way| Candidate { way, steady: true }).into())
     }
 
     type Run = Result<(), Failure<&'static str, &'static str>>;
 
     #[test]
     fn steady_ones_come_first_and_keep_their_order() {
-        let listed = vec![
-            candidate(1, false, 0),
-            candidate(2, true, 10),
-            candidate(3, false, 0),
-            candidate(4, true, 0),
-            candidate(5, true, 11),
-        ];
-        assert_eq!(ways(&Candidates::<_, ()>::new(listed, 10, None)), [2, 4, 1, 3]);
-    }
-
-    #[test]
-    fn a_way_that_is_listed_twice_is_tried_once() {
-        let listed = vec![candidate(1, true, 0), candidate(2, true, 0), candidate(1, true, 0)];
-        assert_eq!(ways(&Candidates::<_, ()>::new(listed, 10, None)), [1, 2]);
+        let listed = [(1, false), (2, true), (3, false), (4, true)];
+        let listed = listed.map(|(way, steady)| Candidate { way, steady }).into();
+        assert_eq!(Candidates::new(listed).all, [2, 4, 1, 3]);
     }
 
     #[test]
@@ -127,8 +96,8 @@ mod tests {
         let mut try_all = |works: u32| {
             tried.clear();
             let done = candidates.try_each(|one| -> Run {
-                tried.push(one.way);
-                if one.way == works { Ok(()) } else { Err(Failure::Refused("no")) }
+                tried.push(*one);
+                if *one == works { Ok(()) } else { Err(Failure::Refused("no")) }
             });
             (done, tried.clone())
         };
@@ -141,20 +110,18 @@ mod tests {
 
     #[test]
     fn too_little_memory_is_an_error_if_nothing_else_worked() {
-        let run = |one: &Candidate<u32>| -> Run {
-            Err(if one.way == 1 { Failure::Memory("full") } else { Failure::Refused("no") })
+        let run = |one: &u32| -> Run {
+            Err(if *one == 1 { Failure::Memory("full") } else { Failure::Refused("no") })
         };
         assert_eq!(three().try_each(run), Err("full"));
-        let run = |one: &Candidate<u32>| -> Run {
-            if one.way == 1 { Err(Failure::Memory("full")) } else { Ok(()) }
-        };
+        let run = |one: &u32| -> Run { if *one == 1 { Err(Failure::Memory("full")) } else { Ok(()) } };
         assert_eq!(three().try_each(run), Ok(Tried::Done));
     }
 
     #[test]
     fn an_error_that_no_other_would_mend_ends_it() {
         let mut count = 0;
-        let run = |_: &Candidate<u32>| -> Run {
+        let run = |_: &u32| -> Run {
             count += 1;
             Err(Failure::Other("the card is gone"))
         };
@@ -163,9 +130,9 @@ mod tests {
     }
 
     #[test]
-    fn with_nothing_to_try_it_is_what_the_list_said() {
-        let none = Candidates::<u32, _>::new(Vec::new(), 10, Some("not supported"));
-        let run = |_: &Candidate<u32>| -> Run { unreachable!("there is none") };
-        assert_eq!(none.try_each(run), Ok(Tried::Refused(Some("not supported"))));
+    fn with_nothing_to_try_there_is_no_reason() {
+        let none = Candidates::<u32>::new(Vec::new());
+        let run = |_: &u32| -> Run { unreachable!("there is none") };
+        assert_eq!(none.try_each(run), Ok(Tried::Refused(None)));
     }
 }

@@ -11,7 +11,7 @@ use candle_core::cuda_backend::{CudaDevice, DeviceId};
 use candle_core::{DType, Error, Result};
 
 use super::candidates::Candidates;
-use super::descriptors::Way;
+use super::plans::Way;
 use crate::cuda::convolution::{Direction, Order};
 
 /// What algorithms are listed for.
@@ -26,7 +26,7 @@ pub(super) struct Key {
     pub(super) sizes: [[usize; 3]; 4],
 }
 
-type Known = HashMap<Key, Rc<Candidates<Way, sys::cudnnStatus_t>>>;
+type Known = HashMap<Key, Rc<Candidates<Way>>>;
 
 thread_local! {
     /// A handle is of one thread. What is here stays as long as the thread does, also for devices that are gone: a
@@ -47,6 +47,8 @@ impl Drop for Library {
     fn drop(&mut self) {
         // What the driver and cuDNN say to this changes nothing any more.
         let _ = self.stream.context().bind_to_thread();
+        // Plans go before the handle that they are for.
+        self.known.borrow_mut().clear();
         // SAFETY: the handle was made by `Library::of` and is destroyed here alone; its context is alive.
         let _ = unsafe { result::destroy_handle(self.handle) };
     }

@@ -1,15 +1,16 @@
 //! Convolutions by cuDNN.
 //!
-//! Which algorithms it has for a shape is asked of cuDNN once and remembered, with how much workspace each wants.
-//! They are tried in the order of [`candidates`]: those that give the same bits each time come first. One that works
+//! Which ways it has for a shape is asked of cuDNN's heuristics once and remembered. They are tried in the order of
+//! [`candidates`]: those that give the same bits each time come first. One that works
 //! is taken from then on; one that cuDNN refuses after all, or whose workspace finds no memory, gives way to the
 //! next. Only when none works is it left to the plain kernels, and then [`without_cudnn`](super::without_cudnn())
 //! says so.
 
+mod backend;
 mod candidates;
-mod descriptors;
 mod library;
 mod parts;
+mod plans;
 
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,11 +22,12 @@ use candle_core::cuda_backend::cudarc::driver::{
 use candle_core::cuda_backend::{CudaDevice, CudaError};
 use candle_core::{DType, Error, Result};
 
-use self::candidates::{Candidate, Candidates, Failure, Tried};
-use self::descriptors::{Descriptors, Outcome};
+use self::backend::Outcome;
+use self::candidates::{Candidates, Failure, Tried};
 pub(super) use self::library::free_workspaces;
 use self::library::{Key, Library};
 use self::parts::{MOST_NUMBERS, parts};
+use self::plans::{ALIGNMENT, Way, list};
 use super::convolution::{Direction, Operands, Order};
 use super::number::CudaNumber;
 use super::{fallback, lists, room};
@@ -42,9 +44,6 @@ pub fn allow_tf32(allowed: bool) {
 
 /// Bytes of workspace that an algorithm may have.
 const MOST_WORKSPACE: usize = 2 << 30;
-
-/// Bytes that addresses are multiples of: several of cuDNN's kernels read so many at a time.
-const ALIGNMENT: u64 = 16;
 
 /// Sets `out` to a convolution by cuDNN; says whether it did. A batch whose tensors have more numbers than cuDNN counts
 /// goes in parts.
@@ -151,46 +150,39 @@ impl Job<'_> {
         b: &CudaView<'_, T>,
         out: &mut CudaViewMut<'_, T>,
     ) -> Result<Tried<sys::cudnnStatus_t>> {
-        let descriptors = match Descriptors::new(&self.shape, self.order, T::DTYPE) {
-            Ok(Some(descriptors)) => descriptors,
-            Ok(None) => return Ok(Tried::Refused(None)),
-            Err(error) if is_not_supported(error) => return Ok(Tried::Refused(Some(error.0))),
-            // A bad parameter here is a mistake of ours.
-            Err(error) => return Err(Error::wrap(error)),
-        };
-        let candidates = match self.candidates(&descriptors, T::DTYPE) {
+        let candidates = match self.candidates(T::DTYPE) {
             Ok(candidates) => candidates,
             Err(error) if is_refusal(error) => return Ok(Tried::Refused(Some(error.0))),
             Err(error) => return Err(Error::wrap(error)),
         };
         let Library { handle, stream, .. } = self.library;
-        candidates.try_each(|one: &Candidate<_>| {
-            let mut workspace = self.library.workspace(one.workspace).map_err(|error| {
+        let failure = |error: CudnnError| {
+            if is_out_of_memory(error) {
+                Failure::Memory(Error::wrap(error))
+            } else {
+                Failure::Refused(error.0)
+            }
+        };
+        candidates.try_each(|way: &Way| {
+            let plan = way.plan(*handle, self.direction).map_err(failure)?;
+            if plan.workspace > MOST_WORKSPACE {
+                return Err(Failure::Refused(sys::cudnnStatus_t::CUDNN_STATUS_NOT_SUPPORTED));
+            }
+            let mut workspace = self.library.workspace(plan.workspace).map_err(|error| {
                 if error.0 == driver::CUresult::CUDA_ERROR_OUT_OF_MEMORY {
                     Failure::Memory(of_driver(error))
                 } else {
                     Failure::Other(of_driver(error))
                 }
             })?;
-            // SAFETY: operands and result have the elements that the descriptors, made of the same shape, say; the
-            // workspace is as large as this candidate wants it.
-            let done = unsafe { descriptors.run(*handle, one.way, [a, b], workspace.memory(), out, stream) };
-            done.map_err(|error| {
-                if is_out_of_memory(error) {
-                    Failure::Memory(Error::wrap(error))
-                } else {
-                    Failure::Refused(error.0)
-                }
-            })
+            // SAFETY: operands and result have the elements that the tensors of the plan, made of the same shape, say, on
+            // addresses that were seen to; the workspace is as large as the plan wants it.
+            unsafe { plan.run(*handle, [a, b], workspace.memory(), out, stream) }.map_err(failure)
         })
     }
 
     /// What there is to try, listed if it was not yet.
-    fn candidates(
-        &self,
-        descriptors: &Descriptors,
-        number: DType,
-    ) -> Outcome<Rc<Candidates<descriptors::Way, sys::cudnnStatus_t>>> {
+    fn candidates(&self, number: DType) -> Outcome<Rc<Candidates<Way>>> {
         let shape = &self.shape;
         let key = Key {
             direction: self.direction,
@@ -204,8 +196,8 @@ impl Job<'_> {
         if let Some(known) = self.library.known.borrow().get(&key) {
             return Ok(known.clone());
         }
-        let (listed, refusal) = descriptors.list(self.library.handle, self.direction, key.tf32)?;
-        let candidates = Rc::new(Candidates::new(listed, MOST_WORKSPACE, refusal));
+        let listed = list(self.library.handle, self.direction, shape, self.order, number, key.tf32)?;
+        let candidates = Rc::new(Candidates::new(listed));
         self.library.known.borrow_mut().insert(key, candidates.clone());
         Ok(candidates)
     }
@@ -219,10 +211,6 @@ fn of_driver(error: DriverError) -> Error {
 /// Thousands of a status: 2 are the kinds of bad parameters, 3 those of what is not supported.
 fn kind(error: CudnnError) -> u32 {
     error.0 as u32 / 1000
-}
-
-fn is_not_supported(error: CudnnError) -> bool {
-    kind(error) == 3
 }
 
 /// Whether cuDNN says no to a convolution that could be described.
