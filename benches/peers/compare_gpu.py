@@ -9,8 +9,8 @@ CUDA's libraries in PyTorch's packages where it has none of its own. No cargo is
 
 What is run. PyTorch in two layouts, eager and through torch.compile, for predictions also with weights that were cast
 beforehand; for each figure its best variant counts. Ours runs before each variant, so that both see the same card.
-First comes what is eager, then the compilations of all variants at once, whose results are thrown away and stay in a
-cache, then the compiled ones, then all again as long as there is time; after --minutes it ends. What runs out of time
+First come the compilations of all variants at once, whose results are thrown away and stay in a cache, then the compiled
+ones, then what is eager, then all again as long as there is time; after --minutes it ends. What runs out of time
 or memory, or fails, is told in the JSON and the table, and the rest goes on. The JSON is written after each run.
 
 Peaks are the most bytes in use, in PyTorch's allocator and in the driver's for ours: without what either keeps in
@@ -280,11 +280,11 @@ class Schedule:
         command = [*script("gpu_floors.py"), "--device", self.options.device]
         self.comparison.rates = report_of(command, {}, min(self.left(), self.options.run_seconds))
         compiled = COMPILED if self.options.compile else {}
+        if compiled:
+            self.compile_ahead()
         for turn in range(self.options.turns):
-            self.turn(EAGER, turn)
-            if turn == 0 and compiled:
-                self.compile_ahead()
             self.turn(compiled, turn)
+            self.turn(EAGER, turn)
         return self.comparison.result()
 
     def turn(self, variants, turn):

@@ -128,9 +128,6 @@ impl CustomOp2 for Convolve {
         let result = match self.sum {
             Sum::Forward => by_cuda_type!("convolve", a.0, forward(&shape, Order::ChannelsLast, a, b))?,
             Sum::InputGradient(_) => {
-                if let Some(found) = super::on_gpu::input_gradient(&shape, a, b)? {
-                    return Ok((found, Shape::from_dims(&out)));
-                }
                 by_cuda_type!("convolve", a.0, input_gradient(&shape, Order::ChannelsLast, a, b))?
             }
             Sum::WeightGradient(_) => {

@@ -1,6 +1,5 @@
 //! What is done by kernels that have several results, or results for several tensors.
 
-use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::CudaDevice;
 use candle_core::op::BackpropOp;
 use candle_core::{CudaStorage, DType, Result, Shape, Storage, Tensor, bail};
@@ -210,13 +209,13 @@ pub(super) fn convolve_as_read(
     params: &Conv3dParams,
     sums: bool,
 ) -> Result<Option<(Tensor, Option<Tensor>)>> {
-    let &[outputs, kd, kh, kw, _] = weights.dims() else { return Ok(None) };
+    let &[outputs, _, kd, kh, kw] = weights.dims() else { return Ok(None) };
     let Some(shape) = shape_of(parts, outputs, [kd, kh, kw], params)? else { return Ok(None) };
     if !weights.device().is_cuda() || !tensor_cores::is_faster::forward(&shape) {
         return Ok(None);
     }
-    let (weights, number) = (weights.contiguous()?, weights.dtype());
-    with_sources(parts, &weights, |device, sources, weights| match number {
+    let number = parts[0].0.dtype();
+    with_sources(parts, &parameter(weights, number)?, |device, sources, weights| match number {
         DType::F16 => by_tensor_cores::<half::f16>(device, &shape, sources, weights, sums),
         DType::BF16 => by_tensor_cores::<half::bf16>(device, &shape, sources, weights, sums),
         _ => Ok(None),
@@ -266,12 +265,13 @@ pub(super) fn weight_gradient_as_read(
     Ok(sums.map(|sums| tensor(sums, (outputs, shape.inputs, 3, 3, 3))))
 }
 
-/// The gradient for the input by the kernels for few channels; nothing if they do not take it.
-pub(super) fn input_gradient(
-    shape: &ConvShape,
-    gradient: Stored<'_>,
-    weights: Stored<'_>,
-) -> Result<Option<CudaStorage>> {
+/// By the kernels for few channels; nothing if they do not take it.
+pub(super) fn gradient_as_read(
+    gradient: &Tensor,
+    weights: &Tensor,
+    size: [usize; 3],
+    params: &Conv3dParams,
+) -> Result<Option<Tensor>> {
     fn of<T: CudaNumber>(
         shape: &ConvShape,
         gradient: Stored<'_>,
@@ -281,12 +281,21 @@ pub(super) fn input_gradient(
         let found = tensor_cores::input_gradient::<T>(device, shape, gradient, weights)?;
         Ok(found.map(|found| T::wrap_cuda_slice(found, device.clone())))
     }
-    if !tensor_cores::is_faster::input_gradient(shape) {
+    let (&[n, .., outputs], &[_, inputs, ..]) = (gradient.dims(), weights.dims()) else { return Ok(None) };
+    let [d, h, w] = size;
+    let Ok(weights_dims) = <[usize; 5]>::try_from(weights.dims()) else { return Ok(None) };
+    let shape = ConvShape::new(&[n, inputs, d, h, w], &weights_dims, params)?;
+    let fits = outputs == shape.outputs && gradient.device().is_cuda();
+    if !fits || !tensor_cores::is_faster::input_gradient(&shape) {
         return Ok(None);
     }
-    match gradient.0.dtype() {
-        DType::F16 => of::<half::f16>(shape, gradient, weights),
-        DType::BF16 => of::<half::bf16>(shape, gradient, weights),
-        _ => Ok(None),
-    }
+    let (gradient, weights) = (gradient.contiguous()?, parameter(weights, gradient.dtype())?);
+    let found = on_card(&gradient, |stored| {
+        on_card(&weights, |weights| match gradient.dtype() {
+            DType::F16 => of::<half::f16>(&shape, stored, weights),
+            DType::BF16 => of::<half::bf16>(&shape, stored, weights),
+            _ => Ok(None),
+        })
+    })?;
+    Ok(found.map(|found| tensor(found, (n, d, h, w, inputs))))
 }

@@ -15,6 +15,7 @@ pub(super) struct Candidates<W> {
     all: Vec<W>,
     /// The one that worked last; the first, if none has been tried.
     worked: Cell<usize>,
+    raced: Cell<bool>,
 }
 
 /// Why a candidate did not work.
@@ -42,7 +43,25 @@ impl<W> Candidates<W> {
     /// cuDNN's order, the fastest first.
     pub(super) fn new(mut listed: Vec<Candidate<W>>) -> Self {
         listed.sort_by_key(|one| !one.steady);
-        Self { all: listed.into_iter().map(|one| one.way).collect(), worked: Cell::new(0) }
+        Self {
+            all: listed.into_iter().map(|one| one.way).collect(),
+            worked: Cell::new(0),
+            raced: Cell::new(false),
+        }
+    }
+
+    /// Of the first `most` that work, the one that takes the least `time` is tried first from now on; nothing from the second
+    /// call on.
+    pub(super) fn race<D: PartialOrd>(&self, most: usize, time: impl FnMut(&W) -> Option<D>) {
+        if self.raced.replace(true) {
+            return;
+        }
+        let times = self.all.iter().map(time).enumerate();
+        let working = times.filter_map(|(index, time)| Some((index, time?))).take(most);
+        let best = working.reduce(|best, one| if one.1 < best.1 { one } else { best });
+        if let Some((index, _)) = best {
+            self.worked.set(index);
+        }
     }
 
     /// Runs one after the other until one works, first the one that did the last time.
@@ -127,6 +146,16 @@ mod tests {
         };
         assert_eq!(three().try_each(run), Err("the card is gone"));
         assert_eq!(count, 1);
+    }
+
+    #[test]
+    fn the_fastest_of_a_few_that_work_is_taken() {
+        let candidates = Candidates::new((0..6).map(|way| Candidate { way, steady: true }).collect());
+        let times = [None, Some(5), Some(3), None, Some(4), Some(1)];
+        candidates.race(3, |&way: &usize| times[way]);
+        candidates.race(3, |_| -> Option<i32> { unreachable!("once is enough") });
+        let run = |&way: &usize| -> Run { if way == 2 { Ok(()) } else { Err(Failure::Other("another")) } };
+        assert_eq!(candidates.try_each(run), Ok(Tried::Done));
     }
 
     #[test]

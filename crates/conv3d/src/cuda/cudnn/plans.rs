@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use candle_core::DType;
-use candle_core::cuda_backend::cudarc::cudnn::{result::CudnnError, sys};
+use candle_core::cuda_backend::cudarc::cudnn::sys;
 use candle_core::cuda_backend::cudarc::driver::{
     CudaSlice, CudaStream, CudaView, CudaViewMut, DevicePtr, DevicePtrMut,
 };
@@ -24,7 +24,7 @@ const W: i64 = 3;
 
 /// An engine of cuDNN with its settings, and the plan once it is wanted.
 pub(super) struct Way {
-    plan: OnceCell<Outcome<Plan>>,
+    plan: OnceCell<Plan>,
     config: Descriptor,
     /// What the config was made of; cuDNN does not say what it still needs.
     _made_of: [Rc<Vec<Descriptor>>; 2],
@@ -42,21 +42,22 @@ pub(super) struct Plan {
 impl Way {
     /// The plan, built if it was not yet.
     pub(super) fn plan(&self, handle: sys::cudnnHandle_t, direction: Direction) -> Outcome<&Plan> {
-        let build = || -> Outcome<Plan> {
-            let descriptor = Descriptor::new(Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)?
-                .with(Name::CUDNN_ATTR_EXECUTION_PLAN_HANDLE, &[handle])?
-                .with_descriptor(Name::CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, &self.config)?
-                .finalized()?;
-            let mut workspace = [0i64];
-            descriptor.get(Name::CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, &mut workspace)?;
-            let names = match direction {
-                Direction::Forward => [X, W, Y],
-                Direction::InputGradient => [Y, W, X],
-                Direction::WeightGradient => [X, Y, W],
-            };
-            Ok(Plan { descriptor, workspace: workspace[0].max(0) as usize, names })
+        if let Some(plan) = self.plan.get() {
+            return Ok(plan);
+        }
+        let descriptor = Descriptor::new(Kind::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)?
+            .with(Name::CUDNN_ATTR_EXECUTION_PLAN_HANDLE, &[handle])?
+            .with_descriptor(Name::CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, &self.config)?
+            .finalized()?;
+        let mut workspace = [0i64];
+        descriptor.get(Name::CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, &mut workspace)?;
+        let names = match direction {
+            Direction::Forward => [X, W, Y],
+            Direction::InputGradient => [Y, W, X],
+            Direction::WeightGradient => [X, Y, W],
         };
-        self.plan.get_or_init(build).as_ref().map_err(|error| CudnnError(error.0))
+        let workspace = workspace[0].max(0) as usize;
+        Ok(self.plan.get_or_init(|| Plan { descriptor, workspace, names }))
     }
 }
 
@@ -99,29 +100,41 @@ pub(super) fn list(
     tf32: bool,
 ) -> Outcome<Vec<Candidate<Way>>> {
     let graph = Rc::new(graph(handle, direction, shape, order, number)?);
-    let mut all = Vec::new();
+    let (mut all, mut refusal) = (Vec::new(), None);
     for mode in [
         sys::cudnnBackendHeurMode_t::CUDNN_HEUR_MODE_A,
         sys::cudnnBackendHeurMode_t::CUDNN_HEUR_MODE_FALLBACK,
     ] {
-        let heuristics = Descriptor::new(Kind::CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR)?
-            .with_descriptor(Name::CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, &graph[0])?
-            .with(Name::CUDNN_ATTR_ENGINEHEUR_MODE, &[mode])?
-            .finalized();
         // That one mode knows none is no reason not to ask the other.
-        let Ok(heuristics) = heuristics else { continue };
-        let results = Name::CUDNN_ATTR_ENGINEHEUR_RESULTS;
-        let count = heuristics.count::<Reference>(results)?;
-        let configs = heuristics.descriptors(results, Kind::CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, count)?;
-        let heuristics = Rc::new(vec![heuristics]);
-        for config in configs {
-            if let Some(steady) = is_steady(&config, number, tf32)? {
-                let _made_of = [graph.clone(), heuristics.clone()];
-                all.push(Candidate { way: Way { plan: OnceCell::new(), config, _made_of }, steady });
+        match configs(&graph[0], mode) {
+            Ok((heuristics, configs)) => {
+                let heuristics = Rc::new(vec![heuristics]);
+                for config in configs {
+                    if let Ok(Some(steady)) = is_steady(&config, number, tf32) {
+                        let _made_of = [graph.clone(), heuristics.clone()];
+                        all.push(Candidate { way: Way { plan: OnceCell::new(), config, _made_of }, steady });
+                    }
+                }
             }
+            Err(error) => refusal = Some(error),
         }
     }
-    Ok(all)
+    match refusal {
+        Some(error) if all.is_empty() => Err(error),
+        _ => Ok(all),
+    }
+}
+
+/// What the heuristics say in one mode, and themselves.
+fn configs(graph: &Descriptor, mode: sys::cudnnBackendHeurMode_t) -> Outcome<(Descriptor, Vec<Descriptor>)> {
+    let heuristics = Descriptor::new(Kind::CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR)?
+        .with_descriptor(Name::CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph)?
+        .with(Name::CUDNN_ATTR_ENGINEHEUR_MODE, &[mode])?
+        .finalized()?;
+    let results = Name::CUDNN_ATTR_ENGINEHEUR_RESULTS;
+    let most = heuristics.count::<Reference>(results)?;
+    let configs = heuristics.descriptors(results, Kind::CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, most)?;
+    Ok((heuristics, configs))
 }
 
 /// Whether an engine gives the same bits each time; nothing if it rounds what must not be rounded.
@@ -135,9 +148,8 @@ fn is_steady(config: &Descriptor, number: DType, tf32: bool) -> Outcome<Option<b
     let count = engine.get(Name::CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, &mut notes)?;
     let has = |note| notes[..count].contains(&Note::of(note));
     // Tensor cores round `f32` to TF32.
-    let rounds = number == DType::F32
-        && (has(N::CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)
-            || (!tf32 && has(N::CUDNN_NUMERICAL_NOTE_TENSOR_CORE)));
+    let rounds = has(N::CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)
+        || (number == DType::F32 && !tf32 && has(N::CUDNN_NUMERICAL_NOTE_TENSOR_CORE));
     Ok((!rounds).then(|| !has(N::CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC)))
 }
 

@@ -238,16 +238,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) tensor_forward(const T 
     }
 }
 
-// Weights (O, 27, C) in the order in which they are read: by group of OUTPUTS outputs, chunk of 16 inputs, tap, unit of 8
-// inputs, output and input. Turned, they are the weights (O', 27, C') of a convolution whose input gradient is wanted: O is
-// C', C is O', and taps come in reverse.
-extern "C" __global__ void tensor_arrange(const T *weights, T *arranged, int outputs, int inputs, int turned) {
+// Parameters (O, C, 27), rounded, in the order in which they are read: by group of OUTPUTS outputs, chunk of 16 inputs, tap,
+// unit of 8 inputs, output and input. Turned, they are those (O', C', 27) of a convolution whose input gradient is wanted: O
+// is C', C is O', and taps come in reverse.
+extern "C" __global__ void tensor_arrange(const A *weights, T *arranged, int outputs, int inputs, int turned) {
     FOR_EACH(i, (Index)outputs *inputs *TAPS) {
         int lower = (int)(i % 8), output = (int)(i / 8 % OUTPUTS), unit = (int)(i / 8 / OUTPUTS % UNITS);
         int rest = (int)(i / (8 * UNITS * OUTPUTS)), tap = rest % TAPS, chunk = rest / TAPS % (inputs / CHUNK);
         output += rest / TAPS / (inputs / CHUNK) * OUTPUTS;
         int input = chunk * CHUNK + unit * 8 + lower;
-        arranged[i] = turned ? weights[((Index)input * TAPS + TAPS - 1 - tap) * outputs + output]
-                             : weights[((Index)output * TAPS + tap) * inputs + input];
+        arranged[i] = put(turned ? weights[((Index)input * outputs + output) * TAPS + TAPS - 1 - tap]
+                                 : weights[((Index)output * inputs + input) * TAPS + tap]);
     }
 }

@@ -43,8 +43,8 @@ struct Arguments {
 // SAFETY: plain numbers in the layout of C, as the kernels declare them.
 unsafe impl DeviceRepr for Arguments {}
 
-/// y = w ∗ x of sources side by side with contiguous weights (O, 3, 3, 3, C), and sums of y and y²
-/// if they are wanted; nothing if it is not taken.
+/// y = w ∗ x of sources side by side with parameters (O, C, 3, 3, 3), which are contiguous and wide, and sums of
+/// y and y² if they are wanted; nothing if it is not taken.
 ///
 /// # Errors
 /// If weights or sources are not as many as the shape says, what a device gives.
@@ -63,8 +63,8 @@ pub(crate) fn forward<T: CudaNumber>(
     convolve(device, shape, &operands, &values(weights)?, Order::AsTheyAre, with_sums)
 }
 
-/// The gradient (N, D, H, W, C) for the input, from that of the result (N, D, H, W, O) and the weights (O, 3, 3, 3, C), both
-/// contiguous; nothing if it is not taken.
+/// The gradient (N, D, H, W, C) for the input, from that of the result (N, D, H, W, O) and the parameters (O, C, 3, 3, 3),
+/// both contiguous; nothing if it is not taken.
 ///
 /// # Errors
 /// As [`forward`].
@@ -84,12 +84,12 @@ pub(crate) fn input_gradient<T: CudaNumber>(
     Ok(result.map(|result| result.y))
 }
 
-/// How weights come.
+/// How parameters come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order {
-    /// (O, 3, 3, 3, C).
+    /// (O, C, 3, 3, 3).
     AsTheyAre,
-    /// (C, 3, 3, 3, O), taps in reverse.
+    /// (C, O, 3, 3, 3), taps in reverse.
     Turned,
 }
 
@@ -145,7 +145,7 @@ fn convolve<T: CudaNumber>(
     device: &CudaDevice,
     shape: &ConvShape,
     operands: &[Operand<'_, T>],
-    weights: &CudaView<'_, T>,
+    weights: &CudaView<'_, T::Wide>,
     order: Order,
     with_sums: bool,
 ) -> Result<Option<Forward<T>>> {
@@ -168,7 +168,7 @@ fn convolve<T: CudaNumber>(
         resident: i32::from(plan.resident),
         sums: i32::from(with_sums),
     };
-    let arranged = arranged(device, shape, &plan, weights, order)?;
+    let arranged = arranged::<T>(device, shape, &plan, weights, order)?;
     // The kernels write all of both.
     let mut y = room::<T>(device, batch * shape.output_voxels() * shape.outputs)?;
     let mut sums = room::<f64>(device, if with_sums { 2 * batch * blocks * shape.outputs } else { 0 })?;
@@ -191,7 +191,7 @@ fn arranged<T: CudaNumber>(
     device: &CudaDevice,
     shape: &ConvShape,
     plan: &Plan,
-    weights: &CudaView<'_, T>,
+    weights: &CudaView<'_, T::Wide>,
     order: Order,
 ) -> Result<CudaSlice<T>> {
     let count = shape.outputs * shape.products();

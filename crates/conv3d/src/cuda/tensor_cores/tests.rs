@@ -88,7 +88,8 @@ fn distances<T: CudaNumber>(case: &Case, device: &Device) -> [f64; 5] {
     let on_card: Vec<Tensor> = wholes.iter().enumerate().map(|(k, whole)| part(whole, k)).collect();
     let terms: Vec<Option<Tensor>> =
         here.iter().map(|(_, read)| read.as_ref().map(|read| there(&read.terms, DType::F64))).collect();
-    let (weights, gradient) = (there(&weights, T::DTYPE), there(&gradient, T::DTYPE));
+    let parameters = weights.permute((0, 4, 1, 2, 3)).unwrap().contiguous().unwrap();
+    let (weights, gradient) = (there(&parameters, DType::F32), there(&gradient, T::DTYPE));
     let guards: Vec<_> = on_card.iter().map(Tensor::storage_and_layout).collect();
     let term_guards: Vec<_> = terms.iter().map(|t| t.as_ref().map(Tensor::storage_and_layout)).collect();
     let mut sources = Vec::new();
@@ -223,9 +224,12 @@ fn how_long() {
                     })
                     .collect()
             };
+            let parameters = make(&[outputs, total, 3, 3, 3], DType::F32);
             let (weights, weights_layout) = weights.storage_and_layout();
+            let (parameters, parameters_layout) = parameters.storage_and_layout();
             let (gradient, gradient_layout) = gradient.storage_and_layout();
             let weights = (cuda(&weights), weights_layout);
+            let parameters = (cuda(&parameters), parameters_layout);
             let gradient = (cuda(&gradient), gradient_layout);
             let time = |what: &str, run: &dyn Fn()| {
                 const TIMES: u32 = 20;
@@ -255,14 +259,14 @@ fn how_long() {
             for mapped in [false, true] {
                 let sources = sources(mapped);
                 time(&format!("forward, mapped and with moments: {mapped}"), &|| {
-                    drop(forward::<bf16>(card, &shape, &sources, weights, mapped).unwrap().unwrap());
+                    drop(forward::<bf16>(card, &shape, &sources, parameters, mapped).unwrap().unwrap());
                 });
                 time(&format!("weight gradient, mapped: {mapped}"), &|| {
                     drop(weight_gradient::<bf16>(card, &shape, &sources, gradient).unwrap().unwrap());
                 });
             }
             time("input gradient", &|| {
-                drop(input_gradient::<bf16>(card, &shape, gradient, weights).unwrap().unwrap());
+                drop(input_gradient::<bf16>(card, &shape, gradient, parameters).unwrap().unwrap());
             });
         }
     }

@@ -2,8 +2,8 @@
 
 use candle_core::{Result, Tensor};
 use organseg_conv3d::channels_last::{
-    Read, accumulate, activated, convolve, convolve_input_gradient, convolve_weight_gradient,
-    first_from_last, first_layer_weight_gradient, head_gradient, pool_gradient_into, through_bias,
+    Read, accumulate, activated, convolve, convolve_weight_gradient, first_from_last,
+    first_layer_weight_gradient, gradient_as_read, head_gradient, pool_gradient_into, through_bias,
     through_norm, totals, weight_gradient_as_read,
 };
 
@@ -54,8 +54,8 @@ pub(crate) fn gradients(
                 let for_weights = weight_gradient_as_read(&parts, &gradient, [kd, kh, kw], params)?;
                 result[*weight] = Some(job.of_type(*weight, &for_weights)?);
                 if inputs.first().is_some_and(|&id| !matches!(job.plan.steps[id], Step::Image)) {
-                    let weights = job.weights(*weight)?;
-                    sums.split(inputs, &convolve_input_gradient(&gradient, &weights, [d, h, w], params)?)?;
+                    let weights = &job.parameters[*weight];
+                    sums.split(inputs, &gradient_as_read(&gradient, weights, [d, h, w], params)?)?;
                 }
             }
             Step::Pool { input } => {

@@ -60,7 +60,7 @@ fn value(job: &Job<'_>, step: &Step, values: &[Option<Value>]) -> Result<Value> 
             } else {
                 let image = job.image_for(inputs)?;
                 let parts = Job::parts(inputs, values, &image);
-                convolve_as_read(&parts, &job.weights(*weight)?, params, with_norm)?
+                convolve_as_read(&parts, &job.parameters[*weight], params, with_norm)?
             };
             let read = match after {
                 // A bias before an instance norm has no effect.
