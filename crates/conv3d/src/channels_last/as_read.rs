@@ -1,5 +1,8 @@
 //! Convolutions of values as they are read, side by side.
 
+#[cfg(feature = "cuda")]
+mod on_gpu;
+
 use candle_core::{Result, Tensor};
 
 use super::activate::{Read, activated};
@@ -23,7 +26,7 @@ pub fn convolve_as_read(
     sums: bool,
 ) -> Result<(Tensor, Option<Tensor>)> {
     #[cfg(feature = "cuda")]
-    if let Some(found) = super::on_gpu::convolve_as_read(parts, weights, params, sums)? {
+    if let Some(found) = on_gpu::convolve_as_read(parts, weights, params, sums)? {
         return Ok(found);
     }
     let _ = sums;
@@ -43,7 +46,7 @@ pub fn gradient_as_read(
     params: &Conv3dParams,
 ) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
-    if let Some(found) = super::on_gpu::gradient_as_read(gradient, weights, size, params)? {
+    if let Some(found) = on_gpu::gradient_as_read(gradient, weights, size, params)? {
         return Ok(found);
     }
     convolve_input_gradient(gradient, &last_from_first(weights, gradient.dtype())?, size, params)
@@ -61,7 +64,7 @@ pub fn weight_gradient_as_read(
     params: &Conv3dParams,
 ) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
-    if let Some(found) = super::on_gpu::weight_gradient_as_read(parts, gradient, kernel, params)? {
+    if let Some(found) = on_gpu::weight_gradient_as_read(parts, gradient, kernel, params)? {
         return Ok(found);
     }
     first_from_last(&convolve_weight_gradient(&side_by_side(parts)?, gradient, kernel, params)?)

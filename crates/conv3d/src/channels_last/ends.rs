@@ -16,6 +16,7 @@ use candle_core::{DType, Result, Tensor, bail};
 use super::activate::Read;
 use super::convolution::{convolve, convolve_weight_gradient};
 use super::layout::readable;
+use super::wide;
 use crate::params::Conv3dParams;
 
 /// Scores (N, K, D, H, W) of y (N, D, H, W, C) as it is read: weights (K, C) times its channels, plus the bias (K). Of
@@ -105,11 +106,6 @@ pub fn first_layer_weight_gradient(image: &Tensor, gradient: &Tensor) -> Result<
     let (image, params) = (with_one_channel(&image, number)?, Conv3dParams::same([3; 3]));
     let sums = convolve_weight_gradient(&image, &computed(&gradient)?, [3; 3], &params)?;
     sums.to_dtype(wide(number))?.reshape((gradient.dim(4)?, 1, 3, 3, 3))
-}
-
-/// The wide type for values of type `number`.
-fn wide(number: DType) -> DType {
-    if number == DType::F64 { DType::F64 } else { DType::F32 }
 }
 
 /// In one piece, of the wide type.

@@ -1,6 +1,11 @@
 //! Where the voxels of a tensor (N, D, H, W, C) lie.
 
+#[cfg(feature = "cuda")]
+mod on_gpu;
+
 use candle_core::{DType, Layout, Result, Tensor, bail};
+
+use super::wide;
 
 /// Voxels, one after the other, each with its channels side by side: all of a tensor, or a part of the channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +86,7 @@ pub fn last_from_first(tensor: &Tensor, number: DType) -> Result<Tensor> {
     }
     #[cfg(feature = "cuda")]
     if tensor.device().is_cuda() {
-        return super::on_gpu::last_from_first(tensor, number);
+        return on_gpu::last_from_first(tensor, number);
     }
     let axes: Vec<usize> = std::iter::once(0).chain(2..tensor.rank()).chain(std::iter::once(1)).collect();
     tensor.detach().to_dtype(number)?.permute(axes)?.contiguous()
@@ -98,11 +103,10 @@ pub fn first_from_last(tensor: &Tensor) -> Result<Tensor> {
     }
     #[cfg(feature = "cuda")]
     if tensor.device().is_cuda() {
-        return super::on_gpu::first_from_last(tensor);
+        return on_gpu::first_from_last(tensor);
     }
     let axes: Vec<usize> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
-    let wide = if tensor.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-    tensor.permute(axes)?.contiguous()?.to_dtype(wide)
+    tensor.permute(axes)?.contiguous()?.to_dtype(wide(tensor.dtype()))
 }
 
 #[cfg(test)]

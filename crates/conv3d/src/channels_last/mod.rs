@@ -32,3 +32,8 @@ pub(crate) use layout::Voxels;
 pub use layout::{first_from_last, last_from_first};
 pub use norm::{Norm, Through, bias_read, norm_read, through_bias, through_norm, totals};
 pub use pooling::{pool, pool_gradient_into};
+
+/// What parameters, scores and sums are beside values of type `number`: `f64` beside `f64`, else `f32`.
+fn wide(number: candle_core::DType) -> candle_core::DType {
+    if number == candle_core::DType::F64 { number } else { candle_core::DType::F32 }
+}

@@ -6,12 +6,13 @@
 //! dy = 1/σ (γ g′ − A − x̂ B), x̂ = (y − μ)/σ, with A and B the means of γ g′ and γ g′ x̂ over the set, and g′ the gradient
 //! that has come through the activation.
 
+#[cfg(feature = "cuda")]
+mod on_gpu;
+
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Tensor, WithDType, bail};
 
 use super::activate::Read;
 use super::layout::{Voxels, readable};
-#[cfg(feature = "cuda")]
-use super::on_gpu;
 use crate::storage::{by_type, result};
 
 /// An instance norm and the activation behind it.
@@ -157,7 +158,7 @@ impl CustomOp1 for Moments {
     }
 }
 
-pub(super) fn with_voxels(op: &str, layout: &Layout) -> Result<Voxels> {
+fn with_voxels(op: &str, layout: &Layout) -> Result<Voxels> {
     let voxels = Voxels::of(op, layout)?;
     if voxels.volume() == 0 {
         bail!("{op}: {:?} has no voxels", layout.dims());
@@ -183,7 +184,7 @@ fn moments_of<T: WithDType>(y: &CpuStorage, v: &Voxels) -> Result<(CpuStorage, S
 }
 
 /// Gradient, y and terms.
-pub(super) fn three(op: &str, [g, y, terms]: [&Layout; 3], rows: usize) -> Result<[Voxels; 2]> {
+fn three(op: &str, [g, y, terms]: [&Layout; 3], rows: usize) -> Result<[Voxels; 2]> {
     let (g, y) = (Voxels::of(op, g)?, with_voxels(op, y)?);
     if (g.batch, g.size, g.channels) != (y.batch, y.size, y.channels) {
         bail!("{op}: a gradient {:?}×{} for values {:?}×{}", g.size, g.channels, y.size, y.channels);

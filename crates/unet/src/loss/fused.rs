@@ -9,6 +9,9 @@
 //! ∂L/∂z_k = p_k (∂L/∂p_k − Σ_j p_j ∂L/∂p_j) through the softmax. Of cross-entropy and focal loss the gradient
 //! is that for z at once: F · (y_k − p_k) with one number F for each voxel.
 
+#[cfg(feature = "cuda")]
+mod on_gpu;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp2, Device, Layout, Result, Shape, Storage, Tensor, bail};
@@ -472,59 +475,6 @@ fn focal_slope(p: f32, gamma: f32) -> f32 {
     gamma * doubt(p).powf(gamma - 1.0) * p * log - doubt(p).powf(gamma)
 }
 
-#[cfg(feature = "cuda")]
-impl Sums {
-    /// From the numbers of [`organseg_conv3d::cuda::losses`].
-    fn of(numbers: &[f64]) -> Self {
-        let &[p, y, yp, weight, entropy, focal, up, vp, uy, vy] = numbers else {
-            unreachable!("there are as many as were asked for")
-        };
-        Self { p, y, yp, weight, entropy, focal, at_p: [up, vp], at_y: [uy, vy] }
-    }
-}
-
-#[cfg(feature = "cuda")]
-impl Losses {
-    fn on_gpu<'a>(
-        &'a self,
-        scores: (&'a candle_core::CudaStorage, &'a Layout),
-        truth: (&'a candle_core::CudaStorage, &'a Layout),
-    ) -> organseg_conv3d::cuda::losses::Scores<'a> {
-        organseg_conv3d::cuda::losses::Scores {
-            scores,
-            truth,
-            weights: self.near_boundary.as_deref(),
-            focus: self.focus.map(f64::from),
-            least_doubt: LEAST_DOUBT,
-        }
-    }
-
-    fn gradient_on_gpu(
-        &self,
-        dims: Dims,
-        z: &Tensor,
-        y: &Tensor,
-        sums: &[Sums],
-        by: [f64; PARTS],
-    ) -> Result<Tensor> {
-        let (terms, [entropy, focal]) = self.slopes(dims, sums, by);
-        let class_weights: Vec<f32> = self.class_weights.iter().map(|&weight| weight as f32).collect();
-        let slopes = organseg_conv3d::cuda::losses::Slopes {
-            terms: terms.as_flattened(),
-            class_weights: &class_weights,
-            entropy,
-            focal,
-        };
-        let ((scores, z_layout), (truth, y_layout)) = (z.storage_and_layout(), y.storage_and_layout());
-        let (Storage::Cuda(scores), Storage::Cuda(truth)) = (&*scores, &*truth) else {
-            bail!("the truth is on another device than the scores")
-        };
-        let gradient = self.on_gpu((scores, z_layout), (truth, y_layout)).gradient(&slopes)?;
-        let op = candle_core::op::BackpropOp::none();
-        Ok(Tensor::from_storage(Storage::Cuda(gradient), z.shape(), op, false))
-    }
-}
-
 impl CustomOp2 for Losses {
     fn name(&self) -> &'static str {
         "all losses"
@@ -549,18 +499,7 @@ impl CustomOp2 for Losses {
         y: &candle_core::CudaStorage,
         y_layout: &Layout,
     ) -> Result<(candle_core::CudaStorage, Shape)> {
-        use candle_core::backend::BackendDevice;
-        let dims = Dims::new(z_layout)?;
-        let sums: Vec<Sums> = self
-            .on_gpu((z, z_layout), (y, y_layout))
-            .sums()?
-            .chunks_exact(organseg_conv3d::cuda::losses::SUMS)
-            .map(Sums::of)
-            .collect();
-        let parts = self.parts(dims, &sums);
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((Vec::new(), sums));
-        let storage = z.device.storage_from_slice(&[self.total(parts)])?;
-        Ok((storage, Shape::from(())))
+        self.forward_on_gpu((z, z_layout), (y, y_layout))
     }
 
     fn bwd(

@@ -1,23 +1,11 @@
 //! By the kernels for it, if the tensors are on a GPU and of sizes that the kernels are made for.
 
-use candle_core::op::BackpropOp;
-use candle_core::{CudaStorage, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CudaStorage, DType, Device, Layout, Result, Tensor, bail};
 
 use crate::channels_last::Read;
 use crate::channels_last::layout::Voxels;
+use crate::channels_last::on_gpu::{cuda, tensor};
 use crate::cuda::{by_cuda_type, first_layer as layer, head as kernels};
-
-/// The tensor, of which nothing is known but what it holds.
-fn tensor(storage: CudaStorage, shape: impl Into<Shape>) -> Tensor {
-    Tensor::from_storage(Storage::Cuda(storage), shape, BackpropOp::none(), false)
-}
-
-fn cuda(storage: &Storage) -> Result<&CudaStorage> {
-    match storage {
-        Storage::Cuda(storage) => Ok(storage),
-        _ => bail!("an end of a network: tensors on several devices"),
-    }
-}
 
 pub(super) fn head(
     y: &Tensor,

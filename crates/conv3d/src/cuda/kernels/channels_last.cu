@@ -2,10 +2,6 @@
 // along threadIdx.x, voxels along threadIdx.y and blockIdx.x, samples along blockIdx.y. `step` is from a voxel to the
 // next. Terms are rows of (N, C) numbers: mean, 1/σ, scale, shift, and for gradients A, B, γ.
 
-template <int V> struct alignas(sizeof(T) * V) Pack {
-    T value[V];
-};
-
 template <int V> __device__ __forceinline__ void load(const T *from, A (&to)[V]) {
     Pack<V> pack = *(const Pack<V> *)from;
     for (int v = 0; v < V; ++v) to[v] = get(pack.value[v]);

@@ -1,5 +1,10 @@
 typedef long long Index;
 
+// V numbers as they are stored, read and written at once.
+template <int V> struct alignas(sizeof(T) * V) Pack {
+    T value[V];
+};
+
 // Every thread of a launch takes every so many elements.
 #define FOR_EACH(i, count)                                                                     \
     for (Index i = (Index)blockIdx.x * blockDim.x + threadIdx.x; i < (count);                 \

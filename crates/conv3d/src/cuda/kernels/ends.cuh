@@ -1,9 +1,4 @@
-// What the two ends of a network share: numbers side by side, and sums over pieces.
-
-// V numbers as they are stored, read and written at once.
-template <int V> struct alignas(sizeof(T) * V) Pack {
-    T value[V];
-};
+// What the two ends of a network share: numbers in shared memory, and sums over pieces.
 
 // V numbers in shared memory, read sixteen bytes at a time.
 template <int V> struct alignas(V == 1 ? sizeof(A) : 16) Values {
