@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_failure_no_more_than_two_are_begun() {
+    fn after_a_failure_no_more_is_begun_than_was_on_its_way() {
         for beside in [false, true] {
             let (begun, computed) = (Mutex::new(0), Mutex::new(0));
             let failed = three_steps(
@@ -82,8 +82,8 @@ mod tests {
                 |(), ()| Err("no"),
             );
             assert_eq!(failed, Err("no"));
-            assert!(*begun.lock().unwrap() <= 4);
-            assert!(*computed.lock().unwrap() <= 3);
+            assert!(*begun.lock().unwrap() <= 3);
+            assert!(*computed.lock().unwrap() <= 2);
         }
     }
 
@@ -91,18 +91,20 @@ mod tests {
     fn all_three_steps_run_at_once() {
         // Each step waits for the two others, each with another thing: it would hang if they did not.
         let meeting = std::sync::Barrier::new(3);
-        let wait = || drop(meeting.wait());
+        let wait = || {
+            meeting.wait();
+        };
         let done: Result<(), ()> = three_steps(
             &[1, 2, 3],
             true,
             |&job| {
                 if job == 3 {
-                    wait()
+                    wait();
                 }
             },
             |&job, ()| {
                 if job == 2 {
-                    wait()
+                    wait();
                 }
             },
             |&job, ()| {

@@ -6,8 +6,9 @@
 //! on rayon's current pool, and give the same bits for any number of threads; with the feature `cuda` also on
 //! NVIDIA GPUs, there in `f16` and `bf16` too. On other devices they are an error.
 //!
-//! Work on a GPU is in order for each host thread by itself: a tensor there is used and dropped on the thread that
-//! computed it, or on another once that thread has called `Device::synchronize`.
+//! On a GPU that `cuda::device` made all threads' work is done in the order of the calls. On a device of candle's own making
+//! a tensor is used and dropped on the thread that computed it, or on another once that thread has called
+//! `Device::synchronize`.
 //!
 //! [`reference`](mod@reference) has each of them once more as plain loops in `f64`: slow, obvious, and
 //! what the others are tested against.

@@ -140,7 +140,7 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// An optimizer that has made no step yet.
+    /// An optimizer that has made no step yet. On a GPU all variables are of one type.
     #[must_use]
     pub fn new(config: OptimizerConfig, variables: &VarMap) -> Self {
         let data = variables.data().lock().expect("no thread panicked while holding the variables");

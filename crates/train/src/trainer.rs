@@ -428,19 +428,18 @@ struct StepLosses {
 
 impl StepLosses {
     fn add(&mut self, parts: &LossParts, share: f64) -> Result<(), TrainError> {
-        let scalar = |t: &Tensor| t.to_dtype(DType::F64)?.to_scalar::<f64>();
-        let add = |sum: &mut Option<f64>, part: &Option<Tensor>| -> Result<(), TrainError> {
+        self.total += share * parts.total.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        let add = |sum: &mut Option<f64>, part: Option<f64>| {
             if let Some(part) = part {
-                *sum = Some(sum.unwrap_or(0.0) + share * scalar(part)?);
+                *sum = Some(sum.unwrap_or(0.0) + share * part);
             }
-            Ok(())
         };
-        self.total += share * scalar(&parts.total)?;
-        add(&mut self.dice, &parts.dice)?;
-        add(&mut self.center, &parts.center)?;
-        add(&mut self.cross_entropy, &parts.cross_entropy)?;
-        add(&mut self.focal, &parts.focal)?;
-        add(&mut self.tversky, &parts.tversky)
+        add(&mut self.dice, parts.dice);
+        add(&mut self.center, parts.center);
+        add(&mut self.cross_entropy, parts.cross_entropy);
+        add(&mut self.focal, parts.focal);
+        add(&mut self.tversky, parts.tversky);
+        Ok(())
     }
 }
 

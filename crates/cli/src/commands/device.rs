@@ -14,12 +14,15 @@ pub(crate) fn device(name: &str) -> Result<Device> {
     let Some(number) = name.strip_prefix("cuda:").and_then(|number| number.parse().ok()) else {
         bail!("--device {name}: expected cpu, cuda:N or auto")
     };
-    if cfg!(not(feature = "cuda")) {
-        bail!("--device {name}: this organseg was built without its `cuda` feature");
-    }
     gpu(number).with_context(|| {
-        format!("--device {name}: looked for NVIDIA's driver and GPU number {number} of this machine (`organseg doctor` \
-                 says what there is)")
+        if cfg!(feature = "cuda") {
+            format!(
+                "--device {name}: looked for NVIDIA's driver and GPU number {number} of this machine (`organseg doctor` \
+                 says what there is)"
+            )
+        } else {
+            format!("--device {name}")
+        }
     })
 }
 

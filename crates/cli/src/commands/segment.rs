@@ -64,6 +64,12 @@ struct Line {
     report: SegmentationReport,
 }
 
+/// A scan, ready for the networks, and what is out of the ordinary in it if it is DICOM.
+type Read = (PreparedScan, Vec<DicomFinding>);
+
+/// The same after they have looked.
+type Seen = (Sighting, Vec<DicomFinding>);
+
 pub(crate) fn run(options: &Options) -> Result<()> {
     let device = device(&options.device)?;
     let jobs = jobs(&options.input, &options.out)?;
@@ -128,12 +134,7 @@ fn write_mask(
     Ok(Line { input: input.to_path_buf(), output, warnings, report })
 }
 
-/// A scan, ready for the networks, and what is out of the ordinary in it if it is DICOM.
-type Read = (PreparedScan, Vec<DicomFinding>);
-
-/// The same after they have looked.
-type Seen = (Sighting, Vec<DicomFinding>);
-
+/// Reads and prepares one scan.
 fn read(model: &Segmenter, input: &Path, choice: &SeriesChoice) -> Result<Read> {
     let (scan, findings) = match choice.find(input)? {
         Some(series) => (series.read_image(&choice.options())?, series.findings().to_vec()),

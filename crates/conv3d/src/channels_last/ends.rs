@@ -6,6 +6,8 @@
 //! `f32` for all others; an image and the weights of the first layer are rounded to the type of the values, as is what
 //! a head reads.
 
+#[cfg(any(feature = "cuda", test))]
+mod by_convolution;
 #[cfg(feature = "cuda")]
 mod on_gpu;
 #[cfg(test)]
@@ -16,7 +18,7 @@ use candle_core::{DType, Result, Tensor, bail};
 use super::activate::Read;
 use super::convolution::{convolve, convolve_weight_gradient};
 use super::layout::readable;
-use super::wide;
+use super::{wide, widened};
 use crate::params::Conv3dParams;
 
 /// Scores (N, K, D, H, W) of y (N, D, H, W, C) as it is read: weights (K, C) times its channels, plus the bias (K). Of
@@ -33,8 +35,11 @@ pub fn head(y: &Tensor, read: Option<&Read>, weights: &Tensor, bias: &Tensor) ->
         bail!("head: weights {:?} and a bias {:?}", weights.dims(), bias.dims());
     }
     #[cfg(feature = "cuda")]
-    if let Some(scores) = on_gpu::head(&y, read.as_ref(), &weights, &bias)? {
-        return Ok(scores);
+    if y.device().is_cuda() {
+        return match on_gpu::head(&y, read.as_ref(), &weights, &bias)? {
+            Some(scores) => Ok(scores),
+            None => by_convolution::head(&y, read.as_ref(), &weights, &bias),
+        };
     }
     let scores = as_read(&y, read.as_ref())?.broadcast_matmul(&weights.t()?)?.broadcast_add(&bias)?;
     scores.transpose(1, 2)?.contiguous()?.reshape((n, classes, d, h, w))
@@ -59,8 +64,11 @@ pub fn head_gradient(
         bail!("head: a gradient {:?} for {classes} classes of {:?}", gradient.dims(), y.dims());
     }
     #[cfg(feature = "cuda")]
-    if let Some(gradients) = on_gpu::head_gradient(&gradient, &y, read.as_ref(), &weights)? {
-        return Ok(gradients);
+    if y.device().is_cuda() {
+        return match on_gpu::head_gradient(&gradient, &y, read.as_ref(), &weights)? {
+            Some(gradients) => Ok(gradients),
+            None => by_convolution::head_gradient(&gradient, &y, read.as_ref(), &weights),
+        };
     }
     let gradient = gradient.reshape((n, classes, d * h * w))?;
     let for_y = gradient.transpose(1, 2)?.contiguous()?.broadcast_matmul(&weights)?;
@@ -106,11 +114,6 @@ pub fn first_layer_weight_gradient(image: &Tensor, gradient: &Tensor) -> Result<
     let (image, params) = (with_one_channel(&image, number)?, Conv3dParams::same([3; 3]));
     let sums = convolve_weight_gradient(&image, &computed(&gradient)?, [3; 3], &params)?;
     sums.to_dtype(wide(number))?.reshape((gradient.dim(4)?, 1, 3, 3, 3))
-}
-
-/// In one piece, of the wide type.
-fn widened(tensor: &Tensor, number: DType) -> Result<Tensor> {
-    tensor.detach().to_dtype(wide(number))?.contiguous()
 }
 
 /// As an operation takes it that the CPU has in `f32` and `f64` alone.

@@ -33,7 +33,14 @@ pub use layout::{first_from_last, last_from_first};
 pub use norm::{Norm, Through, bias_read, norm_read, through_bias, through_norm, totals};
 pub use pooling::{pool, pool_gradient_into};
 
+use candle_core::{DType, Result, Tensor};
+
 /// What parameters, scores and sums are beside values of type `number`: `f64` beside `f64`, else `f32`.
-fn wide(number: candle_core::DType) -> candle_core::DType {
-    if number == candle_core::DType::F64 { number } else { candle_core::DType::F32 }
+fn wide(number: DType) -> DType {
+    if number == DType::F64 { number } else { DType::F32 }
+}
+
+/// A parameter beside values of type `number`: off the graph, of the wide type, in one piece.
+fn widened(tensor: &Tensor, number: DType) -> Result<Tensor> {
+    tensor.detach().to_dtype(wide(number))?.contiguous()
 }

@@ -73,9 +73,9 @@ pub fn bias_read(bias: &Tensor, batch: usize, number: DType, slope: f64) -> Resu
 pub struct Through {
     /// dy (N, D, H, W, C), dense, of the type of y.
     pub y: Tensor,
-    /// The gradient (C) of a norm's scale.
+    /// The gradient (C) of a norm's scale; `f32` for numbers of fewer than 64 bits on a GPU, else `f64`.
     pub gamma: Option<Tensor>,
-    /// The gradient (C) of the shift, or of the bias.
+    /// The gradient (C) of the shift, or of the bias; as `gamma`.
     pub beta: Tensor,
 }
 
@@ -112,7 +112,8 @@ pub fn through_bias(gradient: &Tensor, y: &Tensor, read: &Read) -> Result<Throug
     Ok(Through { y: dy, gamma: None, beta: norm_sums(gradient, y, read)?.get(0)?.sum(0)? })
 }
 
-/// Σ over samples and voxels of each channel of (N, D, H, W, C): (C), the gradient of a bias that is read as it is.
+/// Σ over samples and voxels of each channel of (N, D, H, W, C): (C), the gradient of a bias that is read as it is; `f32` for
+/// numbers of fewer than 64 bits on a GPU, else `f64`.
 ///
 /// # Errors
 /// What a device gives.

@@ -1,9 +1,8 @@
 //! Tensors on a card, as kernels take and give them.
 
 use candle_core::op::BackpropOp;
-use candle_core::{CudaStorage, DType, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CudaStorage, Result, Shape, Storage, Tensor, bail};
 
-use super::wide;
 use crate::cuda::Stored;
 
 /// The memory of a tensor on a card.
@@ -23,9 +22,4 @@ pub(super) fn on_card<R>(tensor: &Tensor, with: impl FnOnce(Stored<'_>) -> Resul
 /// A tensor of what a kernel made.
 pub(super) fn tensor(storage: CudaStorage, shape: impl Into<Shape>) -> Tensor {
     Tensor::from_storage(Storage::Cuda(storage), shape, BackpropOp::none(), false)
-}
-
-/// A parameter as kernels for numbers of type `number` take it.
-pub(super) fn parameter(tensor: &Tensor, number: DType) -> Result<Tensor> {
-    tensor.detach().to_dtype(wide(number))?.contiguous()
 }

@@ -191,7 +191,7 @@ pub(crate) fn through_norm<T: CudaNumber>(
     let (batch, channels) = (vy.batch, vy.channels);
     let mut all = zeros::<f64>(&device, 7 * batch * channels)?;
     let [mut for_gamma, mut for_beta] =
-        [room::<T::Wide>(&device, channels)?, room::<T::Wide>(&device, channels)?];
+        [zeros::<T::Wide>(&device, channels)?, zeros::<T::Wide>(&device, channels)?];
     let rows = Layout::contiguous((7, batch, channels));
     if !is_empty(vy) {
         let sums = gradient_sums::<T>(slope, g, y, terms, [vg, vy])?;

@@ -55,7 +55,8 @@ pub struct Rule {
 }
 
 /// Changes the numbers of each entry of `entries` by `rule`: contiguous tensors of one size, one type (`f32` or `f64`) and
-/// one device. No tensor that is changed is among those of another entry.
+/// one device of [`device`](super::device()). No tensor that is changed is among those of another entry. The statements of
+/// a rule are compiled and run as they are: they are to be the program's own.
 ///
 /// # Errors
 /// If tensors are not so; what the device and its compiler say.
@@ -97,6 +98,9 @@ fn kind(entries: &[&[Tensor]]) -> Result<Option<(CudaDevice, DType)>> {
     let (Device::Cuda(device), number) = (first.device(), first.dtype()) else {
         bail!("a list of tensors that are not on a GPU")
     };
+    if device.is_event_tracking() {
+        bail!("a list of tensors of a device with several streams, expected one of `cuda::device`");
+    }
     if !matches!(number, DType::F32 | DType::F64) {
         bail!("a list of tensors of type {number:?}, expected F32 or F64");
     }
@@ -161,8 +165,8 @@ fn change<T: CudaNumber>(
         return Ok(());
     }
     // SAFETY: each address is that of as many numbers as the list says, checked to be alike; they live until the launch
-    // is asked for, and what is freed later is freed in the order of the stream. No host memory is concerned. The
-    // arguments are those of the kernel, in its order.
+    // is asked for, and all that is done with them before and after, freeing included, is in the order of the device's
+    // one stream. No host memory is concerned. The arguments are those of the kernel, in its order.
     unsafe { launch!(kernel_of_rule::<T>(device, &rule)?, list.config(), [&list, constants]) }
 }
 

@@ -11,9 +11,8 @@
 //! # Threads
 //!
 //! A [`device()`] has one stream: all threads' work on it is done in the order in which it was asked for, so that tensors may
-//! go from one thread to another. Work beside other work on one card wants another device. (Of candle's own
-//! `Device::new_cuda` each thread has a stream, and nothing orders those but what candle records of every tensor, which
-//! takes more time than small operations do.)
+//! go from one thread to another. Of candle's own `Device::new_cuda` each thread has a stream, and nothing orders those: events
+//! are recorded of all memory, which takes more time than small operations do, and nothing waits for them.
 //!
 //! # What is kept
 //!

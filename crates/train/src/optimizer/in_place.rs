@@ -1,6 +1,6 @@
 //! A step of an optimizer in place, on the CPU.
 //!
-//! The same formulas as the tensor operations that do it on other devices. Those make a tensor each, some
+//! The same formulas as the tensor operations that do it for other numbers. Those make a tensor each, some
 //! fifteen passes over memory instead of three.
 
 use std::collections::HashMap;

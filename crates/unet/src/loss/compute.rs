@@ -11,22 +11,21 @@ use super::fused::all_losses;
 use super::tversky::tversky_by_class;
 use super::{LossConfig, boundary_weights};
 
-/// A loss and what it is made of; scalars. A part whose weight is zero is left out. The parts are to be looked at: on which
-/// device they are, and whether candle knows where they come from, is left open.
+/// A loss and what it is made of. A part whose weight is zero is left out.
 #[derive(Clone, Debug)]
 pub struct LossParts {
-    /// The weighted sum: what to minimise. In candle's graph.
+    /// The weighted sum: what to minimise. A scalar in candle's graph.
     pub total: Tensor,
     /// L_dice, unweighted.
-    pub dice: Option<Tensor>,
+    pub dice: Option<f64>,
     /// L_center in voxels, unweighted.
-    pub center: Option<Tensor>,
+    pub center: Option<f64>,
     /// L_ce in nats, unweighted.
-    pub cross_entropy: Option<Tensor>,
+    pub cross_entropy: Option<f64>,
     /// L_focal in nats, unweighted.
-    pub focal: Option<Tensor>,
+    pub focal: Option<f64>,
     /// L_tversky, unweighted.
-    pub tversky: Option<Tensor>,
+    pub tversky: Option<f64>,
 }
 
 /// How many parts there are: Dice, center, cross-entropy, focal, Tversky, in this order.
@@ -52,14 +51,14 @@ impl LossConfig {
         // One pass has no gradient for the truth.
         if single(logits) && single(truth) && classes > 1 && !truth.track_op() {
             let (total, parts) = all_losses(logits, truth, self, by, weights, near_boundary)?;
-            let part = |i: usize| (by[i] != 0.0).then(|| Tensor::new(parts[i], &Device::Cpu)).transpose();
+            let part = |i: usize| (by[i] != 0.0).then(|| f64::from(parts[i]));
             return Ok(LossParts {
                 total,
-                dice: part(0)?,
-                center: part(1)?,
-                cross_entropy: part(2)?,
-                focal: part(3)?,
-                tversky: part(4)?,
+                dice: part(0),
+                center: part(1),
+                cross_entropy: part(2),
+                focal: part(3),
+                tversky: part(4),
             });
         }
         let parts = self.one_by_one(logits, truth, &weights, near_boundary.as_ref(), by)?;
@@ -72,9 +71,18 @@ impl LossConfig {
                 None => weighted,
             });
         }
-        let [dice, center, cross_entropy, focal, tversky] = parts;
-        let total = total.expect("a weight is not zero, as was checked");
-        Ok(LossParts { total, dice, center, cross_entropy, focal, tversky })
+        let number = |part: &Option<Tensor>| -> Result<Option<f64>> {
+            part.as_ref().map(|part| part.to_dtype(DType::F64)?.to_scalar()).transpose()
+        };
+        let [dice, center, cross_entropy, focal, tversky] = &parts;
+        Ok(LossParts {
+            total: total.expect("a weight is not zero, as was checked"),
+            dice: number(dice)?,
+            center: number(center)?,
+            cross_entropy: number(cross_entropy)?,
+            focal: number(focal)?,
+            tversky: number(tversky)?,
+        })
     }
 
     /// The parts by tensor operations, those whose weight in `by` is zero left out.
@@ -244,7 +252,7 @@ mod tests {
                 .zip(parts)
                 .map(|(config, part)| {
                     let total = config.compute(scores.as_tensor(), &there(&truth), 0).unwrap().total;
-                    assert!((scalar(&total) - scalar(&part.unwrap())).abs() < 1e-6);
+                    assert!((scalar(&total) - part.unwrap()).abs() < 1e-6);
                     let gradient = total.backward().unwrap().get(scores.as_tensor()).unwrap().clone();
                     let gradient = gradient.to_dtype(DType::F64).unwrap().flatten_all().unwrap();
                     (scalar(&total), gradient.to_vec1::<f64>().unwrap())
@@ -296,8 +304,8 @@ mod tests {
             let (p, y) = (p.to_dtype(dtype).unwrap(), y.to_dtype(dtype).unwrap());
             let parts = config.compute(&p, &y, 0).unwrap();
             let scalar = |loss: &Tensor| scalar(&loss.to_dtype(DType::F64).unwrap());
-            let of = |part: &Option<Tensor>| scalar(part.as_ref().unwrap());
-            let sum = 2.0 * of(&parts.dice) + 1e-3 * of(&parts.center) + 0.5 * of(&parts.cross_entropy);
+            let sum =
+                2.0 * parts.dice.unwrap() + 1e-3 * parts.center.unwrap() + 0.5 * parts.cross_entropy.unwrap();
             assert!((scalar(&parts.total) - sum).abs() < tolerance);
             assert!((sum - expected).abs() < tolerance);
             assert!(config.compute(&p, &y, 50).unwrap().center.is_none());
@@ -329,7 +337,7 @@ mod tests {
             let parts =
                 config.compute(&scores.to_dtype(dtype).unwrap(), &y.to_dtype(dtype).unwrap(), 0).unwrap();
             for part in [parts.dice, parts.center, parts.cross_entropy] {
-                assert!(scalar(&part.unwrap().to_dtype(DType::F64).unwrap()).is_nan());
+                assert!(part.unwrap().is_nan());
             }
         }
     }

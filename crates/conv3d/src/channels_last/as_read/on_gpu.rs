@@ -5,7 +5,8 @@ use candle_core::{CudaStorage, DType, Result, Tensor};
 
 use super::Parts;
 use crate::channels_last::layout::{Voxels, readable};
-use crate::channels_last::on_gpu::{cuda, on_card, parameter, tensor};
+use crate::channels_last::on_gpu::{cuda, on_card, tensor};
+use crate::channels_last::widened;
 use crate::cuda::{CudaNumber, Stored, tensor_cores};
 use crate::params::{Conv3dParams, ConvShape};
 
@@ -61,7 +62,7 @@ pub(super) fn convolve_as_read(
         return Ok(None);
     }
     let number = parts[0].0.dtype();
-    with_sources(parts, &parameter(weights, number)?, |device, sources, weights| match number {
+    with_sources(parts, &widened(weights, number)?, |device, sources, weights| match number {
         DType::F16 => by_tensor_cores::<half::f16>(device, &shape, sources, weights, sums),
         DType::BF16 => by_tensor_cores::<half::bf16>(device, &shape, sources, weights, sums),
         _ => Ok(None),
@@ -133,7 +134,7 @@ pub(super) fn gradient_as_read(
     if !fits || !tensor_cores::is_faster::input_gradient(&shape) {
         return Ok(None);
     }
-    let (gradient, weights) = (gradient.contiguous()?, parameter(weights, gradient.dtype())?);
+    let (gradient, weights) = (gradient.contiguous()?, widened(weights, gradient.dtype())?);
     let found = on_card(&gradient, |stored| {
         on_card(&weights, |weights| match gradient.dtype() {
             DType::F16 => of::<half::f16>(&shape, stored, weights),

@@ -123,3 +123,23 @@ fn a_first_layer_is_a_convolution_with_channels_first() {
         }
     }
 }
+
+#[test]
+fn a_head_is_the_same_by_a_convolution() {
+    let (y, weights, bias) = (random(&[2, 3, 5, 4, 8]), random(&[19, 8]), random(&[19]));
+    let read = Read { terms: random(&[4, 2, 8]), slope: 0.01 };
+    let gradient = random(&[2, 19, 3, 5, 4]);
+    let expected = head(&y, Some(&read), &weights, &bias).unwrap();
+    let gradients = head_gradient(&gradient, &y, Some(&read), &weights).unwrap();
+    for device in devices() {
+        let there = |tensor: &Tensor| tensor.to_device(&device).unwrap();
+        let read = Read { terms: there(&read.terms), slope: read.slope };
+        let (y, weights) = (there(&y), there(&weights));
+        let found = by_convolution::head(&y, Some(&read), &weights, &there(&bias)).unwrap();
+        close(&found, &expected, 1e-12, "scores");
+        let found = by_convolution::head_gradient(&there(&gradient), &y, Some(&read), &weights).unwrap();
+        for (found, expected) in found.iter().zip(&gradients) {
+            close(found, expected, 1e-12, "gradients");
+        }
+    }
+}

@@ -2,7 +2,8 @@
 
 use candle_core::{DType, Result, Tensor, bail};
 
-use crate::channels_last::on_gpu::{on_card, parameter, tensor};
+use crate::channels_last::on_gpu::{on_card, tensor};
+use crate::channels_last::widened;
 use crate::cuda::{by_cuda_type, layout};
 
 /// (O, C, …) as (O, …, C) in numbers of type `number`.
@@ -10,7 +11,7 @@ pub(super) fn last_from_first(from: &Tensor, number: DType) -> Result<Tensor> {
     let dims = from.dims();
     let [outer, channels, inner] = [dims[0], dims[1], dims[2..].iter().product()];
     let shape: Vec<usize> = [&dims[..1], &dims[2..], &dims[1..2]].concat();
-    let from = parameter(from, number)?;
+    let from = widened(from, number)?;
     let out = on_card(&from, |from| {
         let sizes = [outer, channels, inner];
         match number {

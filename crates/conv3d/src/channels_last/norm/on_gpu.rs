@@ -5,13 +5,13 @@ use candle_core::{DType, Result, Tensor, bail};
 use super::{Norm, Through, three, with_voxels};
 use crate::channels_last::activate::Read;
 use crate::channels_last::layout::{Voxels, readable};
-use crate::channels_last::on_gpu::{on_card, parameter, tensor};
-use crate::channels_last::wide;
+use crate::channels_last::on_gpu::{on_card, tensor};
+use crate::channels_last::{wide, widened};
 use crate::cuda::{by_cuda_type, last};
 
 pub(super) fn norm_terms(y: &Tensor, sums: Option<&Tensor>, norm: &Norm<'_>) -> Result<Tensor> {
     let (y, number) = (readable(y)?, y.dtype());
-    let [gamma, beta] = [parameter(norm.gamma, number)?, parameter(norm.beta, number)?];
+    let [gamma, beta] = [widened(norm.gamma, number)?, widened(norm.beta, number)?];
     let sums = sums.map(Tensor::contiguous).transpose()?;
     on_card(&y, |(storage, layout)| {
         let v = with_voxels("norm_read", layout)?;
@@ -44,7 +44,7 @@ pub(super) fn norm_terms(y: &Tensor, sums: Option<&Tensor>, norm: &Norm<'_>) -> 
 }
 
 pub(super) fn bias_terms(bias: &Tensor, batch: usize, number: DType) -> Result<Tensor> {
-    let (bias, channels) = (parameter(bias, number)?, bias.elem_count());
+    let (bias, channels) = (widened(bias, number)?, bias.elem_count());
     let terms = on_card(&bias, |bias| match wide(number) {
         DType::F64 => last::bias_terms::<f64>(bias, batch),
         _ => last::bias_terms::<f32>(bias, batch),
@@ -54,7 +54,7 @@ pub(super) fn bias_terms(bias: &Tensor, batch: usize, number: DType) -> Result<T
 
 pub(super) fn through_norm(gradient: &Tensor, y: &Tensor, read: &Read, gamma: &Tensor) -> Result<Through> {
     let (g, y) = (readable(gradient)?, readable(y)?);
-    let (terms, gamma) = (read.terms.contiguous()?, parameter(gamma, y.dtype())?);
+    let (terms, gamma) = (read.terms.contiguous()?, widened(gamma, y.dtype())?);
     let [dy, for_gamma, for_beta] = on_card(&g, |g| {
         on_card(&y, |y| {
             on_card(&terms, |terms| {

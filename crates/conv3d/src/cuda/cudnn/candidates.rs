@@ -12,7 +12,7 @@ pub(super) struct Candidate<W> {
 
 /// What there is to try for one kind of convolution.
 pub(super) struct Candidates<W> {
-    all: Vec<W>,
+    all: Vec<Candidate<W>>,
     /// The one that worked last; the first, if none has been tried.
     worked: Cell<usize>,
     raced: Cell<bool>,
@@ -43,22 +43,26 @@ impl<W> Candidates<W> {
     /// cuDNN's order, the fastest first.
     pub(super) fn new(mut listed: Vec<Candidate<W>>) -> Self {
         listed.sort_by_key(|one| !one.steady);
-        Self {
-            all: listed.into_iter().map(|one| one.way).collect(),
-            worked: Cell::new(0),
-            raced: Cell::new(false),
-        }
+        Self { all: listed, worked: Cell::new(0), raced: Cell::new(false) }
     }
 
-    /// Of the first `most` that work, the one that takes the least `time` is tried first from now on; nothing from the second
-    /// call on.
-    pub(super) fn race<D: PartialOrd>(&self, most: usize, time: impl FnMut(&W) -> Option<D>) {
+    /// Of the first `most` that work, as far as they are as steady as the first of them, the one that takes the least `time`
+    /// is tried first from now on; nothing from the second call on.
+    pub(super) fn race<D: PartialOrd>(&self, most: usize, mut time: impl FnMut(&W) -> Option<D>) {
         if self.raced.replace(true) {
             return;
         }
-        let times = self.all.iter().map(time).enumerate();
-        let working = times.filter_map(|(index, time)| Some((index, time?))).take(most);
-        let best = working.reduce(|best, one| if one.1 < best.1 { one } else { best });
+        let (mut best, mut first, mut count): (Option<(usize, D)>, _, _) = (None, None, 0);
+        for (index, one) in self.all.iter().enumerate() {
+            if count == most || first.is_some_and(|steady| steady != one.steady) {
+                break;
+            }
+            let Some(time) = time(&one.way) else { continue };
+            (first, count) = (Some(one.steady), count + 1);
+            if best.as_ref().is_none_or(|(_, least)| time < *least) {
+                best = Some((index, time));
+            }
+        }
         if let Some((index, _)) = best {
             self.worked.set(index);
         }
@@ -77,7 +81,7 @@ impl<W> Candidates<W> {
         let others = (0..self.all.len()).filter(|&index| index != first);
         let (mut refusal, mut no_memory) = (None, None);
         for index in self.all.get(first).map(|_| first).into_iter().chain(others) {
-            match run(&self.all[index]) {
+            match run(&self.all[index].way) {
                 Ok(()) => {
                     self.worked.set(index);
                     return Ok(Tried::Done);
@@ -105,7 +109,8 @@ mod tests {
     fn steady_ones_come_first_and_keep_their_order() {
         let listed = [(1, false), (2, true), (3, false), (4, true)];
         let listed = listed.map(|(way, steady)| Candidate { way, steady }).into();
-        assert_eq!(Candidates::new(listed).all, [2, 4, 1, 3]);
+        let ways: Vec<_> = Candidates::new(listed).all.iter().map(|one| one.way).collect();
+        assert_eq!(ways, [2, 4, 1, 3]);
     }
 
     #[test]
@@ -148,14 +153,27 @@ mod tests {
         assert_eq!(count, 1);
     }
 
+    /// Which of the ways 0, 1… is taken after a race of three.
+    fn winner(ways: &[(bool, Option<i32>)]) -> usize {
+        let listed = ways.iter().enumerate().map(|(way, &(steady, _))| Candidate { way, steady }).collect();
+        let candidates = Candidates::new(listed);
+        candidates.race(3, |&way: &usize| ways[way].1);
+        candidates.race(3, |_| -> Option<i32> { unreachable!("once is enough") });
+        let mut taken = None;
+        let run = |&way: &usize| -> Run {
+            taken = Some(way);
+            Ok(())
+        };
+        assert_eq!(candidates.try_each(run), Ok(Tried::Done));
+        taken.unwrap()
+    }
+
     #[test]
     fn the_fastest_of_a_few_that_work_is_taken() {
-        let candidates = Candidates::new((0..6).map(|way| Candidate { way, steady: true }).collect());
-        let times = [None, Some(5), Some(3), None, Some(4), Some(1)];
-        candidates.race(3, |&way: &usize| times[way]);
-        candidates.race(3, |_| -> Option<i32> { unreachable!("once is enough") });
-        let run = |&way: &usize| -> Run { if way == 2 { Ok(()) } else { Err(Failure::Other("another")) } };
-        assert_eq!(candidates.try_each(run), Ok(Tried::Done));
+        let steady = [None, Some(5), Some(3), None, Some(4), Some(1)].map(|time| (true, time));
+        assert_eq!(winner(&steady), 2);
+        assert_eq!(winner(&[(true, Some(9)), (false, Some(1)), (false, Some(2))]), 0, "a steady one wins");
+        assert_eq!(winner(&[(true, None), (false, Some(2)), (false, Some(1))]), 2, "there is no steady one");
     }
 
     #[test]

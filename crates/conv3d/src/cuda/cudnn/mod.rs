@@ -2,7 +2,8 @@
 //!
 //! Which ways it has for a shape is asked of cuDNN's heuristics once and remembered. They are tried in the order of
 //! [`candidates`]: those that give the same bits each time come first. One that works
-//! is taken from then on; one that cuDNN refuses after all, or whose workspace finds no memory, gives way to the
+//! is taken from then on (in exact `f32`, which the heuristics do not rank, the fastest of the first few, so that another
+//! process may take another); one that cuDNN refuses after all, or whose workspace finds no memory, gives way to the
 //! next. Only when none works is it left to the plain kernels, and then [`without_cudnn`](super::without_cudnn())
 //! says so.
 
