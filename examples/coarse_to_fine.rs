@@ -123,6 +123,8 @@ fn configure(dataset: &Dataset, split: &Split, arguments: &Arguments) -> Result<
             stage.train.validate_every = 0;
             stage.train.checkpoint_every = 0;
         }
+        // As it is planned: the paper's center loss in the first look alone.
+        config.fine.train.loss.center = 0.0;
     }
     for stage in [&mut config.coarse, &mut config.fine] {
         stage.train.seed = arguments.seed;

@@ -6,8 +6,8 @@
 //! - Spacing: each scan's own if they hardly differ, else the median (`spacing.rs`).
 //! - One stage if a whole scan is no larger than a patch may be, else two, and how far the coarse one is decimated;
 //!   levels, channels and patch sizes (`shape.rs`).
-//! - Cross-entropy besides the paper's loss, for one stage in the place of its center loss, unless a part of the loss
-//!   is set.
+//! - Cross-entropy besides the paper's loss, for the stage that has the last word in the place of its center loss, unless
+//!   a part of the loss is set.
 //! - Axes to mirror along: all, without x where left and right have different labels (`laterality.rs`).
 //! - The label that losses ignore: the dataset's.
 //!

@@ -45,6 +45,7 @@ fn a_hippocampus_is_looked_at_once_in_patches_of_almost_its_size() {
     let config = planned(&mr, Some(Method::Two));
     assert_eq!((config.method, config.decimation), (Method::Two, [2; 3]));
     assert_eq!(config.coarse.train.loss.center, ModelConfig::default().coarse.train.loss.center);
+    assert_eq!(config.fine.train.loss.center, 0.0);
     assert_eq!((config.coarse.patch_size, config.fine.patch_size), (None, None));
 }
 
