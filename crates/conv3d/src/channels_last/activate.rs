@@ -183,11 +183,8 @@ impl InplaceOp2 for Together {
     ) -> Result<()> {
         use crate::cuda::{by_cuda_type, last};
         let voxels = alike(self.name(), lt, lm)?;
-        if self.add {
-            by_cuda_type!("accumulate", more, last::accumulate(to, more, &voxels))
-        } else {
-            by_cuda_type!("activated", more, last::copy(to, more, &voxels))
-        }
+        let kernel = if self.add { "accumulate" } else { "copy" };
+        by_cuda_type!("accumulate", more, last::together(kernel, to, more, &voxels))
     }
 }
 

@@ -70,7 +70,11 @@ pub fn weight_gradient_as_read(
     first_from_last(&convolve_weight_gradient(&side_by_side(parts)?, gradient, kernel, params)?)
 }
 
-fn side_by_side(parts: &Parts<'_>) -> Result<Tensor> {
+/// `parts` as they are read, side by side: a single one that is read as it is is not copied.
+///
+/// # Errors
+/// As [`activated`].
+pub fn side_by_side(parts: &Parts<'_>) -> Result<Tensor> {
     match *parts {
         [(y, None)] => Ok(y.clone()),
         _ => activated(parts),

@@ -24,7 +24,7 @@ mod on_gpu;
 mod pooling;
 
 pub use activate::{Read, accumulate, activate_into, activated};
-pub use as_read::{Parts, convolve_as_read, gradient_as_read, weight_gradient_as_read};
+pub use as_read::{Parts, convolve_as_read, gradient_as_read, side_by_side, weight_gradient_as_read};
 pub use convolution::{convolve, convolve_input_gradient, convolve_weight_gradient};
 pub use ends::{first_layer, first_layer_weight_gradient, head, head_gradient};
 #[cfg(feature = "cuda")]

@@ -11,9 +11,6 @@ use super::room;
 /// Before both sources.
 pub(super) const SOURCE: &str = include_str!("kernels/ends.cuh");
 
-/// Shared memory that a block may have without asking for more.
-pub(super) const SHARED_BYTES: usize = 48 * 1024;
-
 /// For each of `pieces` that a kernel left, `stride` numbers.
 pub(super) struct Pieces {
     pub(super) sums: CudaSlice<f64>,

@@ -1,11 +1,12 @@
 //! A 3×3×3 convolution of one channel (N, 1, D, H, W) to a few (N, D, H, W, O), and the gradient of its weights.
 
 use candle_core::cuda_backend::CudaDevice;
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DeviceRepr, LaunchConfig};
+use candle_core::cuda_backend::cudarc::driver::{DeviceRepr, LaunchConfig};
 use candle_core::{CudaStorage, Layout, Result, bail};
 
 use super::ends::{Pieces, SOURCE};
 use super::kernels::{Kernel, MOST_BLOCKS_DOWN, kernel_with, launch};
+use super::last::Partials;
 use super::number::CudaNumber;
 use super::{Stored, room, values};
 
@@ -27,12 +28,6 @@ const ACROSS: usize = 16;
 /// Whether the kernels are made for so many outputs.
 pub(crate) fn takes(outputs: usize) -> bool {
     outputs > 0 && outputs.is_multiple_of(OUTPUTS_TOGETHER) && outputs <= MOST_OUTPUTS
-}
-
-/// Σ y and Σ y² of each block: for sample n, piece p and channel c at ((n · pieces + p) · O + c) · 2.
-pub(crate) struct Partials {
-    pub(crate) sums: CudaSlice<f64>,
-    pub(crate) pieces: usize,
 }
 
 /// `Size` of the kernels: (D, H, W).
@@ -107,7 +102,7 @@ impl Layer {
 }
 
 /// y (N, D, H, W, O) of type `T` from an image (N, 1, D, H, W) and weights (O, 1, 3, 3, 3) of the type that kernels for
-/// `T` compute with, and, if there are `stats`, what its moments are made of; no pieces if there are no voxels.
+/// `T` compute with, and, if there are `stats`, the sums of y and y²; no pieces if there are no voxels.
 pub(crate) fn forward<T: CudaNumber>(
     image: Stored<'_>,
     weights: Stored<'_>,

@@ -6,9 +6,8 @@ use candle_core::cuda_backend::CudaDevice;
 use candle_core::cuda_backend::cudarc::driver::LaunchConfig;
 use candle_core::{CudaStorage, Result, bail};
 
-use super::ends::{Pieces, SHARED_BYTES, SOURCE};
-
-use super::kernels::{Kernel, MOST_BLOCKS_DOWN, THREADS, kernel_with, launch};
+use super::ends::{Pieces, SOURCE};
+use super::kernels::{FREE_SHARED_BYTES, Kernel, MOST_BLOCKS_DOWN, THREADS, kernel_with, launch};
 use super::number::CudaNumber;
 use super::{Stored, room, values, zeros};
 use crate::channels_last::Voxels;
@@ -32,7 +31,7 @@ const MOST_ACROSS: usize = 32;
 pub(crate) fn takes(classes: usize, channels: usize) -> bool {
     // Rows of weights, scales and shifts, filled up to the channels of eight lanes, of the widest numbers.
     let shared = (classes + 2) * channels.next_multiple_of(8 * WIDE) * size_of::<f64>();
-    (1..=MOST_CLASSES).contains(&classes) && channels > 0 && shared <= SHARED_BYTES
+    (1..=MOST_CLASSES).contains(&classes) && channels > 0 && shared <= FREE_SHARED_BYTES
 }
 
 /// Weights (K, C) and what they are for.
@@ -122,10 +121,13 @@ pub(crate) fn forward<T: CudaNumber>(
             block_dim: (THREADS, 1, 1),
             shared_mem_bytes: ((head.classes + 2) * width * size_of::<T::Wide>()) as u32,
         };
-        let none = room::<f64>(device, 1)?;
+        let none;
         let (terms, slope) = match read {
             Some((terms, slope)) => (values::<f64>(terms)?, slope),
-            None => (none.slice(..), 1.0),
+            None => {
+                none = room::<f64>(device, 1)?;
+                (none.slice(..), 1.0)
+            }
         };
         let y = T::as_cuda_slice(y)?.slice(voxels.start..);
         let (weights, bias) = (values::<T::Wide>(weights)?, values::<T::Wide>(bias)?);
@@ -181,10 +183,13 @@ pub(crate) fn backward<T: CudaNumber>(
         shared_mem_bytes: (classes * across * together * size_of::<T::Wide>()) as u32,
     };
     let mut pieces = Pieces::new(device, blocks * voxels.batch, for_weights + classes)?;
-    let none = room::<f64>(device, 1)?;
+    let none;
     let (terms, slope) = match read {
         Some((terms, slope)) => (values::<f64>(terms)?, slope),
-        None => (none.slice(..), 1.0),
+        None => {
+            none = room::<f64>(device, 1)?;
+            (none.slice(..), 1.0)
+        }
     };
     let y = T::as_cuda_slice(y)?.slice(voxels.start..);
     let weights = values::<T::Wide>(weights)?;

@@ -41,7 +41,7 @@ const MOST_BLOCKS: usize = 1 << 16;
 pub(super) const MOST_BLOCKS_DOWN: usize = 65_535;
 
 /// Shared memory that a launch may ask for without more ado.
-const FREE_SHARED_BYTES: usize = 48 << 10;
+pub(super) const FREE_SHARED_BYTES: usize = 48 << 10;
 
 /// A kernel of a device.
 #[derive(Clone)]

@@ -71,6 +71,17 @@ fn is_empty(voxels: &Voxels) -> bool {
     voxels.count() * voxels.channels == 0
 }
 
+/// Sums of pairs over the voxels of each sample and channel, in pieces: (N, pieces, C, 2).
+pub(crate) struct Partials {
+    pub(crate) sums: CudaSlice<f64>,
+    pub(crate) pieces: usize,
+}
+
+/// Room for a sum over the voxels for each channel: zeros where there are no voxels, and else what a kernel writes all of.
+fn to_sum<T: CudaNumber>(device: &CudaDevice, voxels: &Voxels) -> Result<CudaSlice<T::Wide>> {
+    if is_empty(voxels) { zeros(device, voxels.channels) } else { room(device, voxels.channels) }
+}
+
 /// Joins the pairs of sums that the blocks of a sample left, for one sample after the other or `beside` each other.
 fn join(voxels: &Voxels, beside: usize) -> LaunchConfig {
     let blocks = voxels.channels.div_ceil(32).max(1) as u32;
@@ -189,9 +200,8 @@ pub(crate) fn through_norm<T: CudaNumber>(
 ) -> Result<[CudaStorage; 3]> {
     let device = y.device.clone();
     let (batch, channels) = (vy.batch, vy.channels);
-    let mut all = zeros::<f64>(&device, 7 * batch * channels)?;
-    let [mut for_gamma, mut for_beta] =
-        [zeros::<T::Wide>(&device, channels)?, zeros::<T::Wide>(&device, channels)?];
+    let mut all = room::<f64>(&device, 7 * batch * channels)?;
+    let [mut for_gamma, mut for_beta] = [to_sum::<T>(&device, vy)?, to_sum::<T>(&device, vy)?];
     let rows = Layout::contiguous((7, batch, channels));
     if !is_empty(vy) {
         let sums = gradient_sums::<T>(slope, g, y, terms, [vg, vy])?;
@@ -228,7 +238,7 @@ pub(crate) fn through_norm<T: CudaNumber>(
 /// Σ g over samples and voxels (C).
 pub(crate) fn totals<T: CudaNumber>(g: &CudaStorage, v: &Voxels) -> Result<CudaStorage> {
     let device = g.device.clone();
-    let mut out = zeros::<T::Wide>(&device, v.channels)?;
+    let mut out = to_sum::<T>(&device, v)?;
     if !is_empty(v) {
         let walk = Walk::new(&[v], v.volume(), MOST_PIECES)?;
         let mut sums = pairs(&device, &walk, v)?;
@@ -244,12 +254,6 @@ pub(crate) fn totals<T: CudaNumber>(g: &CudaStorage, v: &Voxels) -> Result<CudaS
         }
     }
     Ok(T::Wide::wrap_cuda_slice(out, device))
-}
-
-/// Sums of pairs over the voxels of each sample and channel, in pieces: (N, pieces, C, 2).
-struct Partials {
-    sums: CudaSlice<f64>,
-    pieces: usize,
 }
 
 /// The pieces of Σ g′ and Σ g′ x̂.
@@ -288,7 +292,7 @@ pub(crate) fn sums<T: CudaNumber>(
     [vg, vy]: &[Voxels; 2],
 ) -> Result<CudaStorage> {
     let device = y.device.clone();
-    let mut out = zeros::<T::Wide>(&device, vy.channels)?;
+    let mut out = to_sum::<T>(&device, vy)?;
     if !is_empty(vy) {
         let sums = gradient_sums::<T>(slope, g, y, terms, [vg, vy])?;
         let (batch, channels, pieces) = (vy.batch as i64, vy.channels as i64, sums.pieces as i64);
@@ -354,47 +358,26 @@ pub(crate) fn activate<T: CudaNumber>(
     }
 }
 
-/// Writes `y` to `out`.
-pub(crate) fn copy<T: CudaNumber>(
-    out: &mut CudaStorage,
-    y: &CudaStorage,
-    [vo, vy]: &[Voxels; 2],
-) -> Result<()> {
-    if is_empty(vy) {
-        return Ok(());
-    }
-    let device = y.device.clone();
-    let walk = Walk::new(&[vy, vo], vy.volume(), MOST_BLOCKS)?;
-    let y = from::<T>(y, vy)?;
-    let mut out = T::as_cuda_slice_mut(out)?.slice_mut(vo.start..);
-    let (out_step, y_step) = (vo.step as i64, vy.step as i64);
-    let (volume, channels) = (vy.volume() as i64, vy.channels as i64);
-    // SAFETY: as above.
-    unsafe {
-        let kernel = kernel::<T>(&device, &walk.name("copy"))?;
-        launch!(kernel, walk.config, [&mut out, &out_step, &y, &y_step, &volume, &channels])
-    }
-}
-
-/// Adds `more` to `sum`.
-pub(crate) fn accumulate<T: CudaNumber>(
-    sum: &mut CudaStorage,
+/// Writes `more` to `to` by the kernel `copy`, or adds it by `accumulate`.
+pub(crate) fn together<T: CudaNumber>(
+    kernel_name: &str,
+    to: &mut CudaStorage,
     more: &CudaStorage,
-    [vs, vm]: &[Voxels; 2],
+    [vt, vm]: &[Voxels; 2],
 ) -> Result<()> {
     if is_empty(vm) {
         return Ok(());
     }
     let device = more.device.clone();
-    let walk = Walk::new(&[vm, vs], vm.volume(), MOST_BLOCKS)?;
+    let walk = Walk::new(&[vm, vt], vm.volume(), MOST_BLOCKS)?;
     let more = from::<T>(more, vm)?;
-    let mut sum = T::as_cuda_slice_mut(sum)?.slice_mut(vs.start..);
-    let (sum_step, more_step) = (vs.step as i64, vm.step as i64);
+    let mut to = T::as_cuda_slice_mut(to)?.slice_mut(vt.start..);
+    let (to_step, more_step) = (vt.step as i64, vm.step as i64);
     let (volume, channels) = (vm.volume() as i64, vm.channels as i64);
-    // SAFETY: as above.
+    // SAFETY: as above; both kernels have these arguments.
     unsafe {
-        let kernel = kernel::<T>(&device, &walk.name("accumulate"))?;
-        launch!(kernel, walk.config, [&mut sum, &sum_step, &more, &more_step, &volume, &channels])
+        let kernel = kernel::<T>(&device, &walk.name(kernel_name))?;
+        launch!(kernel, walk.config, [&mut to, &to_step, &more, &more_step, &volume, &channels])
     }
 }
 

@@ -4,8 +4,9 @@ use candle_core::cuda_backend::CudaDevice;
 use candle_core::{CudaStorage, DType, Result, Tensor};
 
 use super::Parts;
+use crate::channels_last::Read;
 use crate::channels_last::layout::{Voxels, readable};
-use crate::channels_last::on_gpu::{cuda, on_card, tensor};
+use crate::channels_last::on_gpu::{cuda, held, on_card, sums, tensor};
 use crate::channels_last::widened;
 use crate::cuda::{CudaNumber, Stored, tensor_cores};
 use crate::params::{Conv3dParams, ConvShape};
@@ -32,20 +33,19 @@ fn with_sources<R>(
 ) -> Result<R> {
     let mut kept = Vec::with_capacity(parts.len());
     for (y, read) in parts {
-        kept.push((readable(y)?, read.map(|read| read.terms.contiguous()).transpose()?));
-    }
-    let memory: Vec<_> = kept
-        .iter()
-        .map(|(y, terms)| (y.storage_and_layout(), terms.as_ref().map(Tensor::storage_and_layout)))
-        .collect();
-    let mut sources = Vec::with_capacity(parts.len());
-    for ((y, terms), (_, read)) in memory.iter().zip(parts) {
-        let terms = match (terms, read) {
-            (Some((storage, layout)), Some(read)) => Some(((cuda(storage)?, *layout), read.slope)),
-            _ => None,
+        let read = match read {
+            Some(Read { terms, slope }) => Some(Read { terms: terms.contiguous()?, slope: *slope }),
+            None => None,
         };
-        let voxels = Voxels::of("convolve_as_read", y.1)?;
-        sources.push(tensor_cores::Source { storage: cuda(&y.0)?, voxels, terms });
+        kept.push((readable(y)?, read));
+    }
+    let memory: Vec<_> =
+        kept.iter().map(|(y, read)| (y.storage_and_layout(), read.as_ref().map(held))).collect();
+    let mut sources = Vec::with_capacity(parts.len());
+    for ((storage, layout), read) in memory.iter().map(|(y, read)| ((&y.0, y.1), read)) {
+        let voxels = Voxels::of("convolve_as_read", layout)?;
+        let terms = read.as_ref().map(|read| read.stored()).transpose()?;
+        sources.push(tensor_cores::Source { storage: cuda(storage)?, voxels, terms });
     }
     on_card(other, |other| with(&other.0.device, &sources, other))
 }
@@ -80,10 +80,7 @@ fn by_tensor_cores<T: CudaNumber>(
     let [d, h, w] = shape.output;
     Ok(found.map(|found| {
         let y = T::wrap_cuda_slice(found.y, device.clone());
-        let sums = found.sums.map(|(sums, pieces)| {
-            let sums = CudaStorage::wrap_cuda_slice(sums, device.clone());
-            tensor(sums, (shape.batch, pieces, shape.outputs, 2))
-        });
+        let sums = found.sums.map(|partials| sums(partials, [shape.batch, shape.outputs], device));
         (tensor(y, (shape.batch, d, h, w, shape.outputs)), sums)
     }))
 }

@@ -4,7 +4,8 @@ use candle_core::{CudaStorage, DType, Device, Layout, Result, Tensor, bail};
 
 use crate::channels_last::Read;
 use crate::channels_last::layout::Voxels;
-use crate::channels_last::on_gpu::{cuda, tensor};
+use crate::channels_last::on_gpu::{cuda, held, sums, tensor};
+use crate::cuda::last::Partials;
 use crate::cuda::{by_cuda_type, first_layer as layer, head as kernels};
 
 pub(super) fn head(
@@ -19,12 +20,8 @@ pub(super) fn head(
         return Ok(None);
     }
     let voxels = Voxels::of("head", y.layout())?;
-    let (terms, slope) =
-        (read.map(|read| read.terms.storage_and_layout()), read.map_or(1.0, |read| read.slope));
-    let read = match &terms {
-        Some((storage, layout)) => Some(((cuda(storage)?, *layout), slope)),
-        None => None,
-    };
+    let kept = read.map(held);
+    let read = kept.as_ref().map(|read| read.stored()).transpose()?;
     let ((y, _), (weights, lw), (bias, lb)) =
         (y.storage_and_layout(), weights.storage_and_layout(), bias.storage_and_layout());
     let (y, weights, bias) = (cuda(&y)?, (cuda(&weights)?, lw), (cuda(&bias)?, lb));
@@ -43,12 +40,8 @@ pub(super) fn head_gradient(
         return Ok(None);
     }
     let voxels = Voxels::of("head", y.layout())?;
-    let (terms, slope) =
-        (read.map(|read| read.terms.storage_and_layout()), read.map_or(1.0, |read| read.slope));
-    let read = match &terms {
-        Some((storage, layout)) => Some(((cuda(storage)?, *layout), slope)),
-        None => None,
-    };
+    let kept = read.map(held);
+    let read = kept.as_ref().map(|read| read.stored()).transpose()?;
     let ((y, _), (weights, lw), (gradient, lg)) =
         (y.storage_and_layout(), weights.storage_and_layout(), gradient.storage_and_layout());
     let (y, weights, gradient) = (cuda(&y)?, (cuda(&weights)?, lw), (cuda(&gradient)?, lg));
@@ -73,9 +66,7 @@ pub(super) fn first_layer(
     let ((image, li), (weights, lw)) = (image.storage_and_layout(), weights.storage_and_layout());
     let (image, weights) = ((cuda(&image)?, li), (cuda(&weights)?, lw));
     let (y, partials) = by_number(number, image, weights, stats)?;
-    let sums = partials.map(|layer::Partials { sums, pieces }| {
-        tensor(CudaStorage::wrap_cuda_slice(sums, device.clone()), (n, pieces, outputs, 2))
-    });
+    let sums = partials.map(|partials| sums(partials, [n, outputs], device));
     Ok(Some((tensor(y, (n, d, h, w, outputs)), sums)))
 }
 
@@ -85,7 +76,7 @@ fn by_number(
     image: (&CudaStorage, &Layout),
     weights: (&CudaStorage, &Layout),
     stats: bool,
-) -> Result<(CudaStorage, Option<layer::Partials>)> {
+) -> Result<(CudaStorage, Option<Partials>)> {
     match number {
         DType::F32 => layer::forward::<f32>(image, weights, stats),
         DType::F64 => layer::forward::<f64>(image, weights, stats),

@@ -54,7 +54,10 @@ fn a_head_is_a_convolution_with_channels_first() {
                 let loss = (&expected * &gradient).unwrap().sum_all().unwrap();
                 let store = loss.backward().unwrap();
                 for device in devices() {
-                    let what = format!("{shape:?} to {classes} in {number:?} on {device:?}, read {read:?}");
+                    let what = format!(
+                        "{shape:?} to {classes} in {number:?} on {device:?}, read by terms: {}",
+                        read.is_some()
+                    );
                     let there = |tensor: &Tensor| tensor.to_device(&device).unwrap();
                     let read = read.map(|read| Read { terms: there(&read.terms), slope: read.slope });
                     // A part of the channels, taken on the device.

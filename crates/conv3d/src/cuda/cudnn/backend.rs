@@ -1,7 +1,7 @@
 //! cuDNN's descriptors: made, told what they are, closed, asked.
 //!
-//! Names are those of cuDNN's backend API. Of its older calls each builds its plan anew, some 100 µs of the CPU's time; here a plan
-//! is built once for a shape.
+//! Names are those of cuDNN's backend API. Of its older calls each builds its plan anew; here a plan is
+//! built once for a shape.
 
 use std::ffi::c_void;
 

@@ -5,6 +5,7 @@ use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaView, DeviceRepr,
 use candle_core::{Error, Result, bail};
 
 use super::super::kernels::{Kernel, for_each, kernel_with, launch};
+use super::super::last::Partials;
 use super::super::number::CudaNumber;
 use super::super::{Stored, room, values};
 use super::{
@@ -26,8 +27,8 @@ const SOURCE: [&str; 2] =
 pub(crate) struct Forward<T> {
     /// (N, D, H, W, O).
     pub(crate) y: CudaSlice<T>,
-    /// Σ y and Σ y² (N, pieces, O, 2) and the number of pieces, if they were asked for.
-    pub(crate) sums: Option<(CudaSlice<f64>, usize)>,
+    /// Of y and y², if they were asked for.
+    pub(crate) sums: Option<Partials>,
 }
 
 /// `Forward` of kernels/tensor_forward.cu.
@@ -183,7 +184,7 @@ fn convolve<T: CudaNumber>(
         launch.arg(&arranged).arg(&mut y).arg(&mut sums).arg(&arguments);
         launch.launch(config).map_err(Error::wrap)?;
     }
-    Ok(Some(Forward { y, sums: with_sums.then_some((sums, blocks)) }))
+    Ok(Some(Forward { y, sums: with_sums.then_some(Partials { sums, pieces: blocks }) }))
 }
 
 /// The weights in the order in which the kernel reads them.

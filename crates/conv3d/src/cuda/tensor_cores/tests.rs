@@ -7,6 +7,7 @@ use half::{bf16, f16};
 use super::*;
 use crate::Conv3dParams;
 use crate::channels_last::{Read, activated, convolve, convolve_input_gradient, convolve_weight_gradient};
+use crate::cuda::last::Partials;
 use crate::self_test::{devices, distance, random};
 
 /// Some times the rounding of a number, 2⁻⁹ and 2⁻¹², which is what all of them have: input, result, and what lies between.
@@ -115,7 +116,7 @@ fn distances<T: CudaNumber>(case: &Case, device: &Device) -> [f64; 5] {
     let result = tensor(found.y, y.dims(), card);
     assert!(again.sums.is_none());
     assert_eq!(distance(&tensor(again.y, y.dims(), card), &result).unwrap(), 0.0, "same input, same bits");
-    let (sums, pieces) = found.sums.unwrap();
+    let Partials { sums, pieces } = found.sums.unwrap();
     let sums = tensor(sums, &[n, pieces, case.outputs, 2], card).sum(1).unwrap();
     let sums = (sums / voxels as f64).unwrap();
     let of = |k: usize| sums.narrow(2, k, 1).unwrap().squeeze(2).unwrap();

@@ -15,7 +15,7 @@ mod tests;
 
 use candle_core::{DType, Result, Tensor};
 use organseg_conv3d::Conv3dParams;
-use organseg_conv3d::channels_last::{Read, activated, last_from_first};
+use organseg_conv3d::channels_last::{Read, last_from_first, side_by_side};
 
 use super::plan::{After, Id, Plan, Step};
 use super::shared::Shared;
@@ -79,10 +79,7 @@ impl Job<'_> {
 
     /// A value as it is read.
     fn as_read(input: Id, values: &[Option<Value>]) -> Result<Tensor> {
-        match Self::parts(&[input], values, &None)[..] {
-            [(y, None)] => Ok(y.clone()),
-            ref parts => activated(parts),
-        }
+        side_by_side(&Self::parts(&[input], values, &None))
     }
 
     /// The weights (C_out, C, kD, kH, kW) of a convolution as (C_out, kD, kH, kW, C).
