@@ -42,7 +42,7 @@ pub struct Affine<'a> {
     pub scale: &'a [Line],
     /// Shift of each channel.
     pub shift: &'a [Line],
-    /// Factor of the result where it is not positive; 1 is no activation.
+    /// Factor of the result where it is not positive, at most 1, which is no activation.
     pub slope: f32,
 }
 
@@ -102,7 +102,8 @@ impl<S: Simd> Lines<S> for ActivatedLines<S> {
         // SAFETY: the caller stays within the block.
         let y = unsafe { s.load(self.values.add(at)) };
         let z = s.mul_add(self.scale, y, self.shift);
-        s.where_positive(z, z, s.mul(self.slope, z))
+        // As the slope is at most 1.
+        s.max(z, s.mul(self.slope, z))
     }
 }
 
@@ -139,11 +140,14 @@ impl Source<'_> {
         let of = |lines: &[Line]| lines[block * voxels..(block + 1) * voxels].as_ptr();
         // SAFETY: a reference to a line can be read.
         let line = |lines: &[Line]| unsafe { s.load(&raw const lines[block]) };
-        let activated = |values: &[Line], map: &Affine<'_>| ActivatedLines::<S> {
-            values: of(values),
-            scale: line(map.scale),
-            shift: line(map.shift),
-            slope: s.splat(map.slope),
+        let activated = |values: &[Line], map: &Affine<'_>| {
+            assert!(map.slope <= 1.0, "the slope of an activation is {}, not at most 1", map.slope);
+            ActivatedLines::<S> {
+                values: of(values),
+                scale: line(map.scale),
+                shift: line(map.shift),
+                slope: s.splat(map.slope),
+            }
         };
         match self {
             Self::Plain(values) => f.with(PlainLines(of(values))),

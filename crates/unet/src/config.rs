@@ -102,7 +102,7 @@ pub struct UnetConfig {
     /// Whether convolutions have a bias before a norm too, as in MONAI's `BasicUNet`. It changes nothing but
     /// with group norm and the running statistics of a batch norm.
     pub bias: bool,
-    /// Slope of the leaky ReLU below zero; 0 gives ReLU. 0.01 as in nnU-Net.
+    /// Slope of the leaky ReLU below zero: 0 gives ReLU, 1 no activation. 0.01 as in nnU-Net.
     pub negative_slope: f64,
     /// Whether the level's input is added to what its convolutions give.
     pub blocks: Blocks,
@@ -248,8 +248,8 @@ impl UnetConfig {
         if self.convolutions_per_level == 0 {
             return fail("convolutions_per_level", "0".into(), "at least 1");
         }
-        if !(self.negative_slope.is_finite() && self.negative_slope >= 0.0) {
-            return fail("negative_slope", self.negative_slope.to_string(), "0 or a positive number");
+        if !(0.0..=1.0).contains(&self.negative_slope) {
+            return fail("negative_slope", self.negative_slope.to_string(), "0 to 1");
         }
         let uneven = |groups: usize| groups == 0 || self.channels.iter().any(|c| !c.is_multiple_of(groups));
         if self.norm == Norm::Group && uneven(self.groups) {

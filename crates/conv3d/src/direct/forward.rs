@@ -2,10 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::ahead::Ahead;
 use super::axis::Axis;
 use super::rows::{DirectInput, RowPlan};
 use super::weights::DirectWeights;
+use crate::ahead::Ahead;
 use crate::kernels::disjoint::Disjoint;
 use crate::line::{LANES, Line};
 use crate::memory::Buffer;
@@ -71,7 +71,7 @@ impl DirectForward<'_> {
     fn ahead<S: Simd>(&self, plan: &RowPlan, [n, z, y]: [usize; 3]) -> Ahead {
         let height = self.phases.iter().map(|(axes, _)| axes[1].count).max().unwrap_or(0);
         let next = if y + 1 < height { [n, z, y + 1] } else { [n, z + 1, 0] };
-        let mut outputs = Vec::new();
+        let mut runs = plan.rows_below(&self.input, next);
         let mut calls = 0;
         for (axes, weights) in self.phases {
             calls += weights.groups().count() * axes[2].count.div_ceil(S::ROWS);
@@ -86,12 +86,12 @@ impl DirectForward<'_> {
                 for block in 0..output.blocks() {
                     let (out, start, add) = output.block(n, block, d * h * w);
                     if add || axes[2].step > 1 {
-                        outputs.push((out.pointer(start + (z * h + y) * w).cast_const(), w));
+                        runs.push((out.pointer(start + (z * h + y) * w).cast_const(), w));
                     }
                 }
             }
         }
-        Ahead::new(plan, &self.input, next, outputs, calls)
+        Ahead::new(runs, calls)
     }
 }
 

@@ -8,10 +8,10 @@
 
 use rayon::prelude::*;
 
-use super::ahead::Ahead;
 use super::axis::Axis;
 use super::rows::{DirectInput, RowPlan};
 use super::weights::taps;
+use crate::ahead::{Ahead, Run};
 use crate::channels::Channels;
 use crate::line::{LANES, Line};
 use crate::memory::Buffer;
@@ -78,7 +78,7 @@ impl DirectGradient<'_> {
     }
 
     /// The lines of the gradient of row (z, y) of sample `n`; none past the last slice.
-    fn gradient_row(&self, [n, z, y]: [usize; 3]) -> Vec<(*const Line, usize)> {
+    fn gradient_row(&self, [n, z, y]: [usize; 3]) -> Vec<Run> {
         let [depth, height, width] = self.axes.each_ref().map(|axis| axis.count);
         let mut runs = Vec::new();
         if z < depth {
@@ -165,7 +165,9 @@ impl Kernel for Rows<'_> {
                 job.gradient.block(s, n * outputs + block, depth * height * width, copy);
             }
             let next = if y + 1 < height { [n, z, y + 1] } else { [n, z + 1, 0] };
-            let mut ahead = Ahead::new(self.plan, &job.input, next, job.gradient_row(next), calls);
+            let mut runs = self.plan.rows_below(&job.input, next);
+            runs.extend(job.gradient_row(next));
+            let mut ahead = Ahead::new(runs, calls);
             let (rows, gradient, sums) = (rows.as_ptr(), gradient.as_ptr(), self.sums.as_mut_ptr());
             // SAFETY: the rows hold `width` columns of sixteen numbers, or of one, from each offset on, by
             // the plan, and the gradient `width` lines for each block; the sums have as many lines as

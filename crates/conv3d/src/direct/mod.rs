@@ -10,7 +10,6 @@
 //! neighbouring inputs. The adjoint (gradient for the input, transposed convolution) is one such convolution
 //! of stride 1 for each phase of its output. What is different between them is in [`axis::Axis`] alone.
 
-mod ahead;
 mod axis;
 mod forward;
 mod gradient;

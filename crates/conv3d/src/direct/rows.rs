@@ -2,6 +2,7 @@
 
 use super::axis::Axis;
 use super::weights::taps;
+use crate::ahead::Run;
 use crate::line::{LANES, Line, numbers_mut};
 use crate::parts::{InputPart, input_block};
 use crate::simd::Simd;
@@ -100,13 +101,27 @@ impl RowPlan {
         Self { pairs, inputs, strides, groups, step, columns, first: least * stride, offsets }
     }
 
-    /// (D, H, W) of the input.
-    pub(super) fn inputs(&self) -> [usize; 3] {
-        self.inputs
+    /// The lines of `input`, if it has any, that output row (z, y) of sample `n` looks at and row (z, y − 1)
+    /// does not.
+    pub(super) fn rows_below(&self, input: &DirectInput<'_>, [n, z, y]: [usize; 3]) -> Vec<Run> {
+        let mut runs = Vec::new();
+        if let DirectInput::Blocks(parts) = input {
+            let [depth, height, width] = self.inputs;
+            for row in self.new_rows(z, y) {
+                for group in 0..input.groups() {
+                    let (source, block) = input_block(parts, n, group);
+                    let start = block * depth * height * width + row * width;
+                    for lines in source.arrays().into_iter().flatten() {
+                        runs.push((lines[start..start + width].as_ptr(), width));
+                    }
+                }
+            }
+        }
+        runs
     }
 
     /// The input rows, slice after slice, that output row (z, y) looks at and row (z, y − 1) does not.
-    pub(super) fn rows_of(&self, z: usize, y: usize) -> impl Iterator<Item = usize> {
+    fn new_rows(&self, z: usize, y: usize) -> impl Iterator<Item = usize> {
         let [depth, height, _] = self.inputs;
         let (from_z, from_y) = ((z * self.strides[0]) as isize, (y * self.strides[1]) as isize);
         let stride = self.strides[1] as isize;

@@ -2,7 +2,8 @@
 
 use std::arch::x86_64::{
     __m512, _CMP_GT_OQ, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_load_ps,
-    _mm512_mask_blend_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_store_ps, _mm512_sub_ps,
+    _mm512_mask_blend_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_store_ps,
+    _mm512_sub_ps,
 };
 
 use super::{Kernel, Simd};
@@ -91,6 +92,12 @@ impl Simd for Avx512 {
             let positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(test, _mm512_setzero_ps());
             _mm512_mask_blend_ps(positive, otherwise, then)
         }
+    }
+
+    #[inline(always)]
+    fn max(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: the token.
+        unsafe { _mm512_max_ps(a, b) }
     }
 
     #[inline(always)]

@@ -53,6 +53,11 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn max(self, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+
+    #[inline(always)]
     unsafe fn load(self, from: *const Line) -> Self::V {
         // SAFETY: the caller answers for the line.
         unsafe { from.read() }.0

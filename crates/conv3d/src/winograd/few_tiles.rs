@@ -13,7 +13,8 @@
 
 use rayon::prelude::*;
 
-use super::forward::{columns_result, put, slot};
+use super::forward::slot;
+use super::results::{TileSlice, Writing};
 use super::split;
 use super::tiles::{COLUMNS, Data, Rectangle, Slice};
 use super::weights::RawWeights;
@@ -227,7 +228,9 @@ impl Group<'_> {
         for v in 0..self.vectors {
             for n in 0..job.batch {
                 let (out, start, add) = job.output.block(n, self.first + v, d * h * w);
-                let mut running: Option<Running<S>> = None;
+                let writing = if add { Writing::Add } else { Writing::Store };
+                // Sums are about the first value.
+                let mut running = Running::new(s, s.zero());
                 for tile in 0..depth * rows * columns {
                     let at = n * depth * rows * columns + tile;
                     let place =
@@ -247,26 +250,21 @@ impl Group<'_> {
                     }
                     let [depth, height, width] = [0, 1, 2].map(|a| TILE.min(job.size[a] - place[a]));
                     for z in 0..depth {
-                        // SAFETY: `planes` has the 36 points of slice z.
-                        let lines = unsafe { columns_result(s, planes[z * PLANE..].as_ptr(), 1) };
-                        for i in 0..height {
-                            let values = transform::result(s, lines[i]);
-                            let row = start + ((place[0] + z) * h + place[1] + i) * w + place[2];
-                            // SAFETY: these voxels of this block are of this task alone.
-                            let to = unsafe { out.part(row, width) }.as_mut_ptr();
-                            for j in 0..width {
-                                // SAFETY: line j < width of the part above.
-                                let value = unsafe { put(s, to.add(j), values[j], add, false) };
-                                if let Some(running) = &mut running {
-                                    running.push(s, value);
-                                } else if job.moments.is_some() {
-                                    running = Some(Running::new(s, value));
-                                }
+                        let at = start + ((place[0] + z) * h + place[1]) * w + place[2];
+                        // SAFETY: these voxels of this block are of this task alone; the part checks that the
+                        // last of them are in the output. `planes` has the 36 points of slice z.
+                        unsafe {
+                            let _ = out.part(at + (height - 1) * w, width);
+                            let (from, to) = (planes[z * PLANE..].as_ptr(), out.pointer(at));
+                            let slice = TileSlice { from, point_step: 1, to, row_step: w, height, width };
+                            if tile == 0 && z == 0 {
+                                running = Running::new(s, slice.first(s));
                             }
+                            slice.write(s, writing, job.moments.is_some().then_some(&mut running));
                         }
                     }
                 }
-                if let (Some(moments), Some(running)) = (job.moments, running) {
+                if let Some(moments) = job.moments {
                     let mut piece = running.finish(s);
                     piece.count = d * h * w;
                     // SAFETY: this piece is of this task alone.

@@ -2,13 +2,14 @@
 
 use rayon::prelude::*;
 
+use super::results::{TileSlice, Writing};
 use super::split::{self, Task};
 use super::tiles::{COLUMNS, Data, Slice};
 use super::weights::WinogradWeights;
 use super::{PLANE, POINTS, TILE, transform};
-use crate::ahead::Ahead;
+use crate::ahead::{Ahead, Run};
 use crate::kernels::disjoint::Disjoint;
-use crate::line::{LANES, Line};
+use crate::line::LANES;
 use crate::memory::Buffer;
 use crate::moments::{Piece, Running};
 use crate::parts::{InputPart, STREAMED, SharedOutput, input_block};
@@ -57,46 +58,6 @@ impl Forward<'_> {
         }
         let tasks = split::tasks(self.batch, self.size, blocks, rayon::current_num_threads());
         tasks.par_iter().with_max_len(1).for_each(|task| self.isa.run(Walk { job: self, task: *task }));
-    }
-}
-
-/// The results of a slice of a tile along H from its values at the 36 points of the plane: for each of four
-/// lines, six points along W.
-///
-/// # Safety
-/// Line `from + p · step` can be read for each point p.
-#[inline(always)]
-pub(super) unsafe fn columns_result<S: Simd>(s: S, from: *const Line, step: usize) -> [[S::V; POINTS]; TILE] {
-    let mut lines = [[s.zero(); POINTS]; TILE];
-    for j in 0..POINTS {
-        let mut column = [s.zero(); POINTS];
-        for (i, value) in column.iter_mut().enumerate() {
-            // SAFETY: the caller answers for the points.
-            *value = unsafe { s.load(from.add((i * POINTS + j) * step)) };
-        }
-        let column = transform::result(s, column);
-        for i in 0..TILE {
-            lines[i][j] = column[i];
-        }
-    }
-    lines
-}
-
-/// Stores `value`, or adds it to what is there if `add`; past the caches if `stream`. What is there now.
-///
-/// # Safety
-/// The line can be read and written, and nobody else touches it.
-#[inline(always)]
-pub(super) unsafe fn put<S: Simd>(s: S, to: *mut Line, value: S::V, add: bool, stream: bool) -> S::V {
-    // SAFETY: the caller answers for the line.
-    unsafe {
-        let value = if add { s.add(value, s.load(to)) } else { value };
-        if stream {
-            s.stream(to, value);
-        } else {
-            s.store(to, value);
-        }
-        value
     }
 }
 
@@ -160,7 +121,7 @@ impl Kernel for Walk<'_> {
             }
             next = last + 1;
             let slices = if step + 1 < to { next..next + TILE as isize } else { next..next };
-            let ahead = Ahead::new(self.job.inputs, self.task.n, self.job.size, self.task.rectangle, slices);
+            let ahead = self.task.rectangle.runs(self.job.inputs, self.task.n, self.job.size, slices);
             s.run(Planes { walk: &self, room: &room, workspace: &mut workspace, step, ahead });
             self.write(s, step, &room, &workspace);
         }
@@ -206,42 +167,36 @@ impl Walk<'_> {
         let depth = TILE.min(d - TILE * step);
         for block in 0..self.job.weights.outputs {
             let (out, start, add) = self.job.output.block(n, block, d * h * w);
+            let writing = match (add, stream) {
+                (true, _) => Writing::Add,
+                (false, true) => Writing::Stream,
+                (false, false) => Writing::Store,
+            };
             for row in 0..rectangle.rows {
                 let y = TILE * (rectangle.row + row);
                 let height = TILE.min(h - y);
-                // Sums are about the first value.
-                let mut running = Running::new(s, s.zero());
-                if moments {
-                    // SAFETY: the points of the first tile, as below.
-                    let lines = unsafe {
-                        let tile = block * room.tiles + row * rectangle.columns;
-                        columns_result(s, results.as_ptr().add(tile), room.result_point)
+                let slice = |z: usize, column: usize| {
+                    let x = TILE * (rectangle.column + column);
+                    let width = TILE.min(w - x);
+                    let first = z * room.result_slice + block * room.tiles + row * rectangle.columns + column;
+                    let at = start + ((TILE * step + z) * h + y) * w + x;
+                    // SAFETY: these voxels of this block are of this task alone.
+                    let to = unsafe {
+                        let _ = out.part(at + (height - 1) * w, width);
+                        out.pointer(at)
                     };
-                    running = Running::new(s, transform::result(s, lines[0])[0]);
-                }
+                    let from = results[first..].as_ptr();
+                    TileSlice { from, point_step: room.result_point, to, row_step: w, height, width }
+                };
+                // Sums are about the first value.
+                // SAFETY: point p of a tile lies p · result_point lines further, within the results of
+                // slice z by their sizes in `Room::new`; the parts above are within the output.
+                let mut running =
+                    unsafe { Running::new(s, if moments { slice(0, 0).first(s) } else { s.zero() }) };
                 for z in 0..depth {
-                    let row_start = start + ((TILE * step + z) * h + y) * w;
-                    let first = z * room.result_slice + block * room.tiles + row * rectangle.columns;
                     for column in 0..rectangle.columns {
-                        let x = TILE * (rectangle.column + column);
-                        let width = TILE.min(w - x);
-                        // SAFETY: point p of this tile lies p · result_point lines further, within the
-                        // results of slice z by their sizes in `Room::new`.
-                        let lines = unsafe {
-                            columns_result(s, results.as_ptr().add(first + column), room.result_point)
-                        };
-                        for i in 0..height {
-                            let values = transform::result(s, lines[i]);
-                            // SAFETY: these voxels of this block are of this task alone.
-                            let to = unsafe { out.part(row_start + i * w + x, width) }.as_mut_ptr();
-                            for j in 0..width {
-                                // SAFETY: line j < width of the part above.
-                                let value = unsafe { put(s, to.add(j), values[j], add, stream) };
-                                if moments {
-                                    running.push(s, value);
-                                }
-                            }
-                        }
+                        // SAFETY: as above.
+                        unsafe { slice(z, column).write(s, writing, moments.then_some(&mut running)) };
                     }
                 }
                 if let Some(moments) = self.job.epilogue.moments {
@@ -274,7 +229,8 @@ struct Planes<'a, 'b> {
     room: &'a Room,
     workspace: &'a mut Buffer,
     step: usize,
-    ahead: Ahead<'a>,
+    /// What the next step reads.
+    ahead: Vec<Run>,
 }
 
 impl Kernel for Planes<'_, '_> {
@@ -282,7 +238,6 @@ impl Kernel for Planes<'_, '_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let mut ahead = self.ahead;
         let room = self.room;
         let weights = self.walk.job.weights;
         let (inputs, outputs) = (weights.inputs, weights.outputs);
@@ -292,7 +247,7 @@ impl Kernel for Planes<'_, '_> {
         let workspace = self.workspace.as_mut_ptr();
         let [ring, results, depth, products, _] = room.starts;
         let calls = PLANE * POINTS * weights.groups().count() * room.tiles.div_ceil(S::ROWS);
-        let lines = ahead.lines().div_ceil(calls);
+        let mut ahead = Ahead::new(self.ahead, calls);
         for plane in 0..PLANE {
             // SAFETY: all indices follow the sizes in `Room::new`: plane < 36, slots < 6, i < inputs · tiles
             // or outputs · tiles. The product reads `inputs` blocks of `tiles` rows of sixteen numbers from
@@ -313,10 +268,10 @@ impl Kernel for Planes<'_, '_> {
                     }
                 }
                 let products = workspace.add(products);
-                for (group, vectors) in weights.groups() {
-                    for q in 0..POINTS {
+                for q in 0..POINTS {
+                    for (group, vectors) in weights.groups() {
                         for (tile, rows) in pieces(room.tiles, S::ROWS) {
-                            ahead.fetch(s, lines);
+                            ahead.fetch(s);
                             let product = Product {
                                 data: depth.add(q * inputs * room.tiles + tile).cast(),
                                 offsets: &offsets,

@@ -292,13 +292,13 @@ impl Kernel for Walk<'_, '_> {
             let rectangle = self.task.rectangle;
             let more = step + 1 < self.task.to;
             let slices = if more { next..next + TILE as isize } else { next..next };
-            let mut data_ahead = Ahead::new(self.job.inputs, n, size, rectangle, slices);
+            let mut ahead = rectangle.runs(self.job.inputs, n, size, slices);
             let z = (TILE * (step + 1)) as isize;
             let slices = if more { z..z + TILE as isize } else { z..z };
             let parts = [InputPart { source: self.job.gradient, blocks: outputs }];
-            let mut gradient_ahead = Ahead::new(&parts, n, size, rectangle, slices);
+            ahead.extend(rectangle.runs(&parts, n, size, slices));
             let calls = PLANE * POINTS * self.job.output_groups(S::VECTORS).count() * inputs;
-            let lines = [data_ahead.lines().div_ceil(calls), gradient_ahead.lines().div_ceil(calls)];
+            let mut ahead = Ahead::new(ahead, calls);
             let (base, sums) = (workspace.as_mut_ptr(), self.sums.as_mut_ptr());
             for plane in 0..PLANE {
                 // SAFETY: indices follow the sizes in `Room::new` and those of the sums: plane < 36, q < 6,
@@ -332,8 +332,7 @@ impl Kernel for Walk<'_, '_> {
                                     count: tiles,
                                     out: sums.add(pair * LANES),
                                 };
-                                data_ahead.fetch(s, lines[0]);
-                                gradient_ahead.fetch(s, lines[1]);
+                                ahead.fetch(s);
                                 add_products(s, vectors, add, products);
                             }
                         }

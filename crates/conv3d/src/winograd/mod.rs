@@ -20,6 +20,7 @@ mod forward;
 mod gradient;
 mod gradient_phases;
 mod gradient_planes;
+mod results;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,6 @@ mod weights;
 pub(crate) use few_tiles::FewTiles;
 pub(crate) use forward::{Epilogue, Forward, moment_pieces};
 pub(crate) use gradient::WeightGradient;
-pub(crate) use tiles::Rectangle;
 pub(crate) use weights::{Direction, RawWeights, WinogradWeights};
 
 /// Outputs of a tile along each axis.

@@ -12,14 +12,20 @@ use crate::product::pieces;
 /// Tiles of a rectangle: more than fill two register blocks only make the workspace larger.
 const MOST_TILES: usize = 24;
 
+/// Tiles of a register block with AVX-512.
+const ROWS: usize = 12;
+
 /// Bytes of a task's workspace that keep it in the second-level cache, or near it.
 const WORKSPACE: usize = 9 << 19;
 
+/// Bytes of the second-level cache that the model counts on.
+const NEAR: usize = 1 << 20;
+
 /// Cycles to transform one slice of one tile of one block, of one block's inputs at all points along the
-/// depth, and of its results back: from the operations in transform.rs and a load and a store for each.
-const SLICE: usize = 200;
-const DEPTH: usize = 700;
-const RESULT: usize = 1000;
+/// depth, and of its results back, as measured on Zen 4 where the workspace is in the second-level cache.
+const SLICE: usize = 300;
+const DEPTH: usize = 780;
+const RESULT: usize = 1300;
 
 /// A task: a rectangle of tiles of one sample, walked from tile `from` of the depth up to `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,11 +111,14 @@ fn workspace([inputs, outputs]: [usize; 2], tiles: usize) -> usize {
 /// Cycles of a task of `steps` tiles of depth, by the model.
 fn cost([inputs, outputs]: [usize; 2], tiles: usize, steps: usize) -> usize {
     let lines = 216 * inputs * LANES * outputs;
-    // A line of weights is loaded once a step, from the second-level cache or from further away.
-    let load = if lines * 64 < 1 << 19 { 1 } else { 4 };
-    let products = lines * (tiles + load);
+    // Half a row for each register block, to write it, and half for the weights, which are fetched ahead.
+    let products = lines * (2 * tiles + tiles.div_ceil(ROWS) + 1) / 2;
     let transforms = tiles * (inputs * (4 * SLICE + DEPTH) + outputs * RESULT);
-    steps * (products + transforms) + 2 * tiles * inputs * SLICE
+    let start = 2 * tiles * inputs * SLICE;
+    let near = workspace([inputs, outputs], tiles) <= NEAR;
+    // Measured: a workspace in the third-level cache takes the transforms 1.4 times as long.
+    let far = |cycles: usize| if near { cycles } else { cycles * 7 / 5 };
+    steps * (products + far(transforms)) + far(start)
 }
 
 #[cfg(test)]

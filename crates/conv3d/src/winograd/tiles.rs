@@ -4,9 +4,12 @@
 //! along H and W once, when the walk down the depth comes to it, and kept for both.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use super::{POINTS, TILE, transform};
+use crate::ahead::Run;
 use crate::line::Line;
+use crate::parts::{InputPart, input_block};
 use crate::simd::Simd;
 use crate::source::{Lines, Source, WithLines};
 
@@ -22,6 +25,40 @@ pub(crate) struct Rectangle {
 impl Rectangle {
     pub(crate) fn tiles(&self) -> usize {
         self.rows * self.columns
+    }
+
+    /// What it looks at in `slices` of sample `n` of `inputs`, as far as it lies inside an input of (D, H, W)
+    /// `size`.
+    pub(super) fn runs(
+        &self,
+        inputs: &[InputPart<'_>],
+        n: usize,
+        [d, h, w]: [usize; 3],
+        slices: Range<isize>,
+    ) -> Vec<Run> {
+        let inside = |range: Range<isize>, size: usize| {
+            let end = range.end.clamp(0, size as isize) as usize;
+            (range.start.max(0) as usize).min(end)..end
+        };
+        let side =
+            |tile: usize, count: usize| (TILE * tile) as isize - 1..(TILE * (tile + count)) as isize + 1;
+        let columns = inside(side(self.column, self.columns), w);
+        let mut runs = Vec::new();
+        for block in 0..inputs.iter().map(|part| part.blocks).sum() {
+            let (source, index) = input_block(inputs, n, block);
+            for z in inside(slices.clone(), d) {
+                for y in inside(side(self.row, self.rows), h) {
+                    let start = ((index * d + z) * h + y) * w;
+                    for lines in source.arrays().into_iter().flatten() {
+                        runs.push((
+                            lines[start + columns.start..start + columns.end].as_ptr(),
+                            columns.len(),
+                        ));
+                    }
+                }
+            }
+        }
+        runs
     }
 }
 

@@ -59,15 +59,26 @@ pub(super) fn weights<S: Simd>(s: S, g: [S::V; 3]) -> [S::V; 6] {
 /// Aᵀ t for four results.
 #[inline(always)]
 pub(super) fn result<S: Simd>(s: S, t: [S::V; 6]) -> [S::V; 4] {
+    let ([first, third], [second, fourth]) = (even_results(s, t), odd_results(s, t));
+    [first, second, third, fourth]
+}
+
+/// The first and the third of [`result`].
+#[inline(always)]
+pub(super) fn even_results<S: Simd>(s: S, t: [S::V; 6]) -> [S::V; 2] {
+    let (two, half) = (s.splat(2.0), s.splat(0.5));
+    let (inner, outer) = (s.add(t[1], t[2]), s.add(t[3], t[4]));
+    [s.add(t[0], s.add(inner, outer)), s.mul_add(half, inner, s.mul(two, outer))]
+}
+
+/// The second and the fourth of [`result`].
+#[inline(always)]
+pub(super) fn odd_results<S: Simd>(s: S, t: [S::V; 6]) -> [S::V; 2] {
     let (inner, outer) = (s.splat(FRAC_1_SQRT_2), s.splat(SQRT_2));
     let (inner_cubed, outer_cubed) = (s.splat(0.5 * FRAC_1_SQRT_2), s.splat(2.0 * SQRT_2));
-    let (two, half) = (s.splat(2.0), s.splat(0.5));
-    let (even_inner, odd_inner) = (s.add(t[1], t[2]), s.sub(t[1], t[2]));
-    let (even_outer, odd_outer) = (s.add(t[3], t[4]), s.sub(t[3], t[4]));
+    let (odd_inner, odd_outer) = (s.sub(t[1], t[2]), s.sub(t[3], t[4]));
     [
-        s.add(t[0], s.add(even_inner, even_outer)),
         s.mul_add(inner, odd_inner, s.mul(outer, odd_outer)),
-        s.mul_add(half, even_inner, s.mul(two, even_outer)),
         s.mul_add(inner_cubed, odd_inner, s.mul_add(outer_cubed, odd_outer, t[5])),
     ]
 }
