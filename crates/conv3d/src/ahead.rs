@@ -6,7 +6,7 @@
 use crate::line::Line;
 use crate::simd::Simd;
 
-/// Lines one after the other: where they begin, and how many.
+/// Lines one after the other: where they begin, and how many. Addresses alone; nothing reads through them.
 pub(crate) type Run = (*const Line, usize);
 
 /// A walk through runs of lines, a few at a time.

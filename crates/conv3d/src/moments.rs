@@ -52,6 +52,14 @@ pub(crate) struct Piece {
     pub(crate) count: usize,
 }
 
+#[cfg(test)]
+impl Piece {
+    /// Σ (y − y₀) of each lane.
+    pub(crate) fn sum(&self) -> [f32; LANES] {
+        self.sum.0
+    }
+}
+
 impl Default for Piece {
     fn default() -> Self {
         Self { first: Line::ZERO, sum: Line::ZERO, squares: Line::ZERO, count: 0 }

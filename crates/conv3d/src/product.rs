@@ -28,8 +28,8 @@ pub(crate) struct Product<'a> {
 /// Lines of weights that are asked for ahead of their use.
 const AHEAD: usize = 64;
 
-/// Numbers of a group that are written out one after the other. A loop over each was up to 1.4 times as slow,
-/// or not, by where in the program it happened to lie.
+/// Numbers of a group that are unrolled by hand: the speed of one short loop depended on where in the program it
+/// was placed.
 const TOGETHER: usize = 4;
 
 /// The sums of R rows and V vectors; added to what is there if `ADD`.

@@ -42,7 +42,8 @@ pub struct Affine<'a> {
     pub scale: &'a [Line],
     /// Shift of each channel.
     pub shift: &'a [Line],
-    /// Factor of the result where it is not positive, at most 1, which is no activation.
+    /// Factor of the result where it is not positive: at most 1, which is no activation. What reads it panics
+    /// if it is more.
     pub slope: f32,
 }
 
@@ -102,8 +103,8 @@ impl<S: Simd> Lines<S> for ActivatedLines<S> {
         // SAFETY: the caller stays within the block.
         let y = unsafe { s.load(self.values.add(at)) };
         let z = s.mul_add(self.scale, y, self.shift);
-        // As the slope is at most 1.
-        s.max(z, s.mul(self.slope, z))
+        // As the slope is at most 1; this way round ReLU leaves an infinity, whose product with 0 is no number.
+        s.max(s.mul(self.slope, z), z)
     }
 }
 

@@ -6,7 +6,8 @@ use crate::blocked::{
 };
 use crate::memory::Buffer;
 use crate::params::{Algorithm, Conv3dParams};
-use crate::simd::Isa;
+use crate::simd::{Isa, Kernel, Simd};
+use crate::source::{Lines, WithLines};
 use crate::test_support::{assert_near, normal};
 
 /// The formulas are the same and their rounding may differ by the order of one product and sum.
@@ -110,4 +111,59 @@ fn computed_values_are_read_as_stored_ones_are() {
             assert_near(&for_weights([x, g]), &expected, 1e-4, &format!("{what}: for the weights"));
         }
     }
+}
+
+/// One line as it is read.
+struct Read<'a>(&'a Source<'a>);
+
+impl Kernel for Read<'_> {
+    type Output = Line;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Line {
+        let mut line = Line::ZERO;
+        self.0.block(s, 0, 1, Keep { s, line: &mut line });
+        line
+    }
+}
+
+struct Keep<'a, S> {
+    s: S,
+    line: &'a mut Line,
+}
+
+impl<S: Simd> WithLines<S> for Keep<'_, S> {
+    #[inline(always)]
+    fn with<L: Lines<S>>(self, lines: L) {
+        // SAFETY: the block has line 0, and a mutable reference to a line can be written.
+        unsafe { self.s.store(&raw mut *self.line, lines.get(self.s, 0)) };
+    }
+}
+
+#[test]
+fn an_activation_keeps_what_is_no_number_and_leaves_infinity() {
+    let mut values = [1.5, -1.5, 0.0, -0.0, f32::INFINITY, f32::NAN, 3e38, 1e-40].repeat(2);
+    values[15] = -2e-40;
+    let line = Line(values.clone().try_into().expect("sixteen values"));
+    let (ones, zeros) = ([Line([1.0; LANES])], [Line::ZERO]);
+    for slope in [0.0, 0.01, 1.0, -1.0] {
+        let map = Affine { scale: &ones, shift: &zeros, slope };
+        let source = Source::Activated { values: &[line], map };
+        for isa in Isa::all() {
+            let found = isa.run(Read(&source));
+            for (&z, found) in values.iter().zip(found.0) {
+                let expected = if z > 0.0 { z } else { slope * z };
+                let same = found == expected || (found.is_nan() && expected.is_nan());
+                assert!(same, "{isa:?}, slope {slope}: {found} for {z}");
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "the slope of an activation is 1.5, not at most 1")]
+fn a_slope_above_one_is_refused() {
+    let line = [Line::ZERO];
+    let map = Affine { scale: &line, shift: &line, slope: 1.5 };
+    Isa::Portable.run(Read(&Source::Activated { values: &line, map }));
 }

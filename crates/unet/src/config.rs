@@ -102,7 +102,7 @@ pub struct UnetConfig {
     /// Whether convolutions have a bias before a norm too, as in MONAI's `BasicUNet`. It changes nothing but
     /// with group norm and the running statistics of a batch norm.
     pub bias: bool,
-    /// Slope of the leaky ReLU below zero: 0 gives ReLU, 1 no activation. 0.01 as in nnU-Net.
+    /// Slope of the leaky ReLU below zero, from 0, which gives ReLU, to 1, no activation. 0.01 as in nnU-Net.
     pub negative_slope: f64,
     /// Whether the level's input is added to what its convolutions give.
     pub blocks: Blocks,
@@ -281,13 +281,15 @@ mod tests {
     }
 
     #[test]
-    fn switches_that_do_not_go_together_are_refused_by_name() {
+    fn settings_that_cannot_be_are_refused_by_name() {
         let base = || UnetConfig::new(1, 2).with_channels(vec![4, 6, 8]);
         for (config, message) in [
             (
                 UnetConfig { groups: 4, ..base().with_norm(Norm::Group) },
                 "groups is 4 for [4, 6, 8] channels, expected a divisor of each level's channels",
             ),
+            (UnetConfig { negative_slope: 1.5, ..base() }, "negative_slope is 1.5, expected 0 to 1"),
+            (UnetConfig { negative_slope: f64::NAN, ..base() }, "negative_slope is NaN, expected 0 to 1"),
             (
                 base().with_skips(Skips::Summed).with_upsampling(Upsampling::Trilinear),
                 "skips is summed, expected transposed up-sampling with summed skips",

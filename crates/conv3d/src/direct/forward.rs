@@ -71,7 +71,7 @@ impl DirectForward<'_> {
     fn ahead<S: Simd>(&self, plan: &RowPlan, [n, z, y]: [usize; 3]) -> Ahead {
         let height = self.phases.iter().map(|(axes, _)| axes[1].count).max().unwrap_or(0);
         let next = if y + 1 < height { [n, z, y + 1] } else { [n, z + 1, 0] };
-        let mut runs = plan.rows_below(&self.input, next);
+        let mut runs = plan.new_runs(&self.input, next);
         let mut calls = 0;
         for (axes, weights) in self.phases {
             calls += weights.groups().count() * axes[2].count.div_ceil(S::ROWS);

@@ -165,7 +165,7 @@ impl Kernel for Rows<'_> {
                 job.gradient.block(s, n * outputs + block, depth * height * width, copy);
             }
             let next = if y + 1 < height { [n, z, y + 1] } else { [n, z + 1, 0] };
-            let mut runs = self.plan.rows_below(&job.input, next);
+            let mut runs = self.plan.new_runs(&job.input, next);
             runs.extend(job.gradient_row(next));
             let mut ahead = Ahead::new(runs, calls);
             let (rows, gradient, sums) = (rows.as_ptr(), gradient.as_ptr(), self.sums.as_mut_ptr());

@@ -103,7 +103,7 @@ impl RowPlan {
 
     /// The lines of `input`, if it has any, that output row (z, y) of sample `n` looks at and row (z, y − 1)
     /// does not.
-    pub(super) fn rows_below(&self, input: &DirectInput<'_>, [n, z, y]: [usize; 3]) -> Vec<Run> {
+    pub(super) fn new_runs(&self, input: &DirectInput<'_>, [n, z, y]: [usize; 3]) -> Vec<Run> {
         let mut runs = Vec::new();
         if let DirectInput::Blocks(parts) = input {
             let [depth, height, width] = self.inputs;

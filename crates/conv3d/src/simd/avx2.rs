@@ -9,8 +9,8 @@ use std::arch::x86_64::{
 use super::{Kernel, Simd};
 use crate::line::Line;
 
-/// `part` of both registers. A closure instead, if the compiler did not inline it, would not be compiled for the
-/// instructions at hand: in a build without link-time optimisation the whole was forty times as slow.
+/// `part` of both registers. A closure that the compiler does not inline is not compiled for the instructions at
+/// hand, and the products around it become many times as slow: without link-time optimisation that happened.
 macro_rules! both {
     ($i:ident => $part:expr) => {
         [

@@ -56,7 +56,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// In each lane `then` where `test` is above zero, `otherwise` elsewhere.
     fn where_positive(self, test: Self::V, then: Self::V, otherwise: Self::V) -> Self::V;
 
-    /// The larger of two numbers in every lane; NaN if both are.
+    /// The larger of two numbers in every lane; `b` where `a` is NaN.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
 
     /// The lanes of a line.

@@ -257,7 +257,7 @@ impl Group<'_> {
                             let _ = out.part(at + (height - 1) * w, width);
                             let (from, to) = (planes[z * PLANE..].as_ptr(), out.pointer(at));
                             let slice = TileSlice { from, point_step: 1, to, row_step: w, height, width };
-                            if tile == 0 && z == 0 {
+                            if tile == 0 && z == 0 && job.moments.is_some() {
                                 running = Running::new(s, slice.first(s));
                             }
                             slice.write(s, writing, job.moments.is_some().then_some(&mut running));

@@ -121,8 +121,8 @@ impl Kernel for Walk<'_> {
             }
             next = last + 1;
             let slices = if step + 1 < to { next..next + TILE as isize } else { next..next };
-            let ahead = self.task.rectangle.runs(self.job.inputs, self.task.n, self.job.size, slices);
-            s.run(Planes { walk: &self, room: &room, workspace: &mut workspace, step, ahead });
+            let next_runs = self.task.rectangle.runs(self.job.inputs, self.task.n, self.job.size, slices);
+            s.run(Planes { walk: &self, room: &room, workspace: &mut workspace, step, next_runs });
             self.write(s, step, &room, &workspace);
         }
     }
@@ -180,7 +180,8 @@ impl Walk<'_> {
                     let width = TILE.min(w - x);
                     let first = z * room.result_slice + block * room.tiles + row * rectangle.columns + column;
                     let at = start + ((TILE * step + z) * h + y) * w + x;
-                    // SAFETY: these voxels of this block are of this task alone.
+                    // SAFETY: these voxels of this block are of this task alone; the part checks that the last
+                    // of them are in the output.
                     let to = unsafe {
                         let _ = out.part(at + (height - 1) * w, width);
                         out.pointer(at)
@@ -195,7 +196,7 @@ impl Walk<'_> {
                     unsafe { Running::new(s, if moments { slice(0, 0).first(s) } else { s.zero() }) };
                 for z in 0..depth {
                     for column in 0..rectangle.columns {
-                        // SAFETY: as above.
+                        // SAFETY: as for the first; the voxels are of this task alone.
                         unsafe { slice(z, column).write(s, writing, moments.then_some(&mut running)) };
                     }
                 }
@@ -230,7 +231,7 @@ struct Planes<'a, 'b> {
     workspace: &'a mut Buffer,
     step: usize,
     /// What the next step reads.
-    ahead: Vec<Run>,
+    next_runs: Vec<Run>,
 }
 
 impl Kernel for Planes<'_, '_> {
@@ -247,7 +248,7 @@ impl Kernel for Planes<'_, '_> {
         let workspace = self.workspace.as_mut_ptr();
         let [ring, results, depth, products, _] = room.starts;
         let calls = PLANE * POINTS * weights.groups().count() * room.tiles.div_ceil(S::ROWS);
-        let mut ahead = Ahead::new(self.ahead, calls);
+        let mut ahead = Ahead::new(self.next_runs, calls);
         for plane in 0..PLANE {
             // SAFETY: all indices follow the sizes in `Room::new`: plane < 36, slots < 6, i < inputs · tiles
             // or outputs · tiles. The product reads `inputs` blocks of `tiles` rows of sixteen numbers from

@@ -292,13 +292,13 @@ impl Kernel for Walk<'_, '_> {
             let rectangle = self.task.rectangle;
             let more = step + 1 < self.task.to;
             let slices = if more { next..next + TILE as isize } else { next..next };
-            let mut ahead = rectangle.runs(self.job.inputs, n, size, slices);
+            let mut runs = rectangle.runs(self.job.inputs, n, size, slices);
             let z = (TILE * (step + 1)) as isize;
             let slices = if more { z..z + TILE as isize } else { z..z };
             let parts = [InputPart { source: self.job.gradient, blocks: outputs }];
-            ahead.extend(rectangle.runs(&parts, n, size, slices));
+            runs.extend(rectangle.runs(&parts, n, size, slices));
             let calls = PLANE * POINTS * self.job.output_groups(S::VECTORS).count() * inputs;
-            let mut ahead = Ahead::new(ahead, calls);
+            let mut ahead = Ahead::new(runs, calls);
             let (base, sums) = (workspace.as_mut_ptr(), self.sums.as_mut_ptr());
             for plane in 0..PLANE {
                 // SAFETY: indices follow the sizes in `Room::new` and those of the sums: plane < 36, q < 6,

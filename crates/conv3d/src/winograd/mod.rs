@@ -9,7 +9,7 @@
 //! for each tile of 4×4×4 outputs:
 //!   V = Bᵀ d B…                  its 6×6×6 inputs                              (tiles.rs)
 //!   M[p] = Σ_c V[p, c] · U[p, c] at each of the 216 points p                   (product.rs)
-//!   y = Aᵀ M A…                                                                (forward.rs)
+//!   y = Aᵀ M A…                                                                (results.rs)
 //! ```
 //! The gradient for the input is the same with the weights turned round; the gradient for the weights is
 //! F(3×3×3, 4×4×4) with the same Bᵀ and the roles of weights and results exchanged. docs/CONV3D.md has the

@@ -16,6 +16,7 @@ pub(super) enum Writing {
     Add,
 }
 
+// [`Writing`] as a constant, which an enum cannot be on stable Rust.
 const STORE: u8 = 0;
 const STREAM: u8 = 1;
 const ADD: u8 = 2;
@@ -45,10 +46,10 @@ impl TileSlice {
     #[inline(always)]
     pub(super) unsafe fn write<S: Simd>(self, s: S, writing: Writing, running: Option<&mut Running<S>>) {
         let whole = self.height == TILE && self.width == TILE;
-        // SAFETY: the caller answers for all.
+        // SAFETY: the caller answers for all; a slice that is not 4 × 4 goes to `partial`.
         unsafe {
             match (running, writing) {
-                (running, _) if !whole => self.part(s, writing, running),
+                (running, _) if !whole => self.partial(s, writing, running),
                 (Some(running), Writing::Store) => self.whole::<S, true, STORE>(s, running),
                 (Some(running), Writing::Stream) => self.whole::<S, true, STREAM>(s, running),
                 (Some(running), Writing::Add) => self.whole::<S, true, ADD>(s, running),
@@ -59,10 +60,10 @@ impl TileSlice {
         }
     }
 
-    /// The first value of the slice.
+    /// The first value of the slice, before it is added to anything.
     ///
     /// # Safety
-    /// As [`TileSlice::write`].
+    /// The 36 points can be read.
     #[inline(always)]
     pub(super) unsafe fn first<S: Simd>(self, s: S) -> S::V {
         // SAFETY: the caller answers for the points.
@@ -70,11 +71,11 @@ impl TileSlice {
         transform::result(s, rows[0])[0]
     }
 
-    /// Rows `PARITY` and `PARITY + 2` of the tile at the six points along W. Two of four, so that all of it
-    /// stays in registers.
+    /// Rows `PARITY` and `PARITY + 2` of the tile at the six points along W. Two of four, so that with AVX-512
+    /// all of it stays in registers.
     ///
     /// # Safety
-    /// As [`TileSlice::write`].
+    /// The 36 points can be read.
     #[inline(always)]
     unsafe fn rows<S: Simd, const PARITY: usize>(self, s: S) -> [[S::V; POINTS]; 2] {
         let mut rows = [[s.zero(); POINTS]; 2];
@@ -98,7 +99,7 @@ impl TileSlice {
     /// [`TileSlice::write`] of a tile that lies inside the output as a whole.
     ///
     /// # Safety
-    /// As [`TileSlice::write`].
+    /// As [`TileSlice::write`], with `height` and `width` of 4.
     #[inline(always)]
     unsafe fn whole<S: Simd, const MOMENTS: bool, const WRITING: u8>(self, s: S, running: &mut Running<S>) {
         let mut sums = *running;
@@ -123,7 +124,7 @@ impl TileSlice {
     /// Four values of row `i`.
     ///
     /// # Safety
-    /// As [`TileSlice::write`].
+    /// As [`TileSlice::write`], with `i` below `height` and a `width` of 4.
     #[inline(always)]
     unsafe fn row<S: Simd, const MOMENTS: bool, const WRITING: u8>(
         self,
@@ -157,7 +158,7 @@ impl TileSlice {
     /// # Safety
     /// As [`TileSlice::write`].
     #[inline(always)]
-    unsafe fn part<S: Simd>(self, s: S, writing: Writing, mut running: Option<&mut Running<S>>) {
+    unsafe fn partial<S: Simd>(self, s: S, writing: Writing, mut running: Option<&mut Running<S>>) {
         // SAFETY: the caller answers for the points, and for the lines by `height` and `width`.
         unsafe {
             let rows = [self.rows::<S, 0>(s), self.rows::<S, 1>(s)];
@@ -176,6 +177,85 @@ impl TileSlice {
                         running.push(s, value);
                     }
                 }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::LANES;
+    use crate::moments::Piece;
+    use crate::simd::{Isa, Kernel};
+    use crate::test_support::normal;
+
+    /// Sums of 36 products of numbers near one, against doubles.
+    const TOLERANCE: f64 = 1e-4;
+
+    struct Write {
+        slice: TileSlice,
+        writing: Writing,
+        moments: bool,
+    }
+
+    impl Kernel for Write {
+        type Output = Piece;
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Piece {
+            let mut running = Running::new(s, s.zero());
+            // SAFETY: the test made the slice of buffers that have all its lines.
+            unsafe { self.slice.write(s, self.writing, self.moments.then_some(&mut running)) };
+            running.finish(s)
+        }
+    }
+
+    /// Aᵀ M A at (i, j): powers of the points 0, ±1/√2, ±√2, and ∞ in the last row.
+    fn expected(points: &[Line], lane: usize, [i, j]: [usize; 2]) -> f64 {
+        let power = |i: usize, point: usize| match point {
+            0 => f64::from(u8::from(i == 0)),
+            5 => f64::from(u8::from(i == 3)),
+            _ => {
+                let size = if point < 3 { 0.5f64.sqrt() } else { 2.0f64.sqrt() };
+                (if point.is_multiple_of(2) { -size } else { size }).powi(i as i32)
+            }
+        };
+        (0..36).map(|p| power(i, p / 6) * power(j, p % 6) * f64::from(points[p].0[lane])).sum()
+    }
+
+    #[test]
+    fn slices_of_all_sizes_are_stored_streamed_or_added_and_summed_up() {
+        const ROW: usize = 6;
+        let line = |v: &[f32]| Line(v.try_into().expect("a line has its lanes"));
+        let points: Vec<Line> = normal(36 * LANES, 1).chunks_exact(LANES).map(line).collect();
+        let before: Vec<Line> = normal(4 * ROW * LANES, 2).chunks_exact(LANES).map(line).collect();
+        for isa in Isa::all() {
+            for case in 0..16 * 3 * 2 {
+                let (height, width) = (1 + case % 4, 1 + case / 4 % 4);
+                let writing = [Writing::Store, Writing::Stream, Writing::Add][case / 16 % 3];
+                let moments = case >= 48;
+                let mut after = before.clone();
+                let to = after.as_mut_ptr();
+                let slice =
+                    TileSlice { from: points.as_ptr(), point_step: 1, to, row_step: ROW, height, width };
+                let piece = isa.run(Write { slice, writing, moments });
+                let told = format!("{isa:?} {height}×{width} {writing:?}");
+                let mut sum = 0.0;
+                for at in 0..4 * ROW {
+                    let (i, j) = (at / ROW, at % ROW);
+                    let inside = i < height && j < width;
+                    for lane in 0..LANES {
+                        let old = f64::from(before[at].0[lane]);
+                        let added = if writing == Writing::Add { old } else { 0.0 };
+                        let new = if inside { expected(&points, lane, [i, j]) + added } else { old };
+                        let found = f64::from(after[at].0[lane]);
+                        assert!((found - new).abs() < TOLERANCE, "{told}: {found} for {new} at {at}");
+                        sum += if inside && moments { found } else { 0.0 };
+                    }
+                }
+                let found: f64 = piece.sum().iter().map(|&v| f64::from(v)).sum();
+                assert!((found - sum).abs() < TOLERANCE * 256.0, "{told}: sum {found} for {sum}");
             }
         }
     }

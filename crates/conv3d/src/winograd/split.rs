@@ -15,14 +15,15 @@ const MOST_TILES: usize = 24;
 /// Tiles of a register block with AVX-512.
 const ROWS: usize = 12;
 
-/// Bytes of a task's workspace that keep it in the second-level cache, or near it.
+/// Bytes that a task's workspace may have, in the second-level cache or in its share of the third.
 const WORKSPACE: usize = 9 << 19;
 
 /// Bytes of the second-level cache that the model counts on.
 const NEAR: usize = 1 << 20;
 
 /// Cycles to transform one slice of one tile of one block, of one block's inputs at all points along the
-/// depth, and of its results back, as measured on Zen 4 where the workspace is in the second-level cache.
+/// depth, and of its results back, for Zen 4, where the workspace is in the second-level cache. With them the choice among
+/// splits of the layers in docs/BENCHMARKS.md is that of their times, or within the noise of it.
 const SLICE: usize = 300;
 const DEPTH: usize = 780;
 const RESULT: usize = 1300;
@@ -116,7 +117,7 @@ fn cost([inputs, outputs]: [usize; 2], tiles: usize, steps: usize) -> usize {
     let transforms = tiles * (inputs * (4 * SLICE + DEPTH) + outputs * RESULT);
     let start = 2 * tiles * inputs * SLICE;
     let near = workspace([inputs, outputs], tiles) <= NEAR;
-    // Measured: a workspace in the third-level cache takes the transforms 1.4 times as long.
+    // A workspace in the third-level cache makes transforms slower by about that much.
     let far = |cycles: usize| if near { cycles } else { cycles * 7 / 5 };
     steps * (products + far(transforms)) + far(start)
 }

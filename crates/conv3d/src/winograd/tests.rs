@@ -9,8 +9,8 @@ use crate::kernels::disjoint::Disjoint;
 use crate::layout::{from_blocks, to_blocks};
 use crate::memory::Buffer;
 use crate::moments::{Piece, join};
-use crate::params::Conv3dParams;
-use crate::parts::{InputPart, OutputPart, SharedOutput};
+use crate::params::{Algorithm, Conv3dParams};
+use crate::parts::{InputPart, OutputPart, STREAMED, SharedOutput};
 use crate::reference;
 use crate::simd::Isa;
 use crate::source::Source;
@@ -180,5 +180,44 @@ fn weights_that_are_kept_agree_with_the_reference() {
         for isa in Isa::all() {
             forward(isa, 1, [&inputs, &outputs], size, &x, &w);
         }
+    }
+}
+
+/// An output that goes past the caches, in two parts, one of them added to what is there.
+#[test]
+fn a_large_output_in_parts_agrees_with_the_reference() {
+    use crate::blocked::{Convolution, Input, Output};
+    let same = Conv3dParams { algorithm: Algorithm::Winograd, ..Conv3dParams::same([3; 3]) };
+    let (inputs, outputs) = (Channels::new(&[3]), Channels::new(&[2, 1]));
+    let size = [9, 58, 63];
+    let voxels: usize = size.iter().product();
+    assert!(voxels * outputs.blocks() >= STREAMED);
+    let (x, w, before) = (normal(3 * voxels, 1), normal(27 * 9, 2), normal(voxels, 3));
+    let mut expected = reference::conv3d(
+        &array([1, 3, size[0], size[1], size[2]], &x),
+        &array([3, 3, 3, 3, 3], &w),
+        None,
+        &same,
+    )
+    .values;
+    for (sum, &old) in expected[2 * voxels..].iter_mut().zip(&before) {
+        *sum += f64::from(old);
+    }
+    let lines = to_blocks(&x, &inputs, voxels);
+    let old = to_blocks(&before, &Channels::new(&[1]), voxels);
+    for isa in Isa::all() {
+        let convolution = Convolution::new([3; 3], same, inputs.clone(), outputs.clone()).with_isa(isa);
+        let weights = convolution.weights(&w, size);
+        let input = [InputPart { source: Source::Plain(&lines), blocks: 1 }];
+        let mut first = Buffer::new(voxels);
+        let mut second = old.clone();
+        let output = vec![
+            OutputPart { values: &mut first, blocks: 1, add: false },
+            OutputPart { values: &mut second, blocks: 1, add: true },
+        ];
+        convolution.forward(&weights, 1, size, Input::Blocks(&input), Output::Blocks(output), None);
+        let mut found = from_blocks(&first, &Channels::new(&[2]), voxels);
+        found.extend(from_blocks(&second, &Channels::new(&[1]), voxels));
+        assert_near(&found, &expected, TOLERANCE, &format!("{isa:?} in parts"));
     }
 }

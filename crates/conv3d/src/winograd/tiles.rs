@@ -43,11 +43,12 @@ impl Rectangle {
         let side =
             |tile: usize, count: usize| (TILE * tile) as isize - 1..(TILE * (tile + count)) as isize + 1;
         let columns = inside(side(self.column, self.columns), w);
+        let rows = inside(side(self.row, self.rows), h);
         let mut runs = Vec::new();
         for block in 0..inputs.iter().map(|part| part.blocks).sum() {
             let (source, index) = input_block(inputs, n, block);
             for z in inside(slices.clone(), d) {
-                for y in inside(side(self.row, self.rows), h) {
+                for y in rows.clone() {
                     let start = ((index * d + z) * h + y) * w;
                     for lines in source.arrays().into_iter().flatten() {
                         runs.push((
