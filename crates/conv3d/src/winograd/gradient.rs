@@ -28,6 +28,11 @@ use crate::source::Source;
 /// Pairs of input and output blocks up to which the sums of a group stay near: 216 · 16 · 64 bytes each.
 const MOST_PAIRS: usize = 8;
 
+/// Pairs of blocks, and tiles, up to which groups that walk are ahead: above, only where there are so many tiles
+/// that the groups are alike and each sum is used long enough.
+const FEW_PAIRS: usize = 2;
+const MANY_TILES: usize = 768;
+
 /// Weights that a task adds up.
 const CHUNK: usize = 1 << 12;
 
@@ -56,8 +61,8 @@ impl WeightGradient<'_> {
         }
         let lines = self.batch * self.output_channels.blocks() * voxels;
         assert_eq!(self.gradient.len(), lines, "the gradient has its lines");
-        if self.pairs() > MOST_PAIRS {
-            let tiles: usize = self.batch * split::tiles(self.size).iter().product::<usize>();
+        let tiles: usize = self.batch * split::tiles(self.size).iter().product::<usize>();
+        if self.pairs() > MOST_PAIRS || self.pairs() > FEW_PAIRS && tiles < MANY_TILES {
             return if tiles > FEW_TILES { gradient_planes::run(self) } else { gradient_phases::run(self) };
         }
         let groups = split::groups(self.batch, self.size);

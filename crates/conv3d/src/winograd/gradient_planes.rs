@@ -20,11 +20,11 @@ use crate::kernels::disjoint::Disjoint;
 use crate::line::{LANES, Line};
 use crate::memory::Buffer;
 use crate::parts::input_block;
-use crate::product::{Sums, add_products};
+use crate::product::{Sums, add_products, pieces};
 use crate::simd::{Kernel, Simd};
 
-/// Tiles of a chunk, roughly: enough for long sums, few enough for a point's V and H to stay near.
-const CHUNK: usize = 192;
+/// Bytes of V and H that a chunk may have at least, so that they stay in the last cache until they are read.
+const NEAR: usize = 1 << 22;
 
 /// Runs `job`.
 pub(super) fn run(job: &WeightGradient<'_>) -> Vec<f32> {
@@ -32,11 +32,11 @@ pub(super) fn run(job: &WeightGradient<'_>) -> Vec<f32> {
     let rectangle = Rectangle { row: 0, rows, column: 0, columns };
     let (inputs, outputs) = (job.input_channels.blocks(), job.output_channels.blocks());
     let mut sums = Buffer::new(PLANE * POINTS * inputs * outputs * LANES);
-    let steps = (CHUNK / rectangle.tiles().max(1)).clamp(1, depth.max(1));
+    let steps = (chunk(inputs, outputs) / rectangle.tiles().max(1)).clamp(1, depth.max(1));
     let mut first = true;
     for n in 0..job.batch {
-        for from in (0..depth).step_by(steps) {
-            let chunk = Chunk { job, rectangle, n, from, steps: steps.min(depth - from) };
+        for (from, steps) in pieces(depth, steps) {
+            let chunk = Chunk { job, rectangle, n, from, steps };
             chunk.add(&mut sums, first);
             first = false;
         }
@@ -49,6 +49,16 @@ pub(super) fn run(job: &WeightGradient<'_>) -> Vec<f32> {
         let sums = &sums[(first * inputs + input * vectors) * LANES..];
         job.isa.run(PairBack { job, input, first, vectors, sums, point_step })
     })
+}
+
+/// Tiles of a chunk, roughly: as many as stay near, or more where the sums, which each chunk reads and writes,
+/// are themselves large.
+fn chunk(inputs: usize, outputs: usize) -> usize {
+    let line = size_of::<Line>();
+    let sums = PLANE * POINTS * inputs * outputs * LANES * line;
+    // Four slices of each and, of the inputs, half a slice of those that the next tile sees too.
+    let tile = PLANE * (9 * inputs + 8 * outputs) * line / 2;
+    NEAR.max(2 * sums) / tile.max(1)
 }
 
 /// Some planes of tiles of a sample.
