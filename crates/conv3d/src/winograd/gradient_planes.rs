@@ -23,7 +23,7 @@ use crate::parts::input_block;
 use crate::product::{Sums, add_products, pieces};
 use crate::simd::{Kernel, Simd};
 
-/// Bytes of V and H that a chunk may have at least, so that they stay in the last cache until they are read.
+/// Bytes of V and H that stay in the last cache until they are read.
 const NEAR: usize = 1 << 22;
 
 /// Runs `job`.

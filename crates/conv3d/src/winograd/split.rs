@@ -22,8 +22,8 @@ const WORKSPACE: usize = 9 << 19;
 const NEAR: usize = 1 << 20;
 
 /// Cycles to transform one slice of one tile of one block, of one block's inputs at all points along the
-/// depth, and of its results back, for Zen 4, where the workspace is in the second-level cache. With them the choice among
-/// splits of the layers in docs/BENCHMARKS.md is that of their times, or within the noise of it.
+/// depth, and of its results back, on Zen 4 where the workspace is in the second-level cache: estimates, good
+/// for choosing among splits and nothing else.
 const SLICE: usize = 300;
 const DEPTH: usize = 780;
 const RESULT: usize = 1300;
