@@ -114,6 +114,37 @@ fn masks_lie_on_the_scans_grids_and_the_report_says_what_was_found() {
 }
 
 #[test]
+fn the_folds_of_a_cross_validation_are_averaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (model, out, scan) = (world().join("model"), at("mask.nii.gz"), scan());
+    for fold in ["cv/fold_0", "cv/fold_1"] {
+        std::fs::create_dir_all(at(fold)).unwrap();
+        for name in ["model.toml", "coarse.safetensors", "fine.safetensors"] {
+            std::fs::copy(model.join(name), at(fold).join(name)).unwrap();
+        }
+    }
+    let (cv, first) = (at("cv"), at("cv/fold_0"));
+    let rest = [text(&scan), "--out", text(&out)];
+    let mask_of = |models: &[&str], number: &str| {
+        let done = organseg(&[&["segment"], models, &rest].concat());
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert!(done.status.success() && said.contains(number), "{said}");
+        read::<u8>(&out).unwrap()
+    };
+    let alone = mask_of(&["--model", text(&model)], "");
+    for several in [&["--model", text(&cv)][..], &["--model", text(&model), "--model", text(&first)]] {
+        assert!(mask_of(several, "mean of 2 models") == alone, "a model and itself");
+    }
+
+    let refused = |models: &[&str], words: &[&str]| fail(&[&["segment"], models, &rest].concat(), words);
+    refused(&["--model", text(&cv), "--model", text(&first)], &["--model", "fold_0", "given twice"]);
+    refused(&["--model", text(folder.path())], &["neither model.toml nor fold_0", "expected a model"]);
+    std::fs::remove_file(at("cv/fold_0/model.toml")).unwrap();
+    refused(&["--model", text(&cv)], &["2 folds, but no fold_0/model.toml"]);
+}
+
+#[test]
 fn evaluation_writes_the_agreed_form() {
     let folder = tempfile::tempdir().unwrap();
     let (labels, out) = (world().join("data/labelsTr"), folder.path().join("metrics.json"));

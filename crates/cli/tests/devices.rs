@@ -25,7 +25,12 @@ fn a_gpu_that_is_not_there() {
     let out = folder.path().join("mask.nii.gz");
     let segment = ["segment", "--model", text(&model), text(&scan), "--out", text(&out), "--device"];
     let on = |device: &'static str| [&segment[..], &[device]].concat();
-    fail(&on("gpu"), &["--device gpu", "expected cpu, cuda:N or auto"]);
+    for wrong in ["gpu", "cuda", "cuda:-1"] {
+        let refused = organseg(&on(wrong));
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(said.contains(wrong) && said.contains("expected cpu, cuda:N or auto"), "{said}");
+        assert_eq!(refused.status.code(), Some(2), "wrong usage");
+    }
     let reason =
         if cfg!(feature = "cuda") { "looked for NVIDIA's driver" } else { "without its `cuda` feature" };
     // No machine has so many.

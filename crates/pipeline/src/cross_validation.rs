@@ -7,6 +7,7 @@ use organseg_metrics::Stats;
 use organseg_train::{Dataset, Splits, StopSignal};
 use serde::{Deserialize, Serialize};
 
+use crate::ensemble::fold_name;
 use crate::evaluation::{CaseResult, ResultSummary, evaluate_case};
 use crate::training::{Stages, TrainRequest, train};
 use crate::{ModelConfig, PipelineError, Segmenter};
@@ -53,7 +54,7 @@ pub fn cross_validate(
     }
     let mut folds = Vec::new();
     for (k, split) in splits.folds().iter().enumerate() {
-        let model = folder.join(format!("fold_{k}"));
+        let model = folder.join(fold_name(k));
         train(&TrainRequest {
             dataset,
             split,

@@ -40,6 +40,12 @@ pub enum PipelineError {
     /// The card in a weights file does not parse.
     #[error("{path}: the card in its header cannot be read: {source}", path = path.display())]
     Card { path: PathBuf, source: serde_json::Error },
+    /// A folder that holds no model.
+    #[error("{path}: {found} there, expected a model or a cross-validation's folds", path = path.display())]
+    NoModel { path: PathBuf, found: String },
+    /// Models that prepare, see or name things differently.
+    #[error("{path}: cannot be averaged with {first}: {reason}", path = path.display(), first = first.display())]
+    Ensemble { path: PathBuf, first: PathBuf, reason: String },
     /// A model folder that is not empty and should be.
     #[error("{path}: there is a model already; choose another folder or resume it", path = path.display())]
     ModelExists { path: PathBuf },

@@ -2,6 +2,8 @@
 //!
 //! In one go wherever memory allows it, or in tiles of the training patch's size where there was one.
 
+use std::slice::from_ref;
+
 use candle_core::{Device, Tensor};
 use organseg_conv3d::blocked::release_memory;
 use organseg_unet::{Blocks, Unet3d, UnetConfig};
@@ -49,10 +51,10 @@ pub fn predict(
     patch: Option<[usize; 3]>,
     device: &Device,
 ) -> Result<LabelVolume, PipelineError> {
-    View { patch, flips: [false; 3], device }.labels(net, image)
+    View { patch, flips: [false; 3], device }.labels(from_ref(net), image)
 }
 
-/// How a network is shown a volume.
+/// How a network is shown a volume, or several whose mean probability counts: not none, and of the same classes.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
     /// As in [`predict`].
@@ -64,16 +66,16 @@ pub(crate) struct View<'a> {
 
 impl View<'_> {
     /// Label of the most probable class of each voxel of `image`.
-    pub(crate) fn labels(&self, net: &Unet3d, image: &Volume<f32>) -> Result<LabelVolume, PipelineError> {
-        let tiling = self.tiling(net, image);
+    pub(crate) fn labels(&self, nets: &[Unet3d], image: &Volume<f32>) -> Result<LabelVolume, PipelineError> {
+        let tiling = self.tiling(nets, image);
         let size = image.size();
         let labels = with_tiles_that_fit(tiling.tile, self.device, |tile| {
-            if size == tile && tiling.flips == [false; 3] {
+            if let ([net], true) = (nets, size == tile && tiling.flips == [false; 3]) {
                 let [x, y, z] = size;
                 let input = Tensor::from_slice(image.voxels(), (1, 1, z, y, x), self.device)?;
                 return Scores::of(net, &input)?.most_probable();
             }
-            most_probable_in_tiles(net, image, Tiling { tile, ..tiling }, self.device)
+            most_probable_in_tiles(nets, image, Tiling { tile, ..tiling }, self.device)
         })?;
         Ok(LabelVolume::from_vec(*image.grid(), labels)?)
     }
@@ -81,20 +83,23 @@ impl View<'_> {
     /// Class probabilities of each voxel of `image`: 4 bytes a class and voxel beside what labels take.
     pub(crate) fn probabilities(
         &self,
-        net: &Unet3d,
+        nets: &[Unet3d],
         image: &Volume<f32>,
     ) -> Result<Probabilities, PipelineError> {
-        let tiling = self.tiling(net, image);
+        let tiling = self.tiling(nets, image);
         with_tiles_that_fit(tiling.tile, self.device, |tile| {
-            probabilities_in_tiles(net, image, Tiling { tile, ..tiling }, self.device)
+            probabilities_in_tiles(nets, image, Tiling { tile, ..tiling }, self.device)
         })
     }
 
     /// The tiles in which `image` is seen; makes room for large ones.
-    fn tiling(&self, net: &Unet3d, image: &Volume<f32>) -> Tiling {
+    fn tiling(&self, nets: &[Unet3d], image: &Volume<f32>) -> Tiling {
         let budget = BUDGET_BYTES.min(free_bytes(self.device).unwrap_or(usize::MAX) / 2);
-        let tile = self.patch.unwrap_or_else(|| tile_within_budget(image.size(), net.config(), budget));
-        if tile.iter().product::<usize>() * bytes_per_voxel(net.config()) > LARGE_BYTES {
+        // They run one after the other, so that the largest decides.
+        let largest = nets.iter().map(Unet3d::config).max_by_key(|config| bytes_per_voxel(config));
+        let largest = largest.expect("a stage has a network");
+        let tile = self.patch.unwrap_or_else(|| tile_within_budget(image.size(), largest, budget));
+        if tile.iter().product::<usize>() * bytes_per_voxel(largest) > LARGE_BYTES {
             release_memory();
         }
         Tiling { tile, flips: self.flips }

@@ -1,6 +1,6 @@
 //! A trained model that turns scans into masks on the scan's own grid.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};
 use candle_nn::{VarBuilder, VarMap};
@@ -10,6 +10,7 @@ use organseg_unet::{Unet3d, UnetConfig, weights};
 use organseg_volume::{Grid, LabelVolume, Volume, decimate_mean};
 use rayon::prelude::*;
 
+use crate::ensemble::check_alike;
 use crate::looks::{Found, Looks, Placed, most_probable_mean};
 use crate::model::{Method, ModelConfig, StageConfig, weights_path};
 use crate::predict::{LARGE_BYTES, View};
@@ -26,9 +27,10 @@ pub struct Segmenter {
     device: Device,
 }
 
+/// The networks of each stage, one of each model; the mean of their probabilities counts.
 enum Networks {
-    Two { coarse: Unet3d, fine: Unet3d },
-    Single(Unet3d),
+    Two { coarse: Vec<Unet3d>, fine: Vec<Unet3d> },
+    Single(Vec<Unet3d>),
 }
 
 /// What a model says of one scan. All masks lie on the scan's own grid.
@@ -83,16 +85,43 @@ impl Segmenter {
     /// # Errors
     /// What is missing or wrong in the folder, naming the file and, in a weights file, the tensor.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, PipelineError> {
-        let config = ModelConfig::load(folder)?;
-        let net = |name: &str, stage: &StageConfig| -> Result<Unet3d, PipelineError> {
-            let net = load_network(&weights_path(folder, name), &config.network_of(stage), device)?;
-            Ok(net.with_numbers_between_layers(stage.train.precision.number())?)
+        Self::load_ensemble(&[folder.to_path_buf()], device)
+    }
+
+    /// The models in `folders` as one: in each stage, the mean of their networks' class probabilities, voxel by voxel,
+    /// takes the place of one network's. They prepare and see scans in one way; their networks may differ in shape
+    /// and training. [`model_folders`](crate::model_folders) finds those of a cross-validation. For n models the networks take n times
+    /// the time, and no more memory but for their weights.
+    ///
+    /// # Errors
+    /// As [`Segmenter::load`]; [`PipelineError::Ensemble`] for models that do not go together;
+    /// [`PipelineError::Config`] for none.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use organseg_pipeline::{Device, Segmenter, model_folders};
+    ///
+    /// let folds = model_folders("cross-validation".as_ref())?;
+    /// let model = Segmenter::load_ensemble(&folds, &Device::Cpu)?;
+    /// # Ok::<(), organseg_pipeline::PipelineError>(())
+    /// ```
+    pub fn load_ensemble(folders: &[PathBuf], device: &Device) -> Result<Self, PipelineError> {
+        let configs =
+            folders.iter().map(|folder| ModelConfig::load(folder)).collect::<Result<Vec<_>, _>>()?;
+        check_alike(&configs, folders)?;
+        let nets = |name: &str, stage: fn(&ModelConfig) -> &StageConfig| -> Result<_, PipelineError> {
+            let models = configs.iter().zip(folders);
+            models.map(|(config, folder)| load_stage(config, stage(config), name, folder, device)).collect()
+        };
+        let Some(config) = configs.first().cloned() else {
+            let (field, found) = ("folders".into(), "empty".into());
+            return Err(PipelineError::Config { field, found, expected: "at least one model" });
         };
         let networks = match config.method {
             Method::Two => {
-                Networks::Two { coarse: net("coarse", &config.coarse)?, fine: net("fine", &config.fine)? }
+                Networks::Two { coarse: nets("coarse", |c| &c.coarse)?, fine: nets("fine", |c| &c.fine)? }
             }
-            Method::Single => Networks::Single(net("single", &config.single)?),
+            Method::Single => Networks::Single(nets("single", |c| &c.single)?),
         };
         Ok(Self { prediction: config.prediction, config, networks, device: device.clone() })
     }
@@ -104,7 +133,7 @@ impl Segmenter {
         self
     }
 
-    /// How the model was made.
+    /// How the model was made; of several, the first.
     #[must_use]
     pub fn config(&self) -> &ModelConfig {
         &self.config
@@ -148,7 +177,7 @@ impl Segmenter {
     pub fn look(&self, scan: PreparedScan) -> Result<Sighting, PipelineError> {
         let PreparedScan { volume, grid } = scan;
         let seen = match &self.networks {
-            Networks::Single(net) => Seen::Once(self.view(&self.config.single).labels(net, &volume)?),
+            Networks::Single(nets) => Seen::Once(self.view(&self.config.single).labels(nets, &volume)?),
             Networks::Two { coarse, fine } => Seen::Twice(Box::new(self.look_twice(coarse, fine, &volume)?)),
         };
         release_if_large(&volume);
@@ -209,8 +238,8 @@ impl Segmenter {
         Ok(mask)
     }
 
-    /// The two networks, for one who expects them.
-    fn both(&self, expected: &'static str) -> Result<(&Unet3d, &Unet3d), PipelineError> {
+    /// The networks of the two stages, for one who expects them.
+    fn both(&self, expected: &'static str) -> Result<(&[Unet3d], &[Unet3d]), PipelineError> {
         match &self.networks {
             Networks::Two { coarse, fine } => Ok((coarse, fine)),
             Networks::Single(_) => {
@@ -222,8 +251,8 @@ impl Segmenter {
     /// Both stages, each mask where its network looked.
     fn look_twice(
         &self,
-        coarse: &Unet3d,
-        fine: &Unet3d,
+        coarse: &[Unet3d],
+        fine: &[Unet3d],
         prepared: &Volume<f32>,
     ) -> Result<Looks, PipelineError> {
         let (grid, factors) = (prepared.grid(), self.config.decimation);
@@ -254,7 +283,7 @@ impl Segmenter {
     /// What the fine network finds in those of the candidate boxes that are used.
     fn look_in_boxes(
         &self,
-        fine: &Unet3d,
+        fine: &[Unet3d],
         prepared: &Volume<f32>,
         [box1, box2]: [BoundingBox; 2],
     ) -> Result<Found, PipelineError> {
@@ -288,7 +317,7 @@ impl Segmenter {
     /// What the fine network finds in `place`, on the grid of that part of the scan.
     fn fine_within(
         &self,
-        fine: &Unet3d,
+        fine: &[Unet3d],
         prepared: &Volume<f32>,
         place: &BoundingBox,
     ) -> Result<LabelVolume, PipelineError> {
@@ -319,6 +348,18 @@ fn release_if_large(prepared: &Volume<f32>) {
 fn check_finite(scan: &Volume<f32>) -> Result<(), PipelineError> {
     let voxels = scan.voxels().par_iter().filter(|v| !v.is_finite()).count();
     if voxels > 0 { Err(PipelineError::NotFinite { voxels }) } else { Ok(()) }
+}
+
+/// The network of stage `name` of the model in `folder`.
+fn load_stage(
+    config: &ModelConfig,
+    stage: &StageConfig,
+    name: &str,
+    folder: &Path,
+    device: &Device,
+) -> Result<Unet3d, PipelineError> {
+    let net = load_network(&weights_path(folder, name), &config.network_of(stage), device)?;
+    Ok(net.with_numbers_between_layers(stage.train.precision.number())?)
 }
 
 /// The network of shape `network` with the weights in the file at `path`, as plain tensors: prediction

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! So the sums of no more planes than a tile has are held at a time, in a ring of planes; of all planes where the
-//! probabilities themselves are asked for. A tile that is also seen mirrored adds the probabilities of each way.
+//! probabilities themselves are asked for. A tile that is also seen mirrored adds the probabilities of each way, one
+//! that several networks see those of each network.
 
 use std::ops::Range;
 
@@ -41,32 +42,37 @@ pub(crate) struct Tiling {
 /// Label of the most probable class of each voxel of `image`, seen in tiles, padded with the image's smallest value
 /// where they reach beyond it.
 pub(crate) fn most_probable_in_tiles(
-    net: &Unet3d,
+    nets: &[Unet3d],
     image: &Volume<f32>,
     tiling: Tiling,
     device: &Device,
 ) -> Result<Vec<Label>, PipelineError> {
-    let mut sums = Sums::new(image.size(), tiling.tile[2], net.config().classes);
+    let mut sums = Sums::new(image.size(), tiling.tile[2], classes(nets));
     let mut labels = vec![0; image.grid().voxel_count()];
-    add_tiles(net, image, tiling, device, &mut sums, |sums, done| sums.finish(done, &mut labels))?;
+    add_tiles(nets, image, tiling, device, &mut sums, |sums, done| sums.finish(done, &mut labels))?;
     Ok(labels)
 }
 
 /// Class probabilities of each voxel of `image`, seen in tiles.
 pub(crate) fn probabilities_in_tiles(
-    net: &Unet3d,
+    nets: &[Unet3d],
     image: &Volume<f32>,
     tiling: Tiling,
     device: &Device,
 ) -> Result<Probabilities, PipelineError> {
-    let mut sums = Sums::new(image.size(), image.size()[2], net.config().classes);
-    add_tiles(net, image, tiling, device, &mut sums, |_, _| {})?;
+    let mut sums = Sums::new(image.size(), image.size()[2], classes(nets));
+    add_tiles(nets, image, tiling, device, &mut sums, |_, _| {})?;
     Ok(sums.into_probabilities())
+}
+
+/// Classes of networks that see one volume together.
+fn classes(nets: &[Unet3d]) -> usize {
+    nets.first().map_or(0, |net| net.config().classes)
 }
 
 /// Adds up all tiles; `done` is told of planes that no later tile touches.
 fn add_tiles(
-    net: &Unet3d,
+    nets: &[Unet3d],
     image: &Volume<f32>,
     Tiling { tile, flips }: Tiling,
     device: &Device,
@@ -86,8 +92,10 @@ fn add_tiles(
                 for flip in combinations(flips) {
                     let seen = flipped(part.voxels(), tile, flip);
                     let input = Tensor::from_vec(seen, (1, 1, tile[2], tile[1], tile[0]), device)?;
-                    let scores = Scores::of(net, &input)?;
-                    scores.read_flipped(flip, |rows| sums.add(rows, start, tile, &weights))?;
+                    for net in nets {
+                        let scores = Scores::of(net, &input)?;
+                        scores.read_flipped(flip, |rows| sums.add(rows, start, tile, &weights))?;
+                    }
                 }
             }
         }
@@ -274,6 +282,8 @@ fn softmax<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
     use candle_core::DType;
     use candle_nn::{VarBuilder, VarMap};
@@ -354,7 +364,7 @@ mod tests {
             let image =
                 Volume::from_fn(grid, |[x, y, z]| ((x * 7 + y * 13 + z * 29) % 17) as f32 / 17.0 - 0.4);
             let tiling = Tiling { tile, flips: [false; 3] };
-            let found = most_probable_in_tiles(&net, &image, tiling, &Device::Cpu).unwrap();
+            let found = most_probable_in_tiles(from_ref(&net), &image, tiling, &Device::Cpu).unwrap();
             assert!(found.contains(&0) && found.iter().any(|&label| label > 0), "something to compare");
             assert_eq!(found, by_whole_sums(&net, &image, tile), "{size:?} in tiles of {tile:?}");
         }
@@ -373,7 +383,7 @@ mod tests {
         let image = Volume::from_fn(grid, |[x, y, z]| ((x * 7 + y * 13 + z * 29) % 17) as f32 / 17.0 - 0.4);
         let flips = [true, false, true];
         let tiling = Tiling { tile: size, flips };
-        let found = probabilities_in_tiles(&net, &image, tiling, &Device::Cpu).unwrap();
+        let found = probabilities_in_tiles(from_ref(&net), &image, tiling, &Device::Cpu).unwrap();
         let mut expected = vec![0.0f32; 3 * image.voxels().len()];
         for flip in combinations(flips) {
             let mirror =
@@ -396,7 +406,7 @@ mod tests {
             // Sums of four rounded probabilities.
             assert!((found - expected).abs() < 1e-5, "{at:?}: {found}, expected {expected}");
         }
-        let labels = most_probable_in_tiles(&net, &image, tiling, &Device::Cpu).unwrap();
+        let labels = most_probable_in_tiles(from_ref(&net), &image, tiling, &Device::Cpu).unwrap();
         assert_eq!(found.most_probable(), labels);
     }
 }

@@ -6,13 +6,13 @@
 
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test may panic")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{VarBuilder, VarMap};
 use organseg_pipeline::{
-    Boxes, Combine, Fallback, Method, ModelConfig, PredictionConfig, Segmenter, candidate_boxes, predict,
-    weights_path,
+    Boxes, Combine, Fallback, Method, ModelConfig, PipelineError, PredictionConfig, Segmenter,
+    candidate_boxes, model_folders, predict, weights_path,
 };
 use organseg_roi::{BoundingBox, Connectivity, connected_components, majority_vote};
 use organseg_train::Preprocessing;
@@ -267,4 +267,62 @@ fn one_stage() {
         assert!(model.segment(&scan).unwrap().mask == mask);
         assert!(model.segment_owned(scan).unwrap().mask == mask);
     }
+}
+
+/// Three networks that answer differently, in one stage and in two, against the mean taken voxel by voxel.
+#[test]
+fn of_several_models_the_mean_probability_counts() {
+    let config = ModelConfig { method: Method::Single, ..config() };
+    let folder = tempfile::tempdir().unwrap();
+    let folders: Vec<_> = (0..3).map(|k| folder.path().join(format!("fold_{k}"))).collect();
+    // Brighter from one end to the other, so that each threshold has voxels near it.
+    let grid = *scan("RAS", false).grid();
+    let scan = Volume::from_fn(grid, |[x, y, z]| (x * 5 + (y * 13 + z * 29) % 37) as f32 - 60.0);
+    let prepared = config.preprocessing.prepare(&scan).unwrap();
+    let mut sums = vec![0.0f32; 2 * scan.voxels().len()];
+    let mut alone = Vec::new();
+    for (folder, threshold) in folders.iter().zip([0.1, 0.4, 1.5]) {
+        std::fs::create_dir(folder).unwrap();
+        config.save(folder).unwrap();
+        let net =
+            save_network(&config.network_of(&config.single), threshold, &weights_path(folder, "single"));
+        sums.iter_mut().zip(probabilities(&net, &prepared)).for_each(|(sum, p)| *sum += p);
+        alone.push(Segmenter::load(folder, &Device::Cpu).unwrap().segment(&scan).unwrap().mask);
+    }
+    let load = |folders: &[PathBuf]| Segmenter::load_ensemble(folders, &Device::Cpu).unwrap();
+    let together = load(&model_folders(folder.path()).unwrap()).segment(&scan).unwrap().mask;
+    let (background, organ) = sums.split_at(scan.voxels().len());
+    for ((found, organ), background) in together.voxels().iter().zip(organ).zip(background) {
+        assert!(*found == u8::from(organ > background) || (organ - background).abs() < 1e-5);
+    }
+    assert!(alone.iter().all(|mask| *mask != together), "something to average");
+    assert_eq!(load(&folders[1..2]).segment(&scan).unwrap().mask, alone[1]);
+    assert!(Segmenter::load_ensemble(&[], &Device::Cpu).is_err());
+}
+
+#[test]
+fn a_model_and_itself_find_in_two_stages_what_it_finds_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    save_model(&config(), 2.0, folder.path());
+    let scan = scan("LPS", false);
+    let load = |folders: &[PathBuf]| Segmenter::load_ensemble(folders, &Device::Cpu).unwrap();
+    let one = folder.path().to_path_buf();
+    for combine in [Combine::Vote, Combine::Mean] {
+        let asked = PredictionConfig::default().with_combine(combine);
+        let found = [1, 2].map(|times| {
+            let folders = vec![one.clone(); times];
+            load(&folders).with_prediction(asked).segment(&scan).unwrap()
+        });
+        assert!(found[0].mask == found[1].mask && found[0].coarse == found[1].coarse, "{asked:?}");
+    }
+
+    let other = tempfile::tempdir().unwrap();
+    let narrower = ModelConfig { decimation: [2, 2, 2], ..config() };
+    save_model(&narrower, 2.0, other.path());
+    let refused = Segmenter::load_ensemble(&[one, other.path().to_path_buf()], &Device::Cpu);
+    let Err(PipelineError::Ensemble { path, reason, .. }) = refused else { panic!("to be refused") };
+    assert_eq!(
+        (path.as_path(), reason.as_str()),
+        (other.path(), "decimation is [2,2,2] there and [3,2,2] here")
+    );
 }

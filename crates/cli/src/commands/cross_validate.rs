@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum, value_parser};
 use organseg::pipeline::{Stages, cross_validate};
 use organseg::train::{Dataset, Split, Splits};
 
-use super::device::device;
+use super::device::DeviceChoice;
 use super::interrupt::{or_interrupted, stop_signal};
 use super::output::{make_folder, print, print_json, write_text};
 use super::prediction::PredictionChoice;
@@ -42,7 +42,7 @@ pub(crate) struct Options {
     prediction: PredictionChoice,
     /// cpu, cuda:N, or auto: the first GPU, or the CPU where there is none.
     #[arg(long, default_value = "cpu")]
-    device: String,
+    device: DeviceChoice,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -55,7 +55,7 @@ enum StagesChoice {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let device = device(&options.device)?;
+    let device = options.device.open()?;
     let dataset = Dataset::open(&options.data)?;
     let splits = Splits::k_fold(&dataset.names(), options.folds, options.training.split_seed)?;
     let stages = options.stages.map(|stages| match stages {

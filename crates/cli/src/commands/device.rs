@@ -1,29 +1,66 @@
 //! Where to compute, by name.
 
+use std::fmt;
+use std::str::FromStr;
+
 use anyhow::{Context, Result, bail};
 use organseg::pipeline::Device;
 
-/// The device called `name`: `cpu`, `cuda:N` for the GPU of that number, `auto` for the first GPU if there is one and else
-/// the CPU.
-pub(crate) fn device(name: &str) -> Result<Device> {
-    match name {
-        "cpu" => return Ok(Device::Cpu),
-        "auto" => return Ok(first_gpu()),
-        _ => {}
-    }
-    let Some(number) = name.strip_prefix("cuda:").and_then(|number| number.parse().ok()) else {
-        bail!("--device {name}: expected cpu, cuda:N or auto")
-    };
-    gpu(number).with_context(|| {
-        if cfg!(feature = "cuda") {
-            format!(
-                "--device {name}: looked for NVIDIA's driver and GPU number {number} of this machine (`organseg doctor` \
-                 says what there is)"
-            )
-        } else {
-            format!("--device {name}")
+/// What `--device` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeviceChoice {
+    /// `cpu`
+    Cpu,
+    /// `cuda:N`, the GPU of that number.
+    Cuda(usize),
+    /// `auto`, the first GPU if there is one and else the CPU.
+    Auto,
+}
+
+impl FromStr for DeviceChoice {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "cpu" => Ok(Self::Cpu),
+            "auto" => Ok(Self::Auto),
+            _ => {
+                let number = name.strip_prefix("cuda:").and_then(|number| number.parse().ok());
+                number.map(Self::Cuda).ok_or("expected cpu, cuda:N or auto")
+            }
         }
-    })
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(number) => write!(f, "cuda:{number}"),
+            Self::Auto => f.write_str("auto"),
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// The device itself.
+    pub(crate) fn open(self) -> Result<Device> {
+        let number = match self {
+            Self::Cpu => return Ok(Device::Cpu),
+            Self::Auto => return Ok(first_gpu()),
+            Self::Cuda(number) => number,
+        };
+        gpu(number).with_context(|| {
+            if cfg!(feature = "cuda") {
+                format!(
+                    "--device {self}: looked for NVIDIA's driver and GPU number {number} of this machine (`organseg \
+                     doctor` says what there is)"
+                )
+            } else {
+                format!("--device {self}")
+            }
+        })
+    }
 }
 
 /// The first GPU, or the CPU, saying which and why.

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use organseg::pipeline::{PreparedScan, Segmentation, SegmentationReport, Segmenter, Sighting};
+use organseg::pipeline::{
+    PreparedScan, Segmentation, SegmentationReport, Segmenter, Sighting, model_folders,
+};
 use organseg::volume::{DicomFinding, read_image, write};
 use serde::Serialize;
 
-use super::device::device;
+use super::device::DeviceChoice;
 use super::dicom::SeriesChoice;
 use super::files::{ENDINGS_TEXT, has_images, image_name, images_in, scan_name};
 use super::output::{make_folder, print, print_json, write_text};
@@ -22,9 +24,10 @@ use crate::steps::three_steps;
 /// A scan that cannot be read does not keep the others from being segmented; the exit code is 1 then.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Model folder.
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
+    /// Model folder, or the folder of a cross-validation for all of its folds. May be given several times: of several
+    /// models, the mean of the probabilities counts.
+    #[arg(long, value_name = "DIR", required = true)]
+    model: Vec<PathBuf>,
     /// Scans, folders of them, or folders of DICOM files, each of which is one scan.
     #[arg(required = true)]
     input: Vec<PathBuf>,
@@ -33,7 +36,7 @@ pub(crate) struct Options {
     out: PathBuf,
     /// cpu, cuda:N, or auto: the first GPU, or the CPU where there is none.
     #[arg(long, default_value = "cpu")]
-    device: String,
+    device: DeviceChoice,
     #[command(flatten)]
     prediction: PredictionChoice,
     #[command(flatten)]
@@ -71,9 +74,9 @@ type Read = (PreparedScan, Vec<DicomFinding>);
 type Seen = (Sighting, Vec<DicomFinding>);
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let device = device(&options.device)?;
+    let device = options.device.open()?;
     let jobs = jobs(&options.input, &options.out)?;
-    let model = Segmenter::load(&options.model, &device)?;
+    let model = Segmenter::load_ensemble(&models(&options.model)?, &device)?;
     let prediction = options.prediction.over(model.config().prediction);
     let model = model.with_prediction(prediction);
     let scans = jobs.len();
@@ -103,6 +106,22 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     ensure!(failed == 0, "{failed} of {scans} scans could not be segmented");
     Ok(())
+}
+
+/// The model folders that `folders` stand for, each once.
+fn models(folders: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut models: Vec<PathBuf> = Vec::new();
+    for folder in folders {
+        for model in model_folders(folder)? {
+            let twice = models.iter().any(|other| other.canonicalize().ok() == model.canonicalize().ok());
+            ensure!(!twice, "--model {}: given twice", model.display());
+            models.push(model);
+        }
+    }
+    if models.len() > 1 {
+        eprintln!("mean of {} models", models.len());
+    }
+    Ok(models)
 }
 
 /// What the networks see in one scan.

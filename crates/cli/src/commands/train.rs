@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum, value_parser};
 use organseg::pipeline::{ModelConfig, Stages, TrainRequest, train, weights_path};
 use organseg::train::{Checkpoint, Dataset, Splits};
 
-use super::device::device;
+use super::device::DeviceChoice;
 use super::interrupt::{or_interrupted, stop_signal};
 use super::output::{make_folder, print, print_json, write_text};
 use super::training::TrainingOptions;
@@ -43,7 +43,7 @@ pub(crate) struct Options {
     start_from: Option<PathBuf>,
     /// cpu, cuda:N, or auto: the first GPU, or the CPU where there is none.
     #[arg(long, default_value = "cpu")]
-    device: String,
+    device: DeviceChoice,
     /// Go on from the checkpoints in the model folder.
     #[arg(long)]
     resume: bool,
@@ -72,7 +72,7 @@ impl From<StagesArgument> for Stages {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let device = device(&options.device)?;
+    let device = options.device.open()?;
     let dataset = Dataset::open(&options.data)?;
     let training = &options.training;
     let splits = Splits::k_fold(&dataset.names(), options.folds, training.split_seed)?;

@@ -1,0 +1,150 @@
+//! Several models whose answers count as one: the mean of their class probabilities, voxel by voxel.
+//!
+//! The usual members are the models of a cross-validation's folds, as in nnU-Net [Isensee 2021], or of one split and
+//! several seeds.
+
+use std::path::{Path, PathBuf};
+
+use organseg_train::{AugmentConfig, TrainConfig, differences};
+
+use crate::model::{Method, ModelConfig, StageConfig};
+use crate::{PipelineError, PredictionConfig};
+
+/// The models in `folder`: itself if it is a model folder, the folds if it is one of
+/// [`cross_validate`](crate::cross_validate), in their order.
+///
+/// # Errors
+/// [`PipelineError::NoModel`] if it is neither, or if a fold before the last is not there.
+///
+/// ```
+/// # use organseg_pipeline::{ModelConfig, model_folders};
+/// # let folder = tempfile::tempdir()?;
+/// # let out = folder.path();
+/// for fold in ["fold_0", "fold_1"] {
+///     std::fs::create_dir(out.join(fold))?;
+///     ModelConfig::default().save(&out.join(fold))?;
+/// }
+/// assert_eq!(model_folders(out)?, [out.join("fold_0"), out.join("fold_1")]);
+/// assert_eq!(model_folders(&out.join("fold_1"))?, [out.join("fold_1")]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn model_folders(folder: &Path) -> Result<Vec<PathBuf>, PipelineError> {
+    if holds_model(folder) {
+        return Ok(vec![folder.to_path_buf()]);
+    }
+    let no_model = |found: String| PipelineError::NoModel { path: folder.to_path_buf(), found };
+    let io = |source| PipelineError::Io { path: folder.to_path_buf(), source };
+    let mut folds = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        let name = entry.map_err(io)?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("fold_")?.parse::<usize>().ok());
+        folds.extend(number.filter(|number| name == *fold_name(*number)));
+    }
+    folds.sort_unstable();
+    if folds.is_empty() {
+        return Err(no_model("neither model.toml nor fold_0".into()));
+    }
+    let folders = (0..folds.len()).map(|k| folder.join(fold_name(k)));
+    match folders.clone().position(|fold| !holds_model(&fold)) {
+        Some(k) => Err(no_model(format!("{} folds, but no {}/model.toml", folds.len(), fold_name(k)))),
+        None => Ok(folders.collect()),
+    }
+}
+
+/// Name of the folder of a cross-validation's model number `k`.
+pub(crate) fn fold_name(k: usize) -> String {
+    format!("fold_{k}")
+}
+
+fn holds_model(folder: &Path) -> bool {
+    folder.join("model.toml").is_file()
+}
+
+/// Checks that the models in `folders` prepare and see a scan in one way and name its labels alike; how their
+/// networks are built and were trained is their own affair.
+pub(crate) fn check_alike(configs: &[ModelConfig], folders: &[PathBuf]) -> Result<(), PipelineError> {
+    let Some((first, others)) = configs.split_first() else { return Ok(()) };
+    for (other, folder) in others.iter().zip(&folders[1..]) {
+        let reason = differences(&what_must_agree(other), &what_must_agree(first));
+        if !reason.is_empty() {
+            let (path, first) = (folder.clone(), folders[0].clone());
+            return Err(PipelineError::Ensemble { path, first, reason });
+        }
+    }
+    Ok(())
+}
+
+/// `model` without what its partners may do in another way.
+fn what_must_agree(model: &ModelConfig) -> ModelConfig {
+    let default = ModelConfig::default();
+    let two = model.method == Method::Two;
+    let stage = |stage: &StageConfig, is_used: bool| {
+        let AugmentConfig { mirror_axes, mirror_probability, .. } = stage.train.augment;
+        let augment = AugmentConfig {
+            mirror_axes: mirror_axes.map(|axis| axis && mirror_probability > 0.0),
+            ..AugmentConfig::default()
+        };
+        let train = TrainConfig { augment, ..TrainConfig::default() };
+        let seen = StageConfig { patch_size: stage.patch_size, train, ..StageConfig::default() };
+        if is_used { seen } else { StageConfig::default() }
+    };
+    ModelConfig {
+        method: model.method,
+        labels: model.labels.clone(),
+        preprocessing: model.preprocessing,
+        decimation: if two { model.decimation } else { default.decimation },
+        boxes: if two { model.boxes } else { default.boxes },
+        prediction: PredictionConfig::default(),
+        coarse: stage(&model.coarse, two),
+        fine: stage(&model.fine, two),
+        single: stage(&model.single, !two),
+        ..default
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_and_trainings_may_differ_and_what_is_seen_may_not() {
+        let folders = ["a", "b"].map(PathBuf::from);
+        let reason = |change: fn(&mut ModelConfig)| {
+            let mut other = ModelConfig::default();
+            change(&mut other);
+            match check_alike(&[ModelConfig::default(), other], &folders) {
+                Ok(()) => String::new(),
+                Err(error) => error.to_string(),
+            }
+        };
+        assert_eq!(reason(|_| {}), "");
+        assert_eq!(reason(|model| model.fine.train.seed = 7), "");
+        assert_eq!(reason(|model| model.fine.network.channels = vec![8]), "");
+        assert_eq!(reason(|model| model.fine.train.augment.noise = 1.0), "");
+        assert_eq!(reason(|model| model.single.patch_size = Some([8; 3])), "", "not a stage of this method");
+        assert_eq!(
+            reason(|model| model.decimation = [2, 4, 4]),
+            "b: cannot be averaged with a: decimation is [2,4,4] there and [4,4,4] here"
+        );
+        for change in [
+            (|model| model.fine.patch_size = Some([8; 3])) as fn(&mut ModelConfig),
+            |model| model.labels.insert(2, "tumour".into()).map_or((), drop),
+            |model| model.fine.train.augment.mirror_probability = 0.0,
+        ] {
+            assert_ne!(reason(change), "");
+        }
+    }
+
+    #[test]
+    fn a_folder_without_a_model_or_with_a_hole_among_its_folds_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = |folder: &Path| model_folders(folder).unwrap_err().to_string();
+        assert!(message(folder.path()).contains("neither model.toml nor fold_0"));
+        assert!(message(&folder.path().join("nothing")).contains("nothing"));
+        for fold in ["fold_0", "fold_2", "fold_x", "fold_01"] {
+            std::fs::create_dir(folder.path().join(fold)).unwrap();
+            ModelConfig::default().save(&folder.path().join(fold)).unwrap();
+        }
+        assert!(message(folder.path()).contains("2 folds, but no fold_1/model.toml"));
+    }
+}
