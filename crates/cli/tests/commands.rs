@@ -107,6 +107,7 @@ fn masks_lie_on_the_scans_grids_and_the_report_says_what_was_found() {
     let report: Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
     assert_eq!(report.as_array().unwrap().len(), 5);
     assert!(report[0]["labels"]["1"]["name"] == "pancreas", "{report}");
+    assert_eq!(report[0]["models"], serde_json::json!([model]));
 
     // Two scans of one name would share a mask.
     let twice = [&segment[..3], &[text(&images), text(&images), "--out", text(&out)]].concat();
@@ -141,7 +142,7 @@ fn the_folds_of_a_cross_validation_are_averaged() {
     refused(&["--model", text(&cv), "--model", text(&first)], &["--model", "fold_0", "given twice"]);
     refused(&["--model", text(folder.path())], &["neither model.toml nor fold_0", "expected a model"]);
     std::fs::remove_file(at("cv/fold_0/model.toml")).unwrap();
-    refused(&["--model", text(&cv)], &["2 folds, but no fold_0/model.toml"]);
+    refused(&["--model", text(&cv)], &["fold_1, but no fold_0/model.toml"]);
 }
 
 #[test]

@@ -3,9 +3,10 @@
 //! The usual members are the models of a cross-validation's folds, as in nnU-Net [Isensee 2021], or of one split and
 //! several seeds.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use organseg_train::{AugmentConfig, TrainConfig, differences};
+use organseg_train::{Split, Splits, differences};
 
 use crate::model::{Method, ModelConfig, StageConfig};
 use crate::{PipelineError, PredictionConfig};
@@ -14,7 +15,8 @@ use crate::{PipelineError, PredictionConfig};
 /// [`cross_validate`](crate::cross_validate), in their order.
 ///
 /// # Errors
-/// [`PipelineError::NoModel`] if it is neither, or if a fold before the last is not there.
+/// [`PipelineError::NoModel`] if it is neither, or if folds are missing: some number, or those that by the folds'
+/// `splits.json` would hold back the other cases. [`PipelineError::Io`] if it cannot be read.
 ///
 /// ```
 /// # use organseg_pipeline::{ModelConfig, model_folders};
@@ -33,6 +35,9 @@ pub fn model_folders(folder: &Path) -> Result<Vec<PathBuf>, PipelineError> {
         return Ok(vec![folder.to_path_buf()]);
     }
     let no_model = |found: String| PipelineError::NoModel { path: folder.to_path_buf(), found };
+    if folder.is_file() {
+        return Err(no_model("a file".into()));
+    }
     let io = |source| PipelineError::Io { path: folder.to_path_buf(), source };
     let mut folds = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(io)? {
@@ -44,11 +49,31 @@ pub fn model_folders(folder: &Path) -> Result<Vec<PathBuf>, PipelineError> {
     if folds.is_empty() {
         return Err(no_model("neither model.toml nor fold_0".into()));
     }
-    let folders = (0..folds.len()).map(|k| folder.join(fold_name(k)));
-    match folders.clone().position(|fold| !holds_model(&fold)) {
-        Some(k) => Err(no_model(format!("{} folds, but no {}/model.toml", folds.len(), fold_name(k)))),
-        None => Ok(folders.collect()),
+    let count = folds.last().map_or(0, |last| last + 1);
+    let folders: Vec<_> = (0..count).map(|k| folder.join(fold_name(k))).collect();
+    if let Some(k) = folders.iter().position(|fold| !holds_model(fold)) {
+        let last = fold_name(count - 1);
+        return Err(no_model(format!("{last}, but no {}/model.toml", fold_name(k))));
     }
+    let (held_back, cases) = cases_of(&folders)?;
+    if held_back < cases {
+        let last = fold_name(count - 1);
+        return Err(no_model(format!("folds up to {last}, which hold back {held_back} of {cases} cases")));
+    }
+    Ok(folders)
+}
+
+/// How many cases the models in `folders` hold back together, and how many there are, by their splits; none where
+/// a folder has no splits.
+fn cases_of(folders: &[PathBuf]) -> Result<(usize, usize), PipelineError> {
+    let (mut held_back, mut all) = (BTreeSet::new(), BTreeSet::new());
+    for path in folders.iter().map(|folder| folder.join("splits.json")).filter(|path| path.is_file()) {
+        for Split { train, val } in Splits::read(path)?.folds() {
+            held_back.extend(val.iter().cloned());
+            all.extend(train.iter().chain(val).cloned());
+        }
+    }
+    Ok((held_back.len(), all.len()))
 }
 
 /// Name of the folder of a cross-validation's model number `k`.
@@ -78,15 +103,9 @@ pub(crate) fn check_alike(configs: &[ModelConfig], folders: &[PathBuf]) -> Resul
 fn what_must_agree(model: &ModelConfig) -> ModelConfig {
     let default = ModelConfig::default();
     let two = model.method == Method::Two;
-    let stage = |stage: &StageConfig, is_used: bool| {
-        let AugmentConfig { mirror_axes, mirror_probability, .. } = stage.train.augment;
-        let augment = AugmentConfig {
-            mirror_axes: mirror_axes.map(|axis| axis && mirror_probability > 0.0),
-            ..AugmentConfig::default()
-        };
-        let train = TrainConfig { augment, ..TrainConfig::default() };
-        let seen = StageConfig { patch_size: stage.patch_size, train, ..StageConfig::default() };
-        if is_used { seen } else { StageConfig::default() }
+    let stage = |stage: &StageConfig, is_used: bool| StageConfig {
+        patch_size: stage.patch_size.filter(|_| is_used),
+        ..StageConfig::default()
     };
     ModelConfig {
         method: model.method,
@@ -124,15 +143,10 @@ mod tests {
         assert_eq!(reason(|model| model.single.patch_size = Some([8; 3])), "", "not a stage of this method");
         assert_eq!(
             reason(|model| model.decimation = [2, 4, 4]),
-            "b: cannot be averaged with a: decimation is [2,4,4] there and [4,4,4] here"
+            "b (there) cannot be averaged with a (here): decimation is [2,4,4] there and [4,4,4] here"
         );
-        for change in [
-            (|model| model.fine.patch_size = Some([8; 3])) as fn(&mut ModelConfig),
-            |model| model.labels.insert(2, "tumour".into()).map_or((), drop),
-            |model| model.fine.train.augment.mirror_probability = 0.0,
-        ] {
-            assert_ne!(reason(change), "");
-        }
+        assert_ne!(reason(|model| model.fine.patch_size = Some([8; 3])), "");
+        assert_ne!(reason(|model| drop(model.labels.insert(2, "tumour".into()))), "");
     }
 
     #[test]
@@ -145,6 +159,26 @@ mod tests {
             std::fs::create_dir(folder.path().join(fold)).unwrap();
             ModelConfig::default().save(&folder.path().join(fold)).unwrap();
         }
-        assert!(message(folder.path()).contains("2 folds, but no fold_1/model.toml"));
+        assert!(message(folder.path()).contains("fold_2, but no fold_1/model.toml"));
+        assert!(message(&folder.path().join("fold_0/model.toml")).contains("a file there, expected a model"));
+    }
+
+    #[test]
+    fn a_cross_validation_that_is_not_finished_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let splits = Splits::k_fold(&["a", "b", "c", "d", "e"], 3, 0).unwrap();
+        for (k, split) in splits.folds().iter().enumerate() {
+            let fold = folder.path().join(fold_name(k));
+            std::fs::create_dir(&fold).unwrap();
+            ModelConfig::default().save(&fold).unwrap();
+            let text = serde_json::to_string(&[split]).unwrap();
+            std::fs::write(fold.join("splits.json"), text).unwrap();
+            let found = model_folders(folder.path()).map_err(|error| error.to_string());
+            match k {
+                0 => assert!(found.unwrap_err().contains("fold_0, which hold back 2 of 5 cases")),
+                1 => assert!(found.unwrap_err().contains("fold_1, which hold back 4 of 5 cases")),
+                _ => assert_eq!(found.unwrap().len(), 3),
+            }
+        }
     }
 }

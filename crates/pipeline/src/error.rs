@@ -1,6 +1,6 @@
 //! What can go wrong between a scan and its mask.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use organseg_volume::Label;
 use thiserror::Error;
@@ -40,11 +40,17 @@ pub enum PipelineError {
     /// The card in a weights file does not parse.
     #[error("{path}: the card in its header cannot be read: {source}", path = path.display())]
     Card { path: PathBuf, source: serde_json::Error },
+    /// What is wrong in a model's files, with the file or folder.
+    #[error("{path}: {source}", path = path.display())]
+    Model { path: PathBuf, source: Box<PipelineError> },
+    /// No model to segment with.
+    #[error("no model is named, expected at least one")]
+    NoModels,
     /// A folder that holds no model.
-    #[error("{path}: {found} there, expected a model or a cross-validation's folds", path = path.display())]
+    #[error("{path}: {found} there, expected a model or all of a cross-validation's folds", path = path.display())]
     NoModel { path: PathBuf, found: String },
     /// Models that prepare, see or name things differently.
-    #[error("{path}: cannot be averaged with {first}: {reason}", path = path.display(), first = first.display())]
+    #[error("{path} (there) cannot be averaged with {first} (here): {reason}", path = path.display(), first = first.display())]
     Ensemble { path: PathBuf, first: PathBuf, reason: String },
     /// A model folder that is not empty and should be.
     #[error("{path}: there is a model already; choose another folder or resume it", path = path.display())]
@@ -101,6 +107,11 @@ pub enum PipelineError {
 }
 
 impl PipelineError {
+    /// The same error with the file or folder of the model it is about.
+    pub(crate) fn in_model(self, path: &Path) -> Self {
+        Self::Model { path: path.to_path_buf(), source: Box::new(self) }
+    }
+
     /// The same error with the case it arose in.
     pub(crate) fn in_case(self, case: &str) -> Self {
         Self::Case { case: case.to_string(), source: Box::new(self) }

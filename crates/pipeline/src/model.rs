@@ -158,7 +158,7 @@ impl ModelConfig {
             .map_err(|source| PipelineError::Io { path: path.to_path_buf(), source })?;
         let config: Self = toml::from_str(&text)
             .map_err(|source| PipelineError::Toml { path: path.to_path_buf(), source: Box::new(source) })?;
-        config.check()?;
+        config.check().map_err(|error| error.in_model(path))?;
         Ok(config)
     }
 

@@ -54,7 +54,7 @@ pub fn predict(
     View { patch, flips: [false; 3], device }.labels(from_ref(net), image)
 }
 
-/// How a network is shown a volume, or several whose mean probability counts: not none, and of the same classes.
+/// How a network is shown a volume, or several whose mean probability counts: at least one, all of the same classes.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
     /// As in [`predict`].
@@ -98,7 +98,8 @@ impl View<'_> {
         // They run one after the other, so that the largest decides.
         let largest = nets.iter().map(Unet3d::config).max_by_key(|config| bytes_per_voxel(config));
         let largest = largest.expect("a stage has a network");
-        let tile = self.patch.unwrap_or_else(|| tile_within_budget(image.size(), largest, budget));
+        let passes = if nets.len() == 1 && self.flips == [false; 3] { Passes::One } else { Passes::Several };
+        let tile = self.patch.unwrap_or_else(|| tile_within_budget(image.size(), largest, passes, budget));
         if tile.iter().product::<usize>() * bytes_per_voxel(largest) > LARGE_BYTES {
             release_memory();
         }
@@ -126,11 +127,24 @@ fn free_bytes(device: &Device) -> Option<usize> {
     None
 }
 
+/// How often a place is seen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Passes {
+    One,
+    /// Mirrored, or by several networks: the probabilities are added up, and one pass leaves its buffers to the next.
+    Several,
+}
+
 /// The whole volume if `budget` bytes are enough for it, else the largest tile for which they are.
-fn tile_within_budget(size: [usize; 3], network: &UnetConfig, budget: usize) -> [usize; 3] {
+fn tile_within_budget(size: [usize; 3], network: &UnetConfig, passes: Passes, budget: usize) -> [usize; 3] {
     let each = bytes_per_voxel(network);
+    let at_once = match passes {
+        Passes::One => each,
+        // Beside what a pass takes and leaves: sums, and the image as it is seen.
+        Passes::Several => each * 5 / 4 + 4 * network.classes + 4,
+    };
     let voxels = size.iter().product::<usize>();
-    if voxels <= MAX_VOXELS_AT_ONCE && voxels * each <= budget {
+    if voxels <= MAX_VOXELS_AT_ONCE && voxels * at_once <= budget {
         return size;
     }
     let mut tile = size.map(|n| n.min(TILE));
@@ -154,28 +168,45 @@ mod tests {
     #[test]
     fn tiles_are_cubes_of_160_voxels_and_flatter_where_many_classes_need_the_memory() {
         let long = [512, 512, 1000];
-        assert_eq!(tile_within_budget(long, &UnetConfig::new(1, 2), BUDGET_BYTES), [160; 3]);
-        assert_eq!(tile_within_budget(long, &UnetConfig::new(1, 4), BUDGET_BYTES), [160; 3]);
-        assert_eq!(tile_within_budget(long, &UnetConfig::new(1, 15), BUDGET_BYTES), [160, 160, 80]);
+        assert_eq!(tile_within_budget(long, &UnetConfig::new(1, 2), Passes::One, BUDGET_BYTES), [160; 3]);
+        assert_eq!(tile_within_budget(long, &UnetConfig::new(1, 4), Passes::One, BUDGET_BYTES), [160; 3]);
         assert_eq!(
-            tile_within_budget(long, &UnetConfig::new(1, 256), BUDGET_BYTES),
+            tile_within_budget(long, &UnetConfig::new(1, 15), Passes::One, BUDGET_BYTES),
+            [160, 160, 80]
+        );
+        assert_eq!(
+            tile_within_budget(long, &UnetConfig::new(1, 256), Passes::One, BUDGET_BYTES),
             [160, 160, 32],
             "never flatter"
         );
-        assert!(tile_within_budget(long, &UnetConfig::new(1, 2), BUDGET_BYTES / 2)[2] < 160);
+        assert!(tile_within_budget(long, &UnetConfig::new(1, 2), Passes::One, BUDGET_BYTES / 2)[2] < 160);
     }
 
     #[test]
     fn up_to_8_mi_voxels_go_through_the_default_network_in_one_go() {
         for classes in 2..=7 {
             let network = UnetConfig::new(1, classes);
-            assert_eq!(tile_within_budget([256, 256, 128], &network, BUDGET_BYTES), [256, 256, 128]);
-            assert_eq!(tile_within_budget([256, 256, 129], &network, BUDGET_BYTES), [160, 160, 129]);
+            assert_eq!(
+                tile_within_budget([256, 256, 128], &network, Passes::One, BUDGET_BYTES),
+                [256, 256, 128]
+            );
+            assert_eq!(
+                tile_within_budget([256, 256, 129], &network, Passes::One, BUDGET_BYTES),
+                [160, 160, 129]
+            );
         }
         // Twice the channels, twice the memory.
         let wide = UnetConfig::new(1, 2).with_channels(vec![32, 64]);
-        assert_eq!(tile_within_budget([256, 256, 128], &wide, BUDGET_BYTES), [160, 160, 128]);
-        assert_eq!(tile_within_budget([160, 160, 112], &wide, BUDGET_BYTES), [160, 160, 112]);
+        assert_eq!(tile_within_budget([256, 256, 128], &wide, Passes::One, BUDGET_BYTES), [160, 160, 128]);
+        assert_eq!(tile_within_budget([160, 160, 112], &wide, Passes::One, BUDGET_BYTES), [160, 160, 112]);
+    }
+
+    #[test]
+    fn what_is_seen_several_times_has_room_for_its_sums() {
+        let network = UnetConfig::new(1, 2);
+        let several = |size| tile_within_budget(size, &network, Passes::Several, BUDGET_BYTES);
+        assert_eq!(several([192, 192, 190]), [192, 192, 190], "7.0 million voxels");
+        assert_eq!(several([192, 192, 191]), [160, 160, 160]);
     }
 
     /// Without a norm and with one level, a voxel's score depends on its 5×5×5 neighbourhood alone, so

@@ -6,7 +6,7 @@ use candle_core::{DType, Device};
 use candle_nn::{VarBuilder, VarMap};
 use organseg_conv3d::blocked::release_memory;
 use organseg_roi::{BoundingBox, Connectivity, components_that_meet, crop, largest_component, paste};
-use organseg_unet::{Unet3d, UnetConfig, weights};
+use organseg_unet::{Unet3d, UnetError, weights};
 use organseg_volume::{Grid, LabelVolume, Volume, decimate_mean};
 use rayon::prelude::*;
 
@@ -21,7 +21,8 @@ use crate::{CandidateBoxes, PipelineError, candidate_boxes};
 
 /// A model in memory, ready to segment.
 pub struct Segmenter {
-    config: ModelConfig,
+    /// Of each model.
+    configs: Vec<ModelConfig>,
     prediction: PredictionConfig,
     networks: Networks,
     device: Device,
@@ -89,13 +90,15 @@ impl Segmenter {
     }
 
     /// The models in `folders` as one: in each stage, the mean of their networks' class probabilities, voxel by voxel,
-    /// takes the place of one network's. They prepare and see scans in one way; their networks may differ in shape
-    /// and training. [`model_folders`](crate::model_folders) finds those of a cross-validation. For n models the networks take n times
-    /// the time, and no more memory but for their weights.
+    /// takes the place of one network's. They prepare and see scans in one way, as models of one plan do; their networks
+    /// may differ in shape and training. [`model_folders`](crate::model_folders) finds those of a cross-validation.
+    ///
+    /// They are asked as the first one's `model.toml` says; flips go along the axes that all of them mirrored in training.
+    /// n models take n times the time; all their networks lie on the device together, and run one after the other.
     ///
     /// # Errors
-    /// As [`Segmenter::load`]; [`PipelineError::Ensemble`] for models that do not go together;
-    /// [`PipelineError::Config`] for none.
+    /// As [`Segmenter::load`]; [`PipelineError::Ensemble`] for models that do not go together,
+    /// [`PipelineError::NoModels`] for none.
     ///
     /// # Examples
     /// ```no_run
@@ -113,17 +116,14 @@ impl Segmenter {
             let models = configs.iter().zip(folders);
             models.map(|(config, folder)| load_stage(config, stage(config), name, folder, device)).collect()
         };
-        let Some(config) = configs.first().cloned() else {
-            let (field, found) = ("folders".into(), "empty".into());
-            return Err(PipelineError::Config { field, found, expected: "at least one model" });
-        };
-        let networks = match config.method {
+        let first = configs.first().ok_or(PipelineError::NoModels)?;
+        let networks = match first.method {
             Method::Two => {
                 Networks::Two { coarse: nets("coarse", |c| &c.coarse)?, fine: nets("fine", |c| &c.fine)? }
             }
             Method::Single => Networks::Single(nets("single", |c| &c.single)?),
         };
-        Ok(Self { prediction: config.prediction, config, networks, device: device.clone() })
+        Ok(Self { prediction: first.prediction, configs, networks, device: device.clone() })
     }
 
     /// The same model asked in another way than its `model.toml` says.
@@ -136,7 +136,7 @@ impl Segmenter {
     /// How the model was made; of several, the first.
     #[must_use]
     pub fn config(&self) -> &ModelConfig {
-        &self.config
+        &self.configs[0]
     }
 
     /// Segments `scan`; the masks have exactly its size and affine.
@@ -146,7 +146,7 @@ impl Segmenter {
     /// [`PipelineError::Train`] for one that cannot be resampled to the model's spacing.
     pub fn segment(&self, scan: &Volume<f32>) -> Result<Segmentation, PipelineError> {
         check_finite(scan)?;
-        let volume = self.config.preprocessing.prepare(scan)?;
+        let volume = self.config().preprocessing.prepare(scan)?;
         self.finish(self.look(PreparedScan { volume, grid: *scan.grid() })?)
     }
 
@@ -167,7 +167,7 @@ impl Segmenter {
     pub fn prepare(&self, scan: Volume<f32>) -> Result<PreparedScan, PipelineError> {
         check_finite(&scan)?;
         let grid = *scan.grid();
-        Ok(PreparedScan { volume: self.config.preprocessing.prepare_owned(scan)?, grid })
+        Ok(PreparedScan { volume: self.config().preprocessing.prepare_owned(scan)?, grid })
     }
 
     /// What the networks see in a scan: the second step, and the one that the model's device works for.
@@ -177,7 +177,7 @@ impl Segmenter {
     pub fn look(&self, scan: PreparedScan) -> Result<Sighting, PipelineError> {
         let PreparedScan { volume, grid } = scan;
         let seen = match &self.networks {
-            Networks::Single(nets) => Seen::Once(self.view(&self.config.single).labels(nets, &volume)?),
+            Networks::Single(nets) => Seen::Once(self.view(|model| &model.single).labels(nets, &volume)?),
             Networks::Two { coarse, fine } => Seen::Twice(Box::new(self.look_twice(coarse, fine, &volume)?)),
         };
         release_if_large(&volume);
@@ -191,8 +191,8 @@ impl Segmenter {
     /// [`PipelineError::Train`] if a mask cannot be resampled.
     pub fn finish(&self, sighting: Sighting) -> Result<Segmentation, PipelineError> {
         let Sighting { seen, prepared, grid } = sighting;
-        let back = |mask| self.config.preprocessing.restore_labels_owned(mask, &grid);
-        let names = &self.config.labels;
+        let back = |mask| self.config().preprocessing.restore_labels_owned(mask, &grid);
+        let names = &self.config().labels;
         match seen {
             Seen::Once(mask) => {
                 let mask = back(mask)?;
@@ -255,11 +255,11 @@ impl Segmenter {
         fine: &[Unet3d],
         prepared: &Volume<f32>,
     ) -> Result<Looks, PipelineError> {
-        let (grid, factors) = (prepared.grid(), self.config.decimation);
+        let (grid, factors) = (prepared.grid(), self.config().decimation);
         let whole = BoundingBox::of_grid(grid);
         let low = decimate_mean(prepared, factors)?;
-        let low_mask = self.view(&self.config.coarse).labels(coarse, &low)?;
-        let boxes = candidate_boxes(&low_mask, factors, grid, &self.config.boxes)?;
+        let low_mask = self.view(|model| &model.coarse).labels(coarse, &low)?;
+        let boxes = candidate_boxes(&low_mask, factors, grid, &self.config().boxes)?;
         let looks = |found, fallback| Looks { low_mask, factors, boxes, found, fallback };
         let Some(CandidateBoxes { box1, box2 }) = boxes else {
             let found = self.fine_within(fine, prepared, &whole)?;
@@ -300,7 +300,7 @@ impl Segmenter {
                 Ok(Found::InBoxes([(first, box1), (second, box2)]))
             }
             (Boxes::Both, Combine::Mean) => {
-                let view = self.view(&self.config.fine);
+                let view = self.view(|model| &model.fine);
                 let look = |place: &BoundingBox| view.probabilities(fine, &crop(prepared, place, 0.0));
                 let looks = [look(&box1)?, look(&box2)?];
                 let answer = most_probable_mean([(&looks[0], &box1), (&looks[1], &box2)], prepared.grid())?;
@@ -321,19 +321,21 @@ impl Segmenter {
         prepared: &Volume<f32>,
         place: &BoundingBox,
     ) -> Result<LabelVolume, PipelineError> {
-        let view = self.view(&self.config.fine);
+        let view = self.view(|model| &model.fine);
         if *place == BoundingBox::of_grid(prepared.grid()) {
             return view.labels(fine, prepared);
         }
         view.labels(fine, &crop(prepared, place, 0.0))
     }
 
-    /// How the network of `stage` is shown its image.
-    fn view(&self, stage: &StageConfig) -> View<'_> {
-        let augment = &stage.train.augment;
-        let mirrored = self.prediction.flips && augment.mirror_probability > 0.0;
-        let flips = augment.mirror_axes.map(|axis| mirrored && axis);
-        View { patch: stage.patch_size, flips, device: &self.device }
+    /// How the networks of a stage are shown their image: mirrored along the axes that the training of all mirrored.
+    fn view(&self, stage: fn(&ModelConfig) -> &StageConfig) -> View<'_> {
+        let mirrored = |axis: usize| {
+            let mut augments = self.configs.iter().map(|model| &stage(model).train.augment);
+            augments.all(|augment| augment.mirror_probability > 0.0 && augment.mirror_axes[axis])
+        };
+        let flips = [0, 1, 2].map(|axis| self.prediction.flips && mirrored(axis));
+        View { patch: stage(self.config()).patch_size, flips, device: &self.device }
     }
 }
 
@@ -350,7 +352,7 @@ fn check_finite(scan: &Volume<f32>) -> Result<(), PipelineError> {
     if voxels > 0 { Err(PipelineError::NotFinite { voxels }) } else { Ok(()) }
 }
 
-/// The network of stage `name` of the model in `folder`.
+/// The network of stage `name` of the model in `folder`, as plain tensors: prediction keeps no graph.
 fn load_stage(
     config: &ModelConfig,
     stage: &StageConfig,
@@ -358,18 +360,15 @@ fn load_stage(
     folder: &Path,
     device: &Device,
 ) -> Result<Unet3d, PipelineError> {
-    let net = load_network(&weights_path(folder, name), &config.network_of(stage), device)?;
-    Ok(net.with_numbers_between_layers(stage.train.precision.number())?)
-}
-
-/// The network of shape `network` with the weights in the file at `path`, as plain tensors: prediction
-/// keeps no graph.
-fn load_network(path: &Path, network: &UnetConfig, device: &Device) -> Result<Unet3d, PipelineError> {
-    let tensors = weights::load(path, device)?;
+    let path = weights_path(folder, name);
+    let wrong = |error: UnetError| PipelineError::from(error).in_model(&path);
+    let network = config.network_of(stage);
+    let tensors = weights::load(&path, device)?;
     let shapes = VarMap::new();
-    Unet3d::new(network, VarBuilder::from_varmap(&shapes, DType::F32, device))?;
-    weights::check(&tensors, &weights::tensors_of(&shapes)?, path)?;
-    Ok(Unet3d::new(network, VarBuilder::from_tensors(tensors, DType::F32, device))?)
+    Unet3d::new(&network, VarBuilder::from_varmap(&shapes, DType::F32, device)).map_err(wrong)?;
+    weights::check(&tensors, &weights::tensors_of(&shapes)?, &path)?;
+    let net = Unet3d::new(&network, VarBuilder::from_tensors(tensors, DType::F32, device)).map_err(wrong)?;
+    net.with_numbers_between_layers(stage.train.precision.number()).map_err(wrong)
 }
 
 /// Whether the largest connected piece of `mask`, which fills `place` in a scan of `size` voxels, reaches a

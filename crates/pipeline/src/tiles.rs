@@ -67,7 +67,7 @@ pub(crate) fn probabilities_in_tiles(
 
 /// Classes of networks that see one volume together.
 fn classes(nets: &[Unet3d]) -> usize {
-    nets.first().map_or(0, |net| net.config().classes)
+    nets.first().expect("a stage has a network").config().classes
 }
 
 /// Adds up all tiles; `done` is told of planes that no later tile touches.
@@ -282,8 +282,6 @@ fn softmax<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::slice::from_ref;
-
     use super::*;
     use candle_core::DType;
     use candle_nn::{VarBuilder, VarMap};
@@ -305,9 +303,19 @@ mod tests {
         }
     }
 
+    /// A network for three classes with random weights.
+    fn net(channels: &[usize], seed: u64) -> Unet3d {
+        let config = UnetConfig::new(1, 3).with_channels(channels.to_vec());
+        let variables = VarMap::new();
+        let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+        let net = Unet3d::new(&config, vb).unwrap();
+        initialize(&variables, seed).unwrap();
+        net
+    }
+
     /// The plain way: sums of the whole volume, tile after tile, voxel by voxel.
-    fn by_whole_sums(net: &Unet3d, image: &Volume<f32>, tile: [usize; 3]) -> Vec<Label> {
-        let (size, classes) = (image.size(), net.config().classes);
+    fn by_whole_sums(nets: &[Unet3d], image: &Volume<f32>, tile: [usize; 3]) -> Vec<Label> {
+        let (size, classes) = (image.size(), classes(nets));
         let fill = image.voxels().iter().copied().fold(f32::INFINITY, f32::min);
         let weights = tile.map(gaussian);
         let starts = [0, 1, 2].map(|a| tile_starts(size[a], tile[a]));
@@ -319,10 +327,13 @@ mod tests {
                 let part = crop(image, &BoundingBox::new(start, end).unwrap(), fill);
                 let input =
                     Tensor::from_slice(part.voxels(), (1, 1, tile[2], tile[1], tile[0]), &Device::Cpu);
-                let scores = net.predict(&input.unwrap()).unwrap();
-                let scores = scores.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-                let voxels = scores.len() / classes;
-                for v in 0..voxels {
+                let input = input.unwrap();
+                let voxels = part.voxels().len();
+                let scores = nets
+                    .iter()
+                    .map(|net| net.predict(&input).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap());
+                let scores: Vec<_> = scores.collect();
+                for (scores, v) in scores.iter().flat_map(|scores| (0..voxels).map(move |v| (scores, v))) {
                     let t = [v % tile[0], v / tile[0] % tile[1], v / (tile[0] * tile[1])];
                     let at = [0, 1, 2].map(|a| start[a] + t[a] as i64);
                     if !BoundingBox::of_grid(image.grid()).contains(at) {
@@ -348,11 +359,7 @@ mod tests {
 
     #[test]
     fn labels_plane_by_plane_are_those_of_sums_over_the_whole_volume_bit_for_bit() {
-        let config = UnetConfig::new(1, 3).with_channels(vec![4, 5]);
-        let variables = VarMap::new();
-        let vb = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
-        let net = Unet3d::new(&config, vb).unwrap();
-        initialize(&variables, 3).unwrap();
+        let nets = [net(&[4, 5], 3), net(&[6], 4)];
         for (size, tile) in [
             ([20, 13, 31], [8, 6, 10]),
             ([20, 13, 31], [8, 16, 7]),
@@ -364,28 +371,28 @@ mod tests {
             let image =
                 Volume::from_fn(grid, |[x, y, z]| ((x * 7 + y * 13 + z * 29) % 17) as f32 / 17.0 - 0.4);
             let tiling = Tiling { tile, flips: [false; 3] };
-            let found = most_probable_in_tiles(from_ref(&net), &image, tiling, &Device::Cpu).unwrap();
-            assert!(found.contains(&0) && found.iter().any(|&label| label > 0), "something to compare");
-            assert_eq!(found, by_whole_sums(&net, &image, tile), "{size:?} in tiles of {tile:?}");
+            for nets in [&nets[..1], &nets] {
+                let found = most_probable_in_tiles(nets, &image, tiling, &Device::Cpu).unwrap();
+                assert!(found.contains(&0) && found.iter().any(|&label| label > 0), "something to compare");
+                assert_eq!(found, by_whole_sums(nets, &image, tile), "{size:?} in tiles of {tile:?}");
+            }
         }
     }
 
-    /// Probabilities with and without flips, each voxel against its own mean of the network's answers.
+    /// Probabilities with flips, each voxel against its own mean of two networks' answers.
     #[test]
     fn flipped_probabilities_are_the_mean_over_mirrored_images() {
-        let config = UnetConfig::new(1, 3).with_channels(vec![4, 5]);
-        let variables = VarMap::new();
-        let net =
-            Unet3d::new(&config, VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu)).unwrap();
-        initialize(&variables, 4).unwrap();
+        let nets = [net(&[4, 5], 4), net(&[3, 4], 5)];
         let size = [9, 6, 7];
         let grid = Grid::with_spacing(size, Spacing::isotropic(1.0).unwrap()).unwrap();
         let image = Volume::from_fn(grid, |[x, y, z]| ((x * 7 + y * 13 + z * 29) % 17) as f32 / 17.0 - 0.4);
         let flips = [true, false, true];
         let tiling = Tiling { tile: size, flips };
-        let found = probabilities_in_tiles(from_ref(&net), &image, tiling, &Device::Cpu).unwrap();
+        let found = probabilities_in_tiles(&nets, &image, tiling, &Device::Cpu).unwrap();
         let mut expected = vec![0.0f32; 3 * image.voxels().len()];
-        for flip in combinations(flips) {
+        for (flip, net) in
+            combinations(flips).into_iter().flat_map(|flip| nets.iter().map(move |net| (flip, net)))
+        {
             let mirror =
                 |at: [usize; 3]| [0, 1, 2].map(|a| if flip[a] { size[a] - 1 - at[a] } else { at[a] });
             let seen = Volume::from_fn(grid, |at| image[mirror(at)]);
@@ -396,17 +403,17 @@ mod tests {
             for (v, class) in (0..image.voxels().len()).flat_map(|v| (0..3).map(move |class| (v, class))) {
                 let at = [v % size[0], v / size[0] % size[1], v / (size[0] * size[1])];
                 expected[class * image.voxels().len() + v] +=
-                    p[class * image.voxels().len() + grid.offset(mirror(at))] / 4.0;
+                    p[class * image.voxels().len() + grid.offset(mirror(at))] / 8.0;
             }
         }
         for (v, class) in (0..image.voxels().len()).flat_map(|v| (0..3).map(move |class| (v, class))) {
             let at = [v % size[0], v / size[0] % size[1], v / (size[0] * size[1])];
             let found = found.row(class, at[2], at[1])[at[0]];
             let expected = expected[class * image.voxels().len() + v];
-            // Sums of four rounded probabilities.
+            // Sums of eight rounded probabilities.
             assert!((found - expected).abs() < 1e-5, "{at:?}: {found}, expected {expected}");
         }
-        let labels = most_probable_in_tiles(from_ref(&net), &image, tiling, &Device::Cpu).unwrap();
+        let labels = most_probable_in_tiles(&nets, &image, tiling, &Device::Cpu).unwrap();
         assert_eq!(found.most_probable(), labels);
     }
 }

@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "what goes wrong in a test may panic")]
 
 use std::path::{Path, PathBuf};
+use std::slice::from_ref;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{VarBuilder, VarMap};
@@ -269,7 +270,7 @@ fn one_stage() {
     }
 }
 
-/// Three networks that answer differently, in one stage and in two, against the mean taken voxel by voxel.
+/// Three networks that answer differently, against the mean taken voxel by voxel.
 #[test]
 fn of_several_models_the_mean_probability_counts() {
     let config = ModelConfig { method: Method::Single, ..config() };
@@ -301,28 +302,44 @@ fn of_several_models_the_mean_probability_counts() {
 }
 
 #[test]
-fn a_model_and_itself_find_in_two_stages_what_it_finds_alone() {
+fn the_means_of_several_models_decide_in_both_stages() {
     let folder = tempfile::tempdir().unwrap();
-    save_model(&config(), 2.0, folder.path());
-    let scan = scan("LPS", false);
-    let load = |folders: &[PathBuf]| Segmenter::load_ensemble(folders, &Device::Cpu).unwrap();
-    let one = folder.path().to_path_buf();
+    let folders = ["strict", "lax", "other"].map(|name| folder.path().join(name));
+    folders.iter().for_each(|folder| std::fs::create_dir(folder).unwrap());
+    // Neither the coarse network of the first nor the fine one of the second finds anything alone; the other ones' are sure
+    // enough for two.
+    let (config, scan) = (config(), scan("LPS", false));
+    let [strict, lax, other] = &folders;
+    let save = |folder: &Path, coarse: f32, fine: f32| {
+        config.save(folder).unwrap();
+        for (name, stage, threshold) in [("coarse", &config.coarse, coarse), ("fine", &config.fine, fine)] {
+            save_network(&config.network_of(stage), threshold, &weights_path(folder, name));
+        }
+    };
+    save(strict, 1e6, 2.0);
+    save(lax, 2.0, 1e6);
+    let found = |folders: &[PathBuf], combine: Combine| {
+        let model = Segmenter::load_ensemble(folders, &Device::Cpu).unwrap();
+        model.with_prediction(PredictionConfig::default().with_combine(combine)).segment(&scan).unwrap()
+    };
     for combine in [Combine::Vote, Combine::Mean] {
-        let asked = PredictionConfig::default().with_combine(combine);
-        let found = [1, 2].map(|times| {
-            let folders = vec![one.clone(); times];
-            load(&folders).with_prediction(asked).segment(&scan).unwrap()
-        });
-        assert!(found[0].mask == found[1].mask && found[0].coarse == found[1].coarse, "{asked:?}");
+        let alone = [strict, lax].map(|folder| found(from_ref(folder), combine));
+        assert_eq!(alone[0].report.fallback, Some(Fallback::CoarseMaskEmpty));
+        assert!(!alone[1].mask.voxels().contains(&1), "its fine network finds nothing");
+        // With a third that finds everything, two of three do in each stage.
+        save(other, 2.0, 2.0);
+        let three = found(&[strict.clone(), lax.clone(), other.clone()], combine);
+        let sure = found(from_ref(other), combine);
+        assert_eq!(three.report.fallback, None, "boxes by the mean of the coarse networks");
+        assert!(three.mask.voxels().contains(&1) && three.mask[[22, 19, 15]] == sure.mask[[22, 19, 15]]);
+        // A model and itself are that model.
+        let twice = found(&[other.clone(), other.clone()], combine);
+        assert!(twice.mask == sure.mask && twice.coarse == sure.coarse, "{combine:?}");
     }
 
-    let other = tempfile::tempdir().unwrap();
-    let narrower = ModelConfig { decimation: [2, 2, 2], ..config() };
-    save_model(&narrower, 2.0, other.path());
-    let refused = Segmenter::load_ensemble(&[one, other.path().to_path_buf()], &Device::Cpu);
+    let narrower = ModelConfig { decimation: [2, 2, 2], ..config.clone() };
+    narrower.save(other).unwrap();
+    let refused = Segmenter::load_ensemble(&folders, &Device::Cpu);
     let Err(PipelineError::Ensemble { path, reason, .. }) = refused else { panic!("to be refused") };
-    assert_eq!(
-        (path.as_path(), reason.as_str()),
-        (other.path(), "decimation is [2,2,2] there and [3,2,2] here")
-    );
+    assert_eq!((&path, reason.as_str()), (other, "decimation is [2,2,2] there and [3,2,2] here"));
 }

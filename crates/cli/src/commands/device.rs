@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use organseg::pipeline::Device;
 
 /// What `--device` names.
@@ -84,5 +84,5 @@ fn gpu(number: usize) -> Result<Device> {
 
 #[cfg(not(feature = "cuda"))]
 fn gpu(_: usize) -> Result<Device> {
-    bail!("this organseg was built without its `cuda` feature")
+    anyhow::bail!("this organseg was built without its `cuda` feature")
 }

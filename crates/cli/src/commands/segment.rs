@@ -25,7 +25,7 @@ use crate::steps::three_steps;
 #[derive(Args)]
 pub(crate) struct Options {
     /// Model folder, or the folder of a cross-validation for all of its folds. May be given several times: of several
-    /// models, the mean of the probabilities counts.
+    /// models of one plan the mean of the probabilities counts, and they are asked as the first one's model.toml says.
     #[arg(long, value_name = "DIR", required = true)]
     model: Vec<PathBuf>,
     /// Scans, folders of them, or folders of DICOM files, each of which is one scan.
@@ -62,6 +62,7 @@ enum Entry {
 struct Line {
     input: PathBuf,
     output: PathBuf,
+    models: Vec<PathBuf>,
     warnings: Vec<String>,
     #[serde(flatten)]
     report: SegmentationReport,
@@ -76,7 +77,8 @@ type Seen = (Sighting, Vec<DicomFinding>);
 pub(crate) fn run(options: &Options) -> Result<()> {
     let device = options.device.open()?;
     let jobs = jobs(&options.input, &options.out)?;
-    let model = Segmenter::load_ensemble(&models(&options.model)?, &device)?;
+    let models = models(&options.model)?;
+    let model = Segmenter::load_ensemble(&models, &device)?;
     let prediction = options.prediction.over(model.config().prediction);
     let model = model.with_prediction(prediction);
     let scans = jobs.len();
@@ -85,7 +87,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let look = |(input, _): &(PathBuf, PathBuf), scan: Result<_>| look(&model, input, scan?);
     // While a GPU has a scan, the CPU reads and resamples the next, and finishes and writes the one before.
     three_steps(&jobs, device.is_cuda(), read, look, |(input, output), seen| {
-        match seen.and_then(|seen| write_mask(&model, input, seen, output.clone(), options)) {
+        match seen.and_then(|seen| write_mask(&model, &models, input, seen, output.clone(), options)) {
             Ok(line) => lines.push(Entry::Done(Box::new(line))),
             Err(error) if scans == 1 => return Err(error),
             // The other scans do not wait for this one to be mended.
@@ -119,7 +121,8 @@ fn models(folders: &[PathBuf]) -> Result<Vec<PathBuf>> {
         }
     }
     if models.len() > 1 {
-        eprintln!("mean of {} models", models.len());
+        let names: Vec<_> = models.iter().map(|model| model.display().to_string()).collect();
+        eprintln!("mean of {} models: {}", models.len(), names.join(", "));
     }
     Ok(models)
 }
@@ -132,6 +135,7 @@ fn look(model: &Segmenter, input: &Path, (scan, findings): Read) -> Result<Seen>
 /// Writes the mask of one scan and says what was found.
 fn write_mask(
     model: &Segmenter,
+    models: &[PathBuf],
     input: &Path,
     (seen, findings): Seen,
     output: PathBuf,
@@ -150,7 +154,7 @@ fn write_mask(
             report.labels.values().map(|found| format!("{} {:.1} ml", found.name, found.volume_ml)).collect();
         print(&format!("{}: {}", output.display(), found.join(", ")))?;
     }
-    Ok(Line { input: input.to_path_buf(), output, warnings, report })
+    Ok(Line { input: input.to_path_buf(), output, models: models.to_vec(), warnings, report })
 }
 
 /// Reads and prepares one scan.
