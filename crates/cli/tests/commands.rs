@@ -146,6 +146,41 @@ fn the_folds_of_a_cross_validation_are_averaged() {
 }
 
 #[test]
+fn a_mask_replaces_a_mask_and_no_scan() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (model, here) = (world().join("model"), folder.path());
+    // The same scan twice: once with the ending in capitals, which its mask's name has not.
+    std::fs::copy(scan(), at("first.NII.GZ")).unwrap();
+    succeed(&["segment", "--model", text(&model), text(here), "--out", text(&at("masks"))]);
+    assert_eq!(names_in(&at("masks")), ["first.nii.gz"]);
+    succeed(&["segment", "--model", text(&model), text(here), "--out", text(&at("masks"))]);
+    let converted = at("other.nrrd");
+    succeed(&["convert", text(&scan()), text(&converted)]);
+    std::fs::copy(scan(), at("other.nii.gz")).unwrap();
+    let before = std::fs::read(at("other.nii.gz")).unwrap();
+    let words = ["other.nii.gz", "an image of i16", "expected nothing or a mask"];
+    fail(&["segment", "--model", text(&model), text(&converted), "--out", text(here)], &words);
+    assert_eq!(std::fs::read(at("other.nii.gz")).unwrap(), before);
+}
+
+#[test]
+fn a_scan_whose_qform_leads_elsewhere_has_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, mask) = (folder.path().join("scan.nii"), folder.path().join("mask.nii"));
+    let mut bytes = plain_nifti();
+    bytes[272..276].copy_from_slice(&2.5f32.to_le_bytes());
+    std::fs::write(&path, &bytes).unwrap();
+    let model = world().join("model");
+    let done = organseg(&["segment", "--model", text(&model), text(&path), "--out", text(&mask)]);
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert!(
+        done.status.success() && said.contains("warning: ") && said.contains("the qform leads"),
+        "{said}"
+    );
+}
+
+#[test]
 fn evaluation_writes_the_agreed_form() {
     let folder = tempfile::tempdir().unwrap();
     let (labels, out) = (world().join("data/labelsTr"), folder.path().join("metrics.json"));

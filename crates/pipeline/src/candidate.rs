@@ -4,11 +4,12 @@
 //! the box of Ŷ^R after upsampling by R, grown by 10 voxels. Both are clamped to the scan. (Zhao et al.,
 //! MICCAI 2019.)
 
-use organseg_roi::{BoundingBox, Connectivity, connected_components};
+use organseg_roi::BoundingBox;
 use organseg_volume::{Grid, LabelVolume};
 use serde::{Deserialize, Serialize};
 
 use crate::PipelineError;
+use crate::main_pieces::main_pieces;
 
 /// How the candidate boxes are made; the defaults are the paper's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,7 +19,8 @@ pub struct BoxConfig {
     pub box1_margin_coarse_voxels: usize,
     /// Voxels of the full grid by which box 2 is grown on every side.
     pub box2_margin_voxels: usize,
-    /// Connected pieces (26 neighbours) of the coarse mask smaller than this share of the largest are
+    /// Connected pieces (26 neighbours) of the coarse mask smaller than this share of the largest, and of each label with
+    /// less than this share of the voxels of the piece that has most of it, are
     /// left out of the boxes: one false voxel far away would otherwise blow both up. 0 keeps all.
     pub min_component_share: f64,
 }
@@ -62,21 +64,13 @@ pub fn candidate_boxes(
     config: &BoxConfig,
 ) -> Result<Option<CandidateBoxes>, PipelineError> {
     full.decimated(factors)?.check_same(coarse_mask.grid())?;
-    let main = main_components(coarse_mask, config.min_component_share);
+    let main = main_pieces(coarse_mask, config.min_component_share);
     let Some(coarse) = BoundingBox::of_mask(&main) else { return Ok(None) };
     let inside = |b: BoundingBox| b.clamp_to(full.size()).expect("a box around voxels of the scan meets it");
     let box1 = coarse.grow([config.box1_margin_coarse_voxels; 3]).scale(factors);
     // Upsampled voxel i is that of block ⌊i / R⌋: the box of the upsampled mask is known without making it.
     let box2 = inside(coarse.scale(factors)).grow([config.box2_margin_voxels; 3]);
     Ok(Some(CandidateBoxes { box1: inside(box1), box2: inside(box2) }))
-}
-
-/// `mask` without the connected pieces smaller than `share` of the largest.
-fn main_components(mask: &LabelVolume, share: f64) -> LabelVolume {
-    let components = connected_components(mask, Connectivity::TwentySix);
-    let largest = components.sizes().iter().copied().max().unwrap_or(0);
-    let smallest_kept = (share * largest as f64).ceil() as usize;
-    organseg_roi::remove_small_components(mask, smallest_kept, Connectivity::TwentySix)
 }
 
 #[cfg(test)]
@@ -127,6 +121,10 @@ mod tests {
         let before = candidate_boxes(&mask, [2; 3], &full(), &config).unwrap();
         mask[[0, 0, 0]] = 1;
         assert_eq!(candidate_boxes(&mask, [2; 3], &full(), &config).unwrap(), before);
+        // A second organ there does.
+        mask[[0, 0, 0]] = 2;
+        assert_ne!(candidate_boxes(&mask, [2; 3], &full(), &config).unwrap(), before);
+        mask[[0, 0, 0]] = 1;
         let all = BoxConfig { min_component_share: 0.0, ..config };
         assert_ne!(candidate_boxes(&mask, [2; 3], &full(), &all).unwrap(), before);
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use organseg_train::Trainer;
 use organseg_unet::weights;
+use organseg_volume::Label;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{SOFTWARE, StageConfig};
@@ -87,6 +88,13 @@ impl WeightsCard {
             validated_on: request.split.val.clone(),
             validation_dice: dice.iter().map(|(label, &dice)| (label_name(label), dice)).collect(),
         }
+    }
+
+    /// The DSC of each of `labels` that the card has.
+    pub(crate) fn dice_of(&self, labels: &BTreeMap<Label, String>) -> BTreeMap<Label, f64> {
+        let known =
+            labels.iter().filter_map(|(&label, name)| Some((label, *self.validation_dice.get(name)?)));
+        known.collect()
     }
 
     /// As the metadata of a safetensors file: one entry, for several would come in any order.

@@ -71,6 +71,12 @@ pub enum PipelineError {
     /// A scan on which every network would answer NaN.
     #[error("{voxels} voxels of the scan are NaN or infinite, expected finite numbers")]
     NotFinite { voxels: usize },
+    /// A network whose answer is no answer: half precision that overflowed, or a fault of the device.
+    #[error(
+        "{values} of the network's {of} scores are NaN or infinite, expected finite numbers; where its numbers are f16 or \
+         bf16, the same model answers with f32 (`precision` in model.toml)"
+    )]
+    ScoresNotFinite { values: usize, of: usize },
     /// What went wrong, with the case it went wrong in.
     #[error("case {case}: {source}")]
     Case { case: String, source: Box<PipelineError> },

@@ -12,6 +12,7 @@ mod evaluation;
 mod flips;
 mod ignore;
 mod looks;
+mod main_pieces;
 mod model;
 mod montage;
 mod out_of_memory;

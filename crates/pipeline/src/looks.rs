@@ -2,7 +2,7 @@
 //! whole scan. Masks of the scan's size are made from it when they are asked for, one at a time.
 
 use organseg_roi::{BoundingBox, majority_vote, paste};
-use organseg_volume::{Grid, LabelVolume, upsample_nearest};
+use organseg_volume::{Grid, Label, LabelVolume, upsample_nearest};
 use rayon::prelude::*;
 
 use crate::report::Fallback;
@@ -56,6 +56,18 @@ impl Found {
 }
 
 impl Looks {
+    /// Voxels of the coarse mask, on the coarse grid, that lie in neither candidate box: the fine network never sees them.
+    pub(crate) fn left_out(&self) -> usize {
+        let Some(CandidateBoxes { box1, box2 }) = self.boxes else { return 0 };
+        let [nx, ny, _] = self.low_mask.size();
+        let is_left_out = |(v, &label): (usize, &Label)| {
+            let block = [v % nx, v / nx % ny, v / (nx * ny)];
+            let first = [0, 1, 2].map(|a| (block[a] * self.factors[a]) as i64);
+            label > 0 && !box1.contains(first) && !box2.contains(first)
+        };
+        self.low_mask.voxels().iter().enumerate().filter(|&voxel| is_left_out(voxel)).count()
+    }
+
     /// The coarse mask on `grid`, the full one.
     pub(crate) fn coarse(&self, grid: &Grid) -> Result<LabelVolume, PipelineError> {
         Ok(upsample_nearest(&self.low_mask, self.factors, grid)?)

@@ -31,6 +31,9 @@ impl std::fmt::Display for Fallback {
     }
 }
 
+/// From here on what was left out is worth a warning: a lesion of a centimetre. Single stray voxels are less.
+const NOTABLE_ML: f64 = 0.5;
+
 /// What happened between a scan and its mask. Boxes are in voxels of the scan's own grid.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SegmentationReport {
@@ -40,6 +43,10 @@ pub struct SegmentationReport {
     pub box2: Option<BoundingBox>,
     /// Why the whole scan was looked at, if it was.
     pub fallback: Option<Fallback>,
+    /// What the coarse stage found outside both boxes, in millilitres, and the fine one therefore never saw: small pieces
+    /// far from the organs, mostly strays.
+    #[serde(default)]
+    pub coarse_left_out_ml: f64,
     /// What was found of each label.
     pub labels: BTreeMap<Label, LabelReport>,
 }
@@ -57,13 +64,14 @@ pub struct LabelReport {
 
 impl SegmentationReport {
     pub(crate) fn of_single(mask: &LabelVolume, names: &BTreeMap<Label, String>) -> Self {
-        Self { box1: None, box2: None, fallback: None, labels: count(mask, names) }
+        Self { box1: None, box2: None, fallback: None, coarse_left_out_ml: 0.0, labels: count(mask, names) }
     }
 
     pub(crate) fn of_two(
         mask: &LabelVolume,
         boxes: Option<CandidateBoxes>,
         fallback: Option<Fallback>,
+        coarse_left_out_ml: f64,
         prepared: &Grid,
         names: &BTreeMap<Label, String>,
     ) -> Self {
@@ -72,6 +80,7 @@ impl SegmentationReport {
             box1: boxes.and_then(|b| back(b.box1)),
             box2: boxes.and_then(|b| back(b.box2)),
             fallback,
+            coarse_left_out_ml,
             labels: count(mask, names),
         }
     }
@@ -80,6 +89,13 @@ impl SegmentationReport {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut lines: Vec<_> = self.fallback.iter().map(ToString::to_string).collect();
+        if self.coarse_left_out_ml >= NOTABLE_ML {
+            lines.push(format!(
+                "{:.1} ml that the coarse stage found lie outside the candidate boxes and are left out: small pieces far \
+                 from the rest (`min_component_share = 0` in model.toml keeps all)",
+                self.coarse_left_out_ml
+            ));
+        }
         for found in self.labels.values().filter(|found| found.voxels == 0) {
             lines.push(format!("no {} was found", found.name));
         }
@@ -92,8 +108,7 @@ fn count(mask: &LabelVolume, names: &BTreeMap<Label, String>) -> BTreeMap<Label,
     for &label in mask.voxels() {
         voxels[usize::from(label)] += 1;
     }
-    // The affine's determinant, not the spacing's product: right for sheared grids too.
-    let voxel_ml = mask.grid().affine().determinant().abs() / 1000.0;
+    let voxel_ml = voxel_ml(mask.grid());
     names
         .iter()
         .map(|(&label, name)| {
@@ -102,6 +117,11 @@ fn count(mask: &LabelVolume, names: &BTreeMap<Label, String>) -> BTreeMap<Label,
             (label, found)
         })
         .collect()
+}
+
+/// Volume of a voxel in millilitres, by the affine's determinant: the spacing's product is another for sheared grids.
+pub(crate) fn voxel_ml(grid: &Grid) -> f64 {
+    grid.affine().determinant().abs() / 1000.0
 }
 
 /// The smallest box of whole voxels of `to` that covers `b`, a box of `from`, within `to`.

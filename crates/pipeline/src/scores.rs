@@ -23,13 +23,15 @@ pub(crate) struct Rows<'a> {
 }
 
 impl Scores {
-    /// The scores that `net` gives an image (1, C, D, H, W).
+    /// The scores that `net` gives an image (1, C, D, H, W). NaN would otherwise pass for background.
     pub(crate) fn of(net: &Unet3d, image: &Tensor) -> Result<Self, PipelineError> {
         let mut scores = net.predict(image)?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
         if scores.stride()[4] != 1 {
             scores = scores.contiguous()?;
         }
-        Ok(Self(scores))
+        let scores = Self(scores);
+        let (values, of) = scores.read(not_finite)?;
+        if values > 0 { Err(PipelineError::ScoresNotFinite { values, of }) } else { Ok(scores) }
     }
 
     /// What `read` makes of the rows.
@@ -82,6 +84,17 @@ impl Rows<'_> {
     }
 }
 
+/// How many scores are NaN or infinite, and how many there are.
+fn not_finite(rows: &Rows<'_>) -> (usize, usize) {
+    let [classes, d, h, w] = rows.shape;
+    let in_row = |at: usize| {
+        let row = rows.row(at / (d * h), at / h % d, at % h);
+        // Adds up without a branch, many at a time.
+        row.iter().map(|score| u32::from(!score.is_finite())).sum::<u32>() as usize
+    };
+    ((0..classes * d * h).into_par_iter().with_min_len(64).map(in_row).sum(), classes * d * h * w)
+}
+
 /// For each place in the rows of the classes the class with the highest value, the lowest of several.
 /// `best` is room to work in.
 pub(crate) fn most_probable<'a>(
@@ -104,6 +117,17 @@ pub(crate) fn most_probable<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scores_that_are_no_numbers_are_counted() {
+        let scores = |bad: &[f32]| {
+            let values: Vec<f32> = bad.iter().copied().chain((bad.len()..24).map(|i| i as f32)).collect();
+            let scores = Scores(Tensor::from_vec(values, (1, 2, 2, 3, 2), &Device::Cpu).unwrap());
+            scores.read(not_finite).unwrap()
+        };
+        assert_eq!(scores(&[]), (0, 24));
+        assert_eq!(scores(&[f32::NAN, 1.0, f32::INFINITY, f32::NEG_INFINITY, f32::MAX]), (3, 24));
+    }
 
     #[test]
     fn the_first_of_the_largest_is_taken_also_in_a_part_of_a_tensor() {

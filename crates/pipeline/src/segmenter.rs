@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device};
 use candle_nn::{VarBuilder, VarMap};
 use organseg_conv3d::blocked::release_memory;
-use organseg_roi::{BoundingBox, Connectivity, components_that_meet, crop, largest_component, paste};
+use organseg_roi::{BoundingBox, Connectivity, components_that_meet, crop, paste};
 use organseg_unet::{Unet3d, UnetError, weights};
 use organseg_volume::{Grid, LabelVolume, Volume, decimate_mean};
 use rayon::prelude::*;
 
 use crate::ensemble::check_alike;
 use crate::looks::{Found, Looks, Placed, most_probable_mean};
+use crate::main_pieces::main_pieces;
 use crate::model::{Method, ModelConfig, StageConfig, weights_path};
 use crate::predict::{LARGE_BYTES, View};
 use crate::prediction::{Boxes, Combine, PredictionConfig};
-use crate::report::{Fallback, SegmentationReport};
+use crate::report::{Fallback, SegmentationReport, voxel_ml};
 use crate::tiles::Probabilities;
 use crate::{CandidateBoxes, PipelineError, candidate_boxes};
 
@@ -202,8 +203,10 @@ impl Segmenter {
             Seen::Twice(looks) => {
                 let coarse = back(looks.coarse(&prepared)?)?;
                 let (boxes, fallback) = (looks.boxes, looks.fallback);
+                let left_out_ml = looks.left_out() as f64 * voxel_ml(looks.low_mask.grid());
                 let mask = back(looks.answer(&prepared)?)?;
-                let report = SegmentationReport::of_two(&mask, boxes, fallback, &prepared, names);
+                let report =
+                    SegmentationReport::of_two(&mask, boxes, fallback, left_out_ml, &prepared, names);
                 Ok(Segmentation { mask, coarse: Some(coarse), report })
             }
         }
@@ -371,11 +374,13 @@ fn load_stage(
     net.with_numbers_between_layers(stage.train.precision.number()).map_err(wrong)
 }
 
-/// Whether the largest connected piece of `mask`, which fills `place` in a scan of `size` voxels, reaches a
-/// face of `place` that is not a face of the scan: the organ may go on beyond it.
+/// A piece with so large a share of a label's largest may be an organ of its own: the other kidney.
+const ORGAN_SHARE: f64 = 0.5;
+
+/// Whether an organ in `mask`, which fills `place` in a scan of `size` voxels, reaches a
+/// face of `place` that is not a face of the scan, and may go on beyond it.
 fn touches_inner_face(mask: &LabelVolume, place: &BoundingBox, size: [usize; 3]) -> bool {
-    let largest = largest_component(mask, Connectivity::TwentySix);
-    let Some(organ) = BoundingBox::of_mask(&largest) else { return false };
+    let Some(organ) = BoundingBox::of_mask(&main_pieces(mask, ORGAN_SHARE)) else { return false };
     (0..3).any(|a| {
         (organ.min()[a] == 0 && place.min()[a] > 0)
             || (organ.max()[a] == mask.size()[a] as i64 && place.max()[a] < size[a] as i64)
@@ -397,6 +402,20 @@ mod tests {
 
     fn cut_by(mask: &LabelVolume, place: &BoundingBox) -> bool {
         touches_inner_face(&crop(mask, place, 0), place, mask.size())
+    }
+
+    #[test]
+    fn a_second_organ_that_reaches_the_box_is_cut_and_a_stray_piece_is_not() {
+        let place = BoundingBox::new([0, 5, 5], [15, 15, 15]).unwrap();
+        let with = |from: usize, label: u8| {
+            LabelVolume::from_fn(grid(), |[x, y, z]| {
+                let large = x < 9 && y == 10 && z == 10;
+                if large { 1 } else { label * u8::from(x >= from && y == 7 && z == 7) }
+            })
+        };
+        assert!(cut_by(&with(13, 2), &place), "another label");
+        assert!(cut_by(&with(10, 1), &place), "another one of the same label");
+        assert!(!cut_by(&with(13, 1), &place), "less than half of it");
     }
 
     #[test]

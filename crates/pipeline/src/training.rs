@@ -134,17 +134,22 @@ pub fn train(request: &TrainRequest<'_>) -> Result<TrainSummary, PipelineError> 
 fn check_stage(request: &TrainRequest<'_>, name: &str, stage: &StageConfig) -> Result<(), PipelineError> {
     let network = request.config.network_of(stage);
     network.check()?;
-    stage.train.check()?;
-    stage.train.loss.check(network.classes)?;
-    if let Some(start) = stage.start.as_ref().filter(|_| !goes_on(request, name)) {
-        Trainer::new(name, &network, &stage.train, request.device)?.start_from(start)?;
+    let mut trainer = Trainer::new(name, &network, &stage.train, request.device)?;
+    match &stage.start {
+        Some(start) if !goes_on(request, name) && !is_kept(request, name) => Ok(trainer.start_from(start)?),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Whether there is a checkpoint of stage `name` to go on from.
 fn goes_on(request: &TrainRequest<'_>, name: &str) -> bool {
     request.resume && Checkpoint::path(request.folder, name).exists()
+}
+
+/// Whether stage `name` is finished and cannot be gone on with: its weights are there, which are written last, and its
+/// checkpoint is not. Weights from elsewhere, or of which the checkpoint was tidied away, are not to be trained over.
+fn is_kept(request: &TrainRequest<'_>, name: &str) -> bool {
+    request.resume && !goes_on(request, name) && weights_path(request.folder, name).exists()
 }
 
 /// Makes the model folder and writes what decides the run; a resumed run must be the same one.
@@ -210,6 +215,10 @@ fn train_stage(
     stage: &StageConfig,
 ) -> Result<BTreeMap<Label, f64>, PipelineError> {
     let started = Instant::now();
+    if is_kept(request, name) {
+        let card = WeightsCard::of_weights(&weights_path(request.folder, name))?;
+        return Ok(card.map(|card| card.dice_of(&request.config.labels)).unwrap_or_default());
+    }
     let network = request.config.network_of(stage);
     let mut trainer = Trainer::new(name, &network, &stage.train, request.device)?;
     let checkpoint = Checkpoint::path(request.folder, name);
@@ -218,7 +227,6 @@ fn train_stage(
     } else if let Some(start) = &stage.start {
         trainer.start_from(start)?;
     }
-    // The weights are written last: where they are, so is all the rest.
     let weights_path = weights_path(request.folder, name);
     let validated = |trainer: &Trainer| trainer.validated().map(|(_, dice)| dice.clone()).unwrap_or_default();
     if trainer.is_finished() && weights_path.exists() {

@@ -12,7 +12,7 @@ use candle_core::Device;
 use organseg_pipeline::{
     Method, ModelConfig, PipelineError, Stages, TrainRequest, WeightsCard, cross_validate, train,
 };
-use organseg_train::{Dataset, Splits, StopSignal};
+use organseg_train::{Dataset, Precision, Splits, StopSignal};
 use support::{phantoms, tiny};
 
 /// Asks for `stages` of `config` in `folder`, which must be refused with `words` and nothing written.
@@ -59,6 +59,7 @@ fn what_is_wrong_with_a_later_stage_is_said_before_an_earlier_one_is_trained() {
     refused(&|config| config.fine.network.channels = Vec::new(), &["stage fine", "channels"]);
     refused(&|config| config.fine.train.loss.class_weights = vec![1.0], &["stage fine", "class_weights"]);
     refused(&|config| config.fine.train.loss.dice = 0.0, &["stage fine", "each of dice"]);
+    refused(&|config| config.fine.train.precision = Precision::Bf16, &["stage fine", "precision"]);
 }
 
 /// Names, contents and times of the files in `folder`.
@@ -103,6 +104,11 @@ fn a_finished_training_is_taken_up_without_its_cases_and_without_writing_a_file(
     std::fs::remove_dir_all(&dataset.root).unwrap();
     assert_eq!(run().unwrap(), first);
     assert!(files(&model) == before);
+    // Nor is a stage trained again whose checkpoint was tidied away.
+    std::fs::remove_file(model.join("checkpoint-fine.safetensors")).unwrap();
+    let tidied = files(&model);
+    assert_eq!(run().unwrap(), first);
+    assert!(files(&model) == tidied);
     // Without its weights a stage is not done.
     std::fs::remove_file(model.join("fine.safetensors")).unwrap();
     assert!(run().is_err());

@@ -5,7 +5,7 @@
 //! permutation and flips; with it, each voxel of the scan takes the nearest label.
 
 use organseg_volume::{
-    Grid, Interpolation, LabelVolume, Orientation, Spacing, Volume, grid_with_spacing, reorient,
+    Grid, Interpolation, LabelVolume, Orientation, Spacing, Volume, grid_that_covers, reorient,
     reorient_owned, reoriented_grid, resample, window_to_unit_in_place, z_score_in_place,
 };
 use rayon::prelude::*;
@@ -93,7 +93,8 @@ impl Intensity {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Preprocessing {
-    /// Spacing in millimetres along the RAS axes to resample to; the scan's own if none.
+    /// Spacing in millimetres along the RAS axes to resample to, on the [grid that covers](grid_that_covers) the scan;
+    /// the scan's own if none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spacing_mm: Option<[f64; 3]>,
     /// How intensities are changed.
@@ -211,7 +212,7 @@ impl Preprocessing {
     /// The grid to resample to, if it is another.
     fn resampled_grid(&self, grid: &Grid) -> Result<Option<Grid>, TrainError> {
         let Some(spacing_mm) = self.spacing_mm else { return Ok(None) };
-        let target = grid_with_spacing(grid, Spacing::new(spacing_mm)?)?;
+        let target = grid_that_covers(grid, Spacing::new(spacing_mm)?)?;
         Ok(grid.check_same(&target).is_err().then_some(target))
     }
 }
@@ -265,6 +266,31 @@ mod tests {
         let prepared = preprocessing.prepare_labels(&original).unwrap();
         assert_eq!(prepared.size(), [15, 12, 18]);
         assert_eq!(preprocessing.restore_labels(&prepared, original.grid()).unwrap(), original);
+    }
+
+    /// Whatever the spacing, what is labelled everywhere comes back everywhere: no slice at an end is lost.
+    #[test]
+    fn no_voxel_of_the_scan_is_beyond_the_working_grid() {
+        let original = LabelVolume::filled(odd_grid(), 1);
+        let image = original.map(f32::from);
+        for step in 1..60 {
+            let spacing = [step as f64 * 0.13, 7.9 - step as f64 * 0.13, 0.3 + step as f64 * 0.07];
+            let preprocessing = Preprocessing::default()
+                .with_spacing_mm(spacing)
+                .with_intensity(Intensity::Window { low: 0.0, high: 1.0 });
+            let prepared = preprocessing.prepare_labels(&original).unwrap();
+            assert_eq!(
+                preprocessing.restore_labels(&prepared, original.grid()).unwrap(),
+                original,
+                "{spacing:?}"
+            );
+            assert!(
+                prepared.voxels().iter().all(|&label| label == 1),
+                "{spacing:?}: a centre beyond the scan"
+            );
+            let seen = preprocessing.prepare(&image).unwrap();
+            assert!(seen.voxels().iter().all(|&v| (v - 1.0).abs() < 1e-6), "{spacing:?}");
+        }
     }
 
     #[test]

@@ -57,7 +57,8 @@ pub use intensity::{percentiles, window_to_unit, window_to_unit_in_place, z_scor
 pub use nifti::NiftiVersion;
 pub use orientation::{Orientation, reorient, reorient_owned, reoriented_grid};
 pub use resample::{
-    AntiAliasing, Interpolation, ResampleConfig, grid_with_size, grid_with_spacing, resample, resample_with,
+    AntiAliasing, Interpolation, ResampleConfig, grid_that_covers, grid_with_size, grid_with_spacing,
+    resample, resample_with,
 };
 pub use score_labels::labels_from_scores;
 pub use spacing::Spacing;

@@ -14,7 +14,9 @@ pub(crate) const ENDINGS_TEXT: &str = ".nii.gz, .nii, .hdr, .nrrd, .nhdr, .mha o
 /// The name of the image at `path` without folder and ending; none if it is no image by its name.
 pub(crate) fn image_name(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
-    ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).map(ToString::to_string)
+    // As reading has it: .NII.GZ is one too.
+    let ending = ENDINGS.iter().find(|ending| name.to_ascii_lowercase().ends_with(*ending))?;
+    Some(name[..name.len() - ending.len()].to_string())
 }
 
 /// The name of the scan at `path`: that of the image or, for a folder of DICOM files or one such file, of
@@ -79,6 +81,7 @@ mod tests {
             assert_eq!(name(&format!("a/scan.1{ending}")).as_deref(), Some("scan.1"));
             assert!(ENDINGS_TEXT.contains(ending));
         }
+        assert_eq!(name("a/Scan.NII.gz").as_deref(), Some("Scan"));
         assert_eq!(name("a/scan.raw"), None);
     }
 }

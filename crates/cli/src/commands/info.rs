@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use organseg::volume::{GEOMETRY_TOLERANCE_VOXELS, Grid, ImageInfo, RIGHT_ANGLE_TOLERANCE, is_dicom, probe};
+use organseg::volume::{is_dicom, probe};
 
 use super::dicom::print_folder;
+use super::geometry_notes::geometry_notes;
 use super::output::{print, print_json};
 
 /// Say what the header of an image holds, or list the series of a DICOM folder.
@@ -42,28 +43,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for row in info.grid.affine().to_rows() {
         text.push_str(&format!("             {}\n", row.map(|v| format!("{v:>12.6}")).join(" ")));
     }
-    if let Some(note) = qform_note(&info) {
-        text.push_str(&note);
-    }
-    if info.orthogonality_residual > RIGHT_ANGLE_TOLERANCE {
-        let residual = info.orthogonality_residual;
-        text.push_str(&format!(
-            "note         the axes are not at right angles: |cosine| up to {residual:.2e}; ITK may refuse it\n"
-        ));
+    for note in geometry_notes(&info) {
+        text.push_str(&format!("note         {note}\n"));
     }
     print(&text)
-}
-
-/// Where a NIfTI file's qform leads, if that is elsewhere than its sform.
-fn qform_note(info: &ImageInfo) -> Option<String> {
-    let other = Grid::new(info.grid.size(), info.qform?).ok()?;
-    let voxels = info.grid.corner_distances_voxels(&other);
-    if voxels.iter().all(|&v| v <= GEOMETRY_TOLERANCE_VOXELS) {
-        return None;
-    }
-    let spacing = info.grid.spacing().to_array();
-    let mm = [0, 1, 2].map(|a| format!("{:.3}", voxels[a] * spacing[a])).join(", ");
-    Some(format!(
-        "note         the qform leads elsewhere, up to ({mm}) mm along (x, y, z); other programs may take it\n"
-    ))
 }

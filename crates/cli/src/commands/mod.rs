@@ -8,6 +8,7 @@ pub(crate) mod dicom;
 pub(crate) mod doctor;
 pub(crate) mod evaluate;
 pub(crate) mod files;
+mod geometry_notes;
 pub(crate) mod import_nih;
 pub(crate) mod import_weights;
 pub(crate) mod info;

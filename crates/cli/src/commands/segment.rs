@@ -8,12 +8,13 @@ use clap::Args;
 use organseg::pipeline::{
     PreparedScan, Segmentation, SegmentationReport, Segmenter, Sighting, model_folders,
 };
-use organseg::volume::{DicomFinding, read_image, write};
+use organseg::volume::{DataType, probe, read_image, write};
 use serde::Serialize;
 
 use super::device::DeviceChoice;
 use super::dicom::SeriesChoice;
 use super::files::{ENDINGS_TEXT, has_images, image_name, images_in, scan_name};
+use super::geometry_notes::geometry_notes;
 use super::output::{make_folder, print, print_json, write_text};
 use super::prediction::PredictionChoice;
 use crate::failure::one_line;
@@ -68,11 +69,11 @@ struct Line {
     report: SegmentationReport,
 }
 
-/// A scan, ready for the networks, and what is out of the ordinary in it if it is DICOM.
-type Read = (PreparedScan, Vec<DicomFinding>);
+/// A scan, ready for the networks, and what is out of the ordinary in it.
+type Read = (PreparedScan, Vec<String>);
 
 /// The same after they have looked.
-type Seen = (Sighting, Vec<DicomFinding>);
+type Seen = (Sighting, Vec<String>);
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     let device = options.device.open()?;
@@ -144,7 +145,7 @@ fn write_mask(
     let done = model.finish(seen).with_context(|| cannot_segment(input))?;
     let Segmentation { mask, report, .. } = done;
     write(&output, &mask)?;
-    let mut warnings: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    let mut warnings = findings;
     warnings.extend(report.warnings());
     for warning in &warnings {
         eprintln!("warning: {}: {warning}", input.display());
@@ -160,8 +161,11 @@ fn write_mask(
 /// Reads and prepares one scan.
 fn read(model: &Segmenter, input: &Path, choice: &SeriesChoice) -> Result<Read> {
     let (scan, findings) = match choice.find(input)? {
-        Some(series) => (series.read_image(&choice.options())?, series.findings().to_vec()),
-        None => (read_image(input)?, Vec::new()),
+        Some(series) => {
+            let findings = series.findings().iter().map(ToString::to_string).collect();
+            (series.read_image(&choice.options())?, findings)
+        }
+        None => (read_image(input)?, geometry_notes(&probe(input)?)),
     };
     Ok((model.prepare(scan).with_context(|| cannot_segment(input))?, findings))
 }
@@ -193,6 +197,7 @@ fn jobs(inputs: &[PathBuf], out: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
         }
         let scan = scans.remove(0);
         ensure!(!same_file(&scan, out), "--out {}: is the scan itself", out.display());
+        check_replaces_a_mask(out)?;
         return Ok(vec![(scan, out.to_path_buf())]);
     }
     make_folder(out)?;
@@ -209,11 +214,27 @@ fn jobs(inputs: &[PathBuf], out: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
             out.display(),
             scan.display()
         );
+        check_replaces_a_mask(&mask)?;
         if let Some(other) = taken.insert(mask.clone(), scan.clone()) {
             bail!("{} and {} would both be written to {}", other.display(), scan.display(), mask.display());
         }
     }
     Ok(taken.into_iter().map(|(mask, scan)| (scan, mask)).collect())
+}
+
+/// Checks that the file at `path`, if there is one, may be a mask of an earlier run: it holds bytes, as masks do, or is
+/// no image.
+fn check_replaces_a_mask(path: &Path) -> Result<()> {
+    match probe(path) {
+        Ok(info) if info.data_type != DataType::U8 => {
+            let found = format!("{:?}", info.data_type).to_lowercase();
+            bail!(
+                "--out {}: there is an image of {found} already, expected nothing or a mask (u8)",
+                path.display()
+            )
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether both are one file, or the two halves of one image.

@@ -87,6 +87,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let (mut config, plan) = if options.resume && there {
         let mut made = ModelConfig::load(&options.model)?;
+        made.check_dataset(&options.model.join("model.toml"), &dataset)?;
         // What a model is resumed with is in its folder: without a word against it nothing is planned again.
         if training.decide() {
             let different = made.differences(&training.plan(stages, &dataset, split)?.config);
@@ -133,8 +134,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             let name = config.labels.get(label).map_or("", String::as_str);
             print(&format!("{stage}: validation DSC of {label} ({name}) {dice:.4}"))?;
         }
+        if dice.is_empty() {
+            print(&format!("{stage}: its weights are there and say nothing of a validation"))?;
+            continue;
+        }
         let mean = dice.values().sum::<f64>() / dice.len() as f64;
-        print(&format!("{stage}: mean validation DSC {mean:.4} over {} cases", split.val.len()))?;
+        print(&format!("{stage}: mean validation DSC {mean:.4}"))?;
     }
     print(&format!("model in {}", options.model.display()))
 }

@@ -164,25 +164,49 @@ fn check_dataset(
     given: &Table,
     dataset: &Dataset,
 ) -> Result<(), PipelineError> {
-    let other = |what: &'static str, found: String, expected: String| {
-        let (path, dataset) = (path.to_path_buf(), dataset.root.clone());
-        Err(PipelineError::OtherDataset { path, dataset, what, found, expected })
-    };
-    if let Some(planned) = &config.dataset
-        && planned.modality != dataset.modality
-    {
-        return other("modality", planned.modality.to_string(), dataset.modality.to_string());
+    if given.contains_key("labels") {
+        return config.check_dataset(path, dataset);
     }
-    // A list of files has no names for its labels: any will do.
-    let same = |label: &u8, name: &String| {
-        config.labels.get(label).is_some_and(|given| given == name || *name == format!("label {label}"))
-    };
-    let all_same = config.labels.len() == dataset.labels.len()
-        && dataset.labels.iter().all(|(label, name)| same(label, name));
-    if given.contains_key("labels") && !all_same {
-        return other("labels", format!("{:?}", config.labels), format!("{:?}", dataset.labels));
+    check_modality(path, config, dataset)
+}
+
+fn check_modality(path: &Path, config: &ModelConfig, dataset: &Dataset) -> Result<(), PipelineError> {
+    match &config.dataset {
+        Some(planned) if planned.modality != dataset.modality => Err(PipelineError::OtherDataset {
+            path: path.to_path_buf(),
+            dataset: dataset.root.clone(),
+            what: "modality",
+            found: planned.modality.to_string(),
+            expected: dataset.modality.to_string(),
+        }),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+impl ModelConfig {
+    /// Checks that this, from the file at `path`, is for `dataset`: its labels, and its modality if it knows one.
+    ///
+    /// # Errors
+    /// [`PipelineError::OtherDataset`] saying what is another.
+    pub fn check_dataset(&self, path: &Path, dataset: &Dataset) -> Result<(), PipelineError> {
+        check_modality(path, self, dataset)?;
+        // A list of files has no names for its labels: any will do.
+        let same = |label: &u8, name: &String| {
+            self.labels.get(label).is_some_and(|given| given == name || *name == format!("label {label}"))
+        };
+        if self.labels.len() == dataset.labels.len()
+            && dataset.labels.iter().all(|(label, name)| same(label, name))
+        {
+            return Ok(());
+        }
+        Err(PipelineError::OtherDataset {
+            path: path.to_path_buf(),
+            dataset: dataset.root.clone(),
+            what: "labels",
+            found: format!("{:?}", self.labels),
+            expected: format!("{:?}", dataset.labels),
+        })
+    }
 }
 
 /// A whole plan has settings for its own method alone.

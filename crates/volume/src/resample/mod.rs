@@ -183,7 +183,31 @@ pub(crate) fn aligned(map: &Affine) -> Option<[(f64, f64); 3]> {
 pub fn grid_with_spacing(grid: &Grid, spacing: Spacing) -> Result<Grid, VolumeError> {
     let (old, new) = (grid.spacing().to_array(), spacing.to_array());
     let size = [0, 1, 2].map(|a| ((grid.size()[a] as f64 * old[a] / new[a]).round() as usize).max(1));
-    rescaled(grid, size, [0, 1, 2].map(|a| new[a] / old[a]))
+    rescaled(grid, size, [0, 1, 2].map(|a| new[a] / old[a]), [0.0; 3])
+}
+
+/// The smallest grid with voxels of `spacing` that covers all of `grid`: ⌈n · s / s′⌉ voxels along each axis, which reach as far
+/// beyond it at one end as at the other, by less than half of theirs. Their centres lie within it, and its voxels
+/// within them, so that resampling there and back has nothing to fill.
+///
+/// ```
+/// use organseg_volume::{Grid, Spacing, grid_that_covers};
+/// let grid = Grid::with_spacing([9, 8, 7], Spacing::isotropic(1.0)?)?; // from −0.5 mm on
+/// let coarse = grid_that_covers(&grid, Spacing::isotropic(4.0)?)?;
+/// assert_eq!(coarse.size(), [3, 2, 2]);
+/// assert_eq!(coarse.voxel_to_world([0.0; 3]), [0.0, 1.5, 1.0]); // 1.5, 0 and 0.5 mm beyond at each end
+/// # Ok::<(), organseg_volume::VolumeError>(())
+/// ```
+///
+/// # Errors
+/// [`VolumeError::InvalidSize`] if there would be too many voxels to count.
+pub fn grid_that_covers(grid: &Grid, spacing: Spacing) -> Result<Grid, VolumeError> {
+    /// Part of a voxel for which no other one is made: spacings are rarely exact.
+    const NEGLIGIBLE: f64 = 1e-3;
+    let scale = [0, 1, 2].map(|a| spacing.to_array()[a] / grid.spacing().to_array()[a]);
+    let old = grid.size().map(|n| n as f64);
+    let size = [0, 1, 2].map(|a| ((old[a] / scale[a] - NEGLIGIBLE).ceil() as usize).max(1));
+    rescaled(grid, size, scale, [0, 1, 2].map(|a| (old[a] - size[a] as f64 * scale[a]) / 2.0))
 }
 
 /// The grid of `size` voxels that covers the same region as `grid`.
@@ -203,15 +227,16 @@ pub fn grid_with_size(grid: &Grid, size: [usize; 3]) -> Result<Grid, VolumeError
     if size.contains(&0) {
         return Err(VolumeError::InvalidSize { size });
     }
-    rescaled(grid, size, [0, 1, 2].map(|a| grid.size()[a] as f64 / size[a] as f64))
+    rescaled(grid, size, [0, 1, 2].map(|a| grid.size()[a] as f64 / size[a] as f64), [0.0; 3])
 }
 
-/// `size` voxels, each `scale` old ones wide, from the outer corner of `grid`.
-fn rescaled(grid: &Grid, size: [usize; 3], scale: [f64; 3]) -> Result<Grid, VolumeError> {
+/// `size` voxels, each `scale` old ones wide, from `start` old ones after the outer corner of `grid`.
+fn rescaled(grid: &Grid, size: [usize; 3], scale: [f64; 3], start: [f64; 3]) -> Result<Grid, VolumeError> {
+    let first = [0, 1, 2].map(|a| start[a] + (scale[a] - 1.0) / 2.0);
     let map = Affine::new([
-        [scale[0], 0.0, 0.0, (scale[0] - 1.0) / 2.0],
-        [0.0, scale[1], 0.0, (scale[1] - 1.0) / 2.0],
-        [0.0, 0.0, scale[2], (scale[2] - 1.0) / 2.0],
+        [scale[0], 0.0, 0.0, first[0]],
+        [0.0, scale[1], 0.0, first[1]],
+        [0.0, 0.0, scale[2], first[2]],
         [0.0, 0.0, 0.0, 1.0],
     ])?;
     Grid::new(size, grid.affine().after(&map))
