@@ -380,6 +380,10 @@ const ORGAN_SHARE: f64 = 0.5;
 /// Whether an organ in `mask`, which fills `place` in a scan of `size` voxels, reaches a
 /// face of `place` that is not a face of the scan, and may go on beyond it.
 fn touches_inner_face(mask: &LabelVolume, place: &BoundingBox, size: [usize; 3]) -> bool {
+    let is_inner = |a: usize| place.min()[a] > 0 || place.max()[a] < size[a] as i64;
+    if !(0..3).any(is_inner) {
+        return false;
+    }
     let Some(organ) = BoundingBox::of_mask(&main_pieces(mask, ORGAN_SHARE)) else { return false };
     (0..3).any(|a| {
         (organ.min()[a] == 0 && place.min()[a] > 0)
