@@ -162,6 +162,13 @@ fn a_mask_replaces_a_mask_and_no_scan() {
     let words = ["other.nii.gz", "an image of i16", "expected nothing or a mask"];
     fail(&["segment", "--model", text(&model), text(&converted), "--out", text(here)], &words);
     assert_eq!(std::fs::read(at("other.nii.gz")).unwrap(), before);
+    // A scan in bytes is told by its values.
+    let grid = *read::<i16>(&converted).unwrap().grid();
+    let bytes = LabelVolume::from_fn(grid, |[x, _, _]| x as u8);
+    write(at("other.nii.gz"), &bytes).unwrap();
+    let words = ["other.nii.gz", "values up to 35", "labels up to 1"];
+    fail(&["segment", "--model", text(&model), text(&converted), "--out", text(here)], &words);
+    assert_eq!(read::<u8>(at("other.nii.gz")).unwrap(), bytes);
 }
 
 #[test]

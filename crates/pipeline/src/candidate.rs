@@ -19,8 +19,8 @@ pub struct BoxConfig {
     pub box1_margin_coarse_voxels: usize,
     /// Voxels of the full grid by which box 2 is grown on every side.
     pub box2_margin_voxels: usize,
-    /// Connected pieces (26 neighbours) of the coarse mask smaller than this share of the largest, and of each label with
-    /// less than this share of the voxels of the piece that has most of it, are
+    /// Connected pieces (26 neighbours) of the coarse mask smaller than this share of the largest, and with less than this
+    /// share of what the piece with most of a label has of it, or than half a millilitre of it, are
     /// left out of the boxes: one false voxel far away would otherwise blow both up. 0 keeps all.
     pub min_component_share: f64,
 }
@@ -121,9 +121,14 @@ mod tests {
         let before = candidate_boxes(&mask, [2; 3], &full(), &config).unwrap();
         mask[[0, 0, 0]] = 1;
         assert_eq!(candidate_boxes(&mask, [2; 3], &full(), &config).unwrap(), before);
-        // A second organ there does.
         mask[[0, 0, 0]] = 2;
-        assert_ne!(candidate_boxes(&mask, [2; 3], &full(), &config).unwrap(), before);
+        assert_eq!(candidate_boxes(&mask, [2; 3], &full(), &config).unwrap(), before);
+        // A second organ there does.
+        let mut two = mask.clone();
+        for (x, y, z) in (0..64).map(|i| (i % 4, i / 4 % 4, i / 16)) {
+            two[[x, y, z]] = 2;
+        }
+        assert_ne!(candidate_boxes(&two, [2; 3], &full(), &config).unwrap(), before);
         mask[[0, 0, 0]] = 1;
         let all = BoxConfig { min_component_share: 0.0, ..config };
         assert_ne!(candidate_boxes(&mask, [2; 3], &full(), &all).unwrap(), before);

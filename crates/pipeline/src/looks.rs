@@ -56,9 +56,9 @@ impl Found {
 }
 
 impl Looks {
-    /// Voxels of the coarse mask, on the coarse grid, that lie in neither candidate box: the fine network never sees them.
+    /// Voxels of the coarse mask, on the coarse grid, that lie in neither candidate box, where the fine network looked there alone.
     pub(crate) fn left_out(&self) -> usize {
-        let Some(CandidateBoxes { box1, box2 }) = self.boxes else { return 0 };
+        let (Some(CandidateBoxes { box1, box2 }), None) = (self.boxes, self.fallback) else { return 0 };
         let [nx, ny, _] = self.low_mask.size();
         let is_left_out = |(v, &label): (usize, &Label)| {
             let block = [v % nx, v / nx % ny, v / (nx * ny)];

@@ -31,8 +31,8 @@ impl std::fmt::Display for Fallback {
     }
 }
 
-/// From here on what was left out is worth a warning: a lesion of a centimetre. Single stray voxels are less.
-const NOTABLE_ML: f64 = 0.5;
+/// From here on a piece is worth a warning where it is left out: a lesion of a centimetre. Single stray voxels are less.
+pub(crate) const NOTABLE_ML: f64 = 0.5;
 
 /// What happened between a scan and its mask. Boxes are in voxels of the scan's own grid.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,8 +43,8 @@ pub struct SegmentationReport {
     pub box2: Option<BoundingBox>,
     /// Why the whole scan was looked at, if it was.
     pub fallback: Option<Fallback>,
-    /// What the coarse stage found outside both boxes, in millilitres, and the fine one therefore never saw: small pieces
-    /// far from the organs, mostly strays.
+    /// What the coarse stage found outside both boxes, in millilitres, where the fine one looked in boxes and therefore never saw
+    /// it: small pieces far from the organs, mostly strays.
     #[serde(default)]
     pub coarse_left_out_ml: f64,
     /// What was found of each label.

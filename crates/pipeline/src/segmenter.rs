@@ -397,7 +397,7 @@ mod tests {
     use organseg_volume::{Grid, Spacing};
 
     fn grid() -> Grid {
-        Grid::with_spacing([20, 20, 20], Spacing::isotropic(1.0).unwrap()).unwrap()
+        Grid::with_spacing([20, 20, 20], Spacing::isotropic(10.0).unwrap()).unwrap()
     }
 
     fn bar(from: usize, to: usize) -> LabelVolume {

@@ -134,9 +134,12 @@ pub fn train(request: &TrainRequest<'_>) -> Result<TrainSummary, PipelineError> 
 fn check_stage(request: &TrainRequest<'_>, name: &str, stage: &StageConfig) -> Result<(), PipelineError> {
     let network = request.config.network_of(stage);
     network.check()?;
+    if is_kept(request, name) {
+        return Ok(());
+    }
     let mut trainer = Trainer::new(name, &network, &stage.train, request.device)?;
     match &stage.start {
-        Some(start) if !goes_on(request, name) && !is_kept(request, name) => Ok(trainer.start_from(start)?),
+        Some(start) if !goes_on(request, name) => Ok(trainer.start_from(start)?),
         _ => Ok(()),
     }
 }
@@ -216,6 +219,7 @@ fn train_stage(
 ) -> Result<BTreeMap<Label, f64>, PipelineError> {
     let started = Instant::now();
     if is_kept(request, name) {
+        eprintln!("stage {name}: its weights are there without a checkpoint: kept, not trained again");
         let card = WeightsCard::of_weights(&weights_path(request.folder, name))?;
         return Ok(card.map(|card| card.dice_of(&request.config.labels)).unwrap_or_default());
     }

@@ -59,7 +59,14 @@ impl<'a> ValidationCases<'a> {
     fn look(&self, net: &Unet3d, case: usize) -> Result<(LabelVolume, LabelDice), PipelineError> {
         let case = &self.cases[case];
         let look = || {
-            let found = predict(net, &case.image, self.patch_size, self.device)?;
+            let found = match predict(net, &case.image, self.patch_size, self.device) {
+                // A training may get over it: here it is a network that finds nothing.
+                Err(error @ PipelineError::ScoresNotFinite { .. }) => {
+                    eprintln!("warning: case {}: {error}", case.name);
+                    LabelVolume::filled(*case.image.grid(), 0)
+                }
+                found => found?,
+            };
             let dice = LabelDice::of(&found, &case.labels, self.labels.iter(), self.ignore)?;
             Ok((found, dice))
         };

@@ -268,6 +268,17 @@ mod tests {
         assert_eq!(preprocessing.restore_labels(&prepared, original.grid()).unwrap(), original);
     }
 
+    #[test]
+    fn a_spacing_that_is_almost_the_scans_keeps_its_voxels() {
+        let grid = Grid::with_spacing([200, 3, 300], Spacing::new([1.00002, 1.0, 0.8003]).unwrap()).unwrap();
+        let prepared =
+            Preprocessing::default().with_spacing_mm([1.0, 1.0, 0.8]).prepared_grid(&grid).unwrap();
+        assert_eq!(prepared.size(), [200, 3, 300]);
+        // The middle stays, the ends move by less than a quarter of a voxel.
+        let moved = prepared.corner_distances_voxels(&grid);
+        assert!(moved.iter().all(|&m| m < 0.25), "{moved:?}");
+    }
+
     /// Whatever the spacing, what is labelled everywhere comes back everywhere: no slice at an end is lost.
     #[test]
     fn no_voxel_of_the_scan_is_beyond_the_working_grid() {

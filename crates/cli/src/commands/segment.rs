@@ -8,7 +8,7 @@ use clap::Args;
 use organseg::pipeline::{
     PreparedScan, Segmentation, SegmentationReport, Segmenter, Sighting, model_folders,
 };
-use organseg::volume::{DataType, probe, read_image, write};
+use organseg::volume::{DataType, probe, read, read_image, write};
 use serde::Serialize;
 
 use super::device::DeviceChoice;
@@ -84,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let model = model.with_prediction(prediction);
     let scans = jobs.len();
     let (mut lines, mut failed) = (Vec::new(), 0);
-    let read = |(input, _): &(PathBuf, PathBuf)| read(&model, input, &options.series);
+    let read = |(input, _): &(PathBuf, PathBuf)| read_scan(&model, input, &options.series);
     let look = |(input, _): &(PathBuf, PathBuf), scan: Result<_>| look(&model, input, scan?);
     // While a GPU has a scan, the CPU reads and resamples the next, and finishes and writes the one before.
     three_steps(&jobs, device.is_cuda(), read, look, |(input, output), seen| {
@@ -144,6 +144,7 @@ fn write_mask(
 ) -> Result<Line> {
     let done = model.finish(seen).with_context(|| cannot_segment(input))?;
     let Segmentation { mask, report, .. } = done;
+    check_holds_labels(&output, model.config().classes())?;
     write(&output, &mask)?;
     let mut warnings = findings;
     warnings.extend(report.warnings());
@@ -159,7 +160,7 @@ fn write_mask(
 }
 
 /// Reads and prepares one scan.
-fn read(model: &Segmenter, input: &Path, choice: &SeriesChoice) -> Result<Read> {
+fn read_scan(model: &Segmenter, input: &Path, choice: &SeriesChoice) -> Result<Read> {
     let (scan, findings) = match choice.find(input)? {
         Some(series) => {
             let findings = series.findings().iter().map(ToString::to_string).collect();
@@ -235,6 +236,19 @@ fn check_replaces_a_mask(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Checks that the image at `path`, if there is one, has no larger values than a mask of `classes` classes: a scan may be
+/// stored in bytes too. One look at the voxels, which is little beside a segmentation.
+fn check_holds_labels(path: &Path, classes: usize) -> Result<()> {
+    let largest = read::<u8>(path).ok().and_then(|there| there.voxels().iter().copied().max()).unwrap_or(0);
+    ensure!(
+        usize::from(largest) < classes,
+        "--out {}: there is an image with values up to {largest} already, expected nothing or a mask of labels up to {}",
+        path.display(),
+        classes - 1
+    );
+    Ok(())
 }
 
 /// Whether both are one file, or the two halves of one image.

@@ -186,9 +186,9 @@ pub fn grid_with_spacing(grid: &Grid, spacing: Spacing) -> Result<Grid, VolumeEr
     rescaled(grid, size, [0, 1, 2].map(|a| new[a] / old[a]), [0.0; 3])
 }
 
-/// The smallest grid with voxels of `spacing` that covers all of `grid`: ⌈n · s / s′⌉ voxels along each axis, which reach as far
-/// beyond it at one end as at the other, by less than half of theirs. Their centres lie within it, and its voxels
-/// within them, so that resampling there and back has nothing to fill.
+/// The smallest grid with voxels of `spacing` that covers all of `grid` but for half a voxel of either at most:
+/// ⌈n · s / s′ − ½ min(s / s′, 1)⌉ voxels along each axis, around the same middle. Each grid's centres lie within the other,
+/// so that resampling there and back has nothing to fill; a spacing that is almost the grid's keeps its voxels.
 ///
 /// ```
 /// use organseg_volume::{Grid, Spacing, grid_that_covers};
@@ -202,11 +202,10 @@ pub fn grid_with_spacing(grid: &Grid, spacing: Spacing) -> Result<Grid, VolumeEr
 /// # Errors
 /// [`VolumeError::InvalidSize`] if there would be too many voxels to count.
 pub fn grid_that_covers(grid: &Grid, spacing: Spacing) -> Result<Grid, VolumeError> {
-    /// Part of a voxel for which no other one is made: spacings are rarely exact.
-    const NEGLIGIBLE: f64 = 1e-3;
     let scale = [0, 1, 2].map(|a| spacing.to_array()[a] / grid.spacing().to_array()[a]);
     let old = grid.size().map(|n| n as f64);
-    let size = [0, 1, 2].map(|a| ((old[a] / scale[a] - NEGLIGIBLE).ceil() as usize).max(1));
+    let size =
+        [0, 1, 2].map(|a| ((old[a] / scale[a] - 0.5 * scale[a].recip().min(1.0)).ceil() as usize).max(1));
     rescaled(grid, size, scale, [0, 1, 2].map(|a| (old[a] - size[a] as f64 * scale[a]) / 2.0))
 }
 
