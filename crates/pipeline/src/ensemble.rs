@@ -46,18 +46,15 @@ pub fn model_folders(folder: &Path) -> Result<Vec<PathBuf>, PipelineError> {
         folds.extend(number.filter(|number| name == *fold_name(*number)));
     }
     folds.sort_unstable();
-    if folds.is_empty() {
+    let Some(last) = folds.last().map(|&last| fold_name(last)) else {
         return Err(no_model("neither model.toml nor fold_0".into()));
-    }
-    let count = folds.last().map_or(0, |last| last + 1);
-    let folders: Vec<_> = (0..count).map(|k| folder.join(fold_name(k))).collect();
-    if let Some(k) = folders.iter().position(|fold| !holds_model(fold)) {
-        let last = fold_name(count - 1);
+    };
+    let folders: Vec<_> = (0..folds.len()).map(|k| folder.join(fold_name(k))).collect();
+    if let Some(k) = (0..folds.len()).find(|&k| folds[k] != k || !holds_model(&folders[k])) {
         return Err(no_model(format!("{last}, but no {}/model.toml", fold_name(k))));
     }
     let (held_back, cases) = cases_of(&folders)?;
     if held_back < cases {
-        let last = fold_name(count - 1);
         return Err(no_model(format!("folds up to {last}, which hold back {held_back} of {cases} cases")));
     }
     Ok(folders)

@@ -17,20 +17,8 @@ pub(crate) fn main_pieces(mask: &LabelVolume, share: f64) -> LabelVolume {
     let components = connected_components(mask, Connectivity::TwentySix);
     let ids = components.labels().voxels();
     let mut of_label: BTreeMap<(Label, u32), usize> = BTreeMap::new();
-    let mut last = None;
     for (&id, &label) in ids.iter().zip(mask.voxels()).filter(|&(&id, _)| id > 0) {
-        // Neighbours along x are mostly alike: one search for a stretch of them.
-        match &mut last {
-            Some((key, count)) if *key == (label, id) => *count += 1,
-            _ => {
-                if let Some((key, count)) = last.replace(((label, id), 1)) {
-                    *of_label.entry(key).or_default() += count;
-                }
-            }
-        }
-    }
-    if let Some((key, count)) = last {
-        *of_label.entry(key).or_default() += count;
+        *of_label.entry((label, id)).or_default() += 1;
     }
     let mut most: BTreeMap<Label, usize> = BTreeMap::new();
     for (&(label, _), &count) in &of_label {

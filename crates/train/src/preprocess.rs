@@ -281,7 +281,7 @@ mod tests {
 
     /// Whatever the spacing, what is labelled everywhere comes back everywhere: no slice at an end is lost.
     #[test]
-    fn no_voxel_of_the_scan_is_beyond_the_working_grid() {
+    fn no_centre_of_the_scan_is_beyond_the_working_grid() {
         let original = LabelVolume::filled(odd_grid(), 1);
         let image = original.map(f32::from);
         for step in 1..60 {

@@ -172,15 +172,23 @@ fn check_dataset(
 
 fn check_modality(path: &Path, config: &ModelConfig, dataset: &Dataset) -> Result<(), PipelineError> {
     match &config.dataset {
-        Some(planned) if planned.modality != dataset.modality => Err(PipelineError::OtherDataset {
-            path: path.to_path_buf(),
-            dataset: dataset.root.clone(),
-            what: "modality",
-            found: planned.modality.to_string(),
-            expected: dataset.modality.to_string(),
-        }),
+        Some(planned) if planned.modality != dataset.modality => {
+            let (found, expected) = (planned.modality.to_string(), dataset.modality.to_string());
+            Err(other_dataset(path, dataset, "modality", found, expected))
+        }
         _ => Ok(()),
     }
+}
+
+fn other_dataset(
+    path: &Path,
+    dataset: &Dataset,
+    what: &'static str,
+    found: String,
+    expected: String,
+) -> PipelineError {
+    let (path, dataset) = (path.to_path_buf(), dataset.root.clone());
+    PipelineError::OtherDataset { path, dataset, what, found, expected }
 }
 
 impl ModelConfig {
@@ -194,18 +202,13 @@ impl ModelConfig {
         let same = |label: &u8, name: &String| {
             self.labels.get(label).is_some_and(|given| given == name || *name == format!("label {label}"))
         };
-        if self.labels.len() == dataset.labels.len()
-            && dataset.labels.iter().all(|(label, name)| same(label, name))
-        {
+        let all_same = self.labels.len() == dataset.labels.len()
+            && dataset.labels.iter().all(|(label, name)| same(label, name));
+        if all_same {
             return Ok(());
         }
-        Err(PipelineError::OtherDataset {
-            path: path.to_path_buf(),
-            dataset: dataset.root.clone(),
-            what: "labels",
-            found: format!("{:?}", self.labels),
-            expected: format!("{:?}", dataset.labels),
-        })
+        let (found, expected) = (format!("{:?}", self.labels), format!("{:?}", dataset.labels));
+        Err(other_dataset(path, dataset, "labels", found, expected))
     }
 }
 
