@@ -135,6 +135,11 @@ fn configure(dataset: &Dataset, split: &Split, arguments: &Arguments) -> Result<
     Ok(plan(&config, None, dataset, split, MAX_PATCH_VOXELS)?)
 }
 
+/// In per cent; none is printed as NaN.
+fn percent(share: Option<f64>) -> f64 {
+    100.0 * share.unwrap_or(f64::NAN)
+}
+
 /// Segments the cases, writes their masks and a picture, and returns their figures.
 fn test(dataset: &Dataset, names: &[String], model: &Path, out: &Path) -> Result<Vec<CaseResult>> {
     let segmenter = Segmenter::load(model, &Device::Cpu)?;
@@ -152,10 +157,10 @@ fn test(dataset: &Dataset, names: &[String], model: &Path, out: &Path) -> Result
         let two = result.two_stages.as_ref().context("the model has two stages")?;
         println!(
             "{name:<20} {:>8.2} {:>8.2} {:>13.2} {:>13.2}{}",
-            100.0 * two.coarse.mean,
-            100.0 * result.refined.mean,
-            100.0 * two.box1.recall,
-            100.0 * two.box2.recall,
+            percent(two.coarse.mean),
+            percent(result.refined.mean),
+            percent(two.box1.map(|found| found.recall)),
+            percent(two.box2.map(|found| found.recall)),
             two.fallback.map_or(String::new(), |why| format!("  {why}"))
         );
         write(masks.join(format!("{name}.nii.gz")), &found.refined)?;

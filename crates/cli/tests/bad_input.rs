@@ -284,6 +284,19 @@ fn an_output_folder_that_cannot_be_written() {
 }
 
 #[test]
+fn two_masks_of_one_name_are_not_scored() {
+    let folder = tempfile::tempdir().unwrap();
+    let labels = world().join("data/labelsTr");
+    let mask = names_in(&labels).remove(0);
+    std::fs::copy(labels.join(&mask), folder.path().join("a.nii.gz")).unwrap();
+    let masks = text(folder.path());
+    let evaluate = ["evaluate", "--reference", masks, "--prediction", masks];
+    succeed(&evaluate);
+    succeed(&["convert", text(&labels.join(&mask)), text(&folder.path().join("a.nrrd"))]);
+    fail(&evaluate, &["a.nii.gz", "a.nrrd", "of one name"]);
+}
+
+#[test]
 fn wrong_usage_has_a_code_of_its_own() {
     for arguments in [
         &["segment"][..],

@@ -78,6 +78,13 @@ fn a_training_starts_from_another_model() {
     let card = WeightsCard::of_weights(&model.join("coarse.safetensors")).unwrap().unwrap();
     assert_eq!(card.started_from, Some(coarse.canonicalize().unwrap()));
     succeed(&[&arguments[..], &from, &["--resume"]].concat());
+    // Once begun, a stage does not begin again, checkpoint or not.
+    let elsewhere = ["--stages", "coarse", "--epochs", "1", "--resume", "--start-from", text(&model)];
+    let words = ["stage coarse was started from", "cannot start again from"];
+    fail(&[&arguments[..], &elsewhere].concat(), &words);
+    std::fs::remove_file(model.join("checkpoint-coarse.safetensors")).unwrap();
+    fail(&[&arguments[..], &elsewhere].concat(), &words);
+    succeed(&[&arguments[..], &from, &["--resume"]].concat());
     // The other stage may start from somewhere else.
     succeed(&[&arguments[..], &["--stages", "fine", "--epochs", "1"]].concat());
     // The same as a file and as a checkpoint.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use organseg_train::Trainer;
+use organseg_train::{Split, Trainer};
 use organseg_unet::weights;
 use organseg_volume::Label;
 use serde::{Deserialize, Serialize};
@@ -43,9 +43,9 @@ pub struct WeightsCard {
     /// File with the weights that it started from, if they were not random.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_from: Option<PathBuf>,
-    /// Names of the cases that it was trained on.
+    /// Names of the cases that it was trained on: those of the split that the stage could use.
     pub trained_on: Vec<String>,
-    /// Names of the cases that it was validated with.
+    /// Names of the cases that it was validated with; [`KindOfWeights::Best`] were chosen by them.
     pub validated_on: Vec<String>,
     /// Mean DSC of each label over those, at the resolution and in the region that the stage sees.
     pub validation_dice: BTreeMap<String, f64>,
@@ -64,7 +64,13 @@ pub enum KindOfWeights {
 }
 
 impl WeightsCard {
-    pub(crate) fn of(request: &TrainRequest<'_>, name: &str, stage: &StageConfig, trainer: &Trainer) -> Self {
+    /// Of the weights that `trainer` has for `stage` from the cases that it could use: those of `split`.
+    pub(crate) fn of(
+        request: &TrainRequest<'_>,
+        (name, stage): (&str, &StageConfig),
+        split: Split,
+        trainer: &Trainer,
+    ) -> Self {
         let kind = match &stage.train {
             train if train.patience > 0 => KindOfWeights::Best,
             train if train.average_decay > 0.0 => KindOfWeights::Average,
@@ -84,8 +90,8 @@ impl WeightsCard {
             steps: trainer.steps(),
             minutes: None,
             started_from: stage.start.clone(),
-            trained_on: request.split.train.clone(),
-            validated_on: request.split.val.clone(),
+            trained_on: split.train,
+            validated_on: split.val,
             validation_dice: dice.iter().map(|(label, &dice)| (label_name(label), dice)).collect(),
         }
     }

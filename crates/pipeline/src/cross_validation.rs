@@ -46,6 +46,11 @@ pub fn cross_validate(
     stop: &StopSignal,
 ) -> Result<CrossValidation, PipelineError> {
     for (name, stage) in [("coarse", &config.coarse), ("fine", &config.fine), ("single", &config.single)] {
+        if stage.train.patience > 0 {
+            let (field, found) = (format!("{name}.train.patience"), stage.train.patience.to_string());
+            let expected = "0: early stopping chooses the weights by the cases that a fold is tested on";
+            return Err(PipelineError::Config { field, found, expected });
+        }
         if let Some(start) = &stage.start {
             let (field, found) = (format!("{name}.start"), start.display().to_string());
             let expected = "nothing: those weights may know the cases that a fold holds back";
@@ -76,7 +81,9 @@ pub fn cross_validate(
                 .map_err(|error| error.in_case(name))?;
             cases.push(result);
         }
-        let summary = ResultSummary::of(&cases).expect("training refused a split without validation cases");
+        let no_organ =
+            || PipelineError::NoForeground { stage: format!("test of fold {k}"), cases: cases.len() };
+        let summary = ResultSummary::of(&cases).ok_or_else(no_organ)?;
         folds.push(FoldResult { cases, summary });
     }
     let all: Vec<_> = folds.iter().flat_map(|fold| fold.cases.iter().cloned()).collect();

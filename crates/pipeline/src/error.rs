@@ -55,6 +55,10 @@ pub enum PipelineError {
     /// A model folder that is not empty and should be.
     #[error("{path}: there is a model already; choose another folder or resume it", path = path.display())]
     ModelExists { path: PathBuf },
+    /// A stage that another run is training.
+    #[error("{folder}: stage {stage} is being trained there by another run; wait for its end, or choose another folder",
+        folder = folder.display())]
+    Busy { folder: PathBuf, stage: String },
     /// A run that was to be resumed and is another one.
     #[error("{path}: cannot resume: {reason}", path = path.display())]
     Resume { path: PathBuf, reason: String },
@@ -63,7 +67,7 @@ pub enum PipelineError {
         "the split has {train} training and {validation} validation cases, expected at least one of each"
     )]
     Split { train: usize, validation: usize },
-    /// Cases in none of which an organ is labelled, where the fine stage needs one.
+    /// Cases in none of which an organ is labelled, where there must be one to train on or to be measured by.
     #[error(
         "stage {stage}: no voxel is labelled in any of {cases} cases, expected the organ in one at least"
     )]

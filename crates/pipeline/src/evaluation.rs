@@ -1,9 +1,9 @@
 //! How well a model does on cases whose truth is known: the figures of the paper's tables.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use organseg_metrics::{Stats, clear_ignored, dice};
+use organseg_metrics::{Overlap, Stats, clear_ignored};
 use organseg_roi::BoundingBox;
 use organseg_train::organ_box;
 use organseg_volume::{Label, LabelVolume, Volume};
@@ -25,12 +25,13 @@ pub struct CaseResult {
     pub two_stages: Option<TwoStageResult>,
 }
 
-/// DSC of one mask.
+/// DSC of one mask. A label that neither the mask nor the truth has says nothing about either and is left out, as
+/// `organseg evaluate` leaves it out of its means.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LabelDice {
-    /// Mean over the labels.
-    pub mean: f64,
-    /// Of each label.
+    /// Mean over the labels that are here; none where none is.
+    pub mean: Option<f64>,
+    /// Of each label that the mask or the truth has.
     pub labels: BTreeMap<Label, f64>,
 }
 
@@ -41,10 +42,11 @@ pub struct TwoStageResult {
     pub coarse: LabelDice,
     /// DSC of the fine stage in the true box: what better boxes could at most give.
     pub oracle: LabelDice,
-    /// Recall and IoU of box 1 against the box of the truth; 0 where there is no box.
-    pub box1: BoxResult,
+    /// Recall and IoU of box 1 against the box of the truth, 0 where it was not found; none where the truth has no
+    /// organ.
+    pub box1: Option<BoxResult>,
     /// The same of box 2.
-    pub box2: BoxResult,
+    pub box2: Option<BoxResult>,
     /// Why the whole scan was looked at, if it was.
     pub fallback: Option<Fallback>,
 }
@@ -96,9 +98,10 @@ pub fn evaluate_case(
     };
     let dice_of = |mask: &LabelVolume| LabelDice::of(mask, &reference, config.labels.keys(), ignore);
     let true_box = organ_box(&reference, ignore);
-    let covers = |found: Option<BoundingBox>| match (found, true_box) {
-        (Some(found), Some(truth)) => BoxResult { recall: found.recall(&truth), iou: found.iou(&truth) },
-        _ => BoxResult::default(),
+    let covers = |found: Option<BoundingBox>| {
+        let truth = true_box?;
+        let of = |found: BoundingBox| BoxResult { recall: found.recall(&truth), iou: found.iou(&truth) };
+        Some(found.map_or(BoxResult::default(), of))
     };
     let result = CaseResult {
         case: case.to_string(),
@@ -128,10 +131,19 @@ impl LabelDice {
         if let Some(ignore) = ignore {
             clear_ignored(mask.to_mut(), reference, ignore)?;
         }
-        let labels: BTreeMap<Label, f64> = labels
-            .map(|&label| Ok((label, dice(&mask, reference, label)?)))
-            .collect::<Result<_, PipelineError>>()?;
-        Ok(Self { mean: labels.values().sum::<f64>() / labels.len().max(1) as f64, labels })
+        let mut found = BTreeMap::new();
+        for &label in labels {
+            let overlap = Overlap::of_label(&mask, reference, label)?;
+            if !overlap.is_empty() {
+                found.insert(label, overlap.dice());
+            }
+        }
+        Ok(Self::mean_of(found))
+    }
+
+    fn mean_of(labels: BTreeMap<Label, f64>) -> Self {
+        let mean = (!labels.is_empty()).then(|| labels.values().sum::<f64>() / labels.len() as f64);
+        Self { mean, labels }
     }
 }
 
@@ -163,13 +175,13 @@ pub struct TwoStageSummary {
 /// Spread of a DSC over the cases.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DiceStats {
-    /// Of the mean over the labels.
+    /// Of the mean over the labels, over the cases that have one.
     pub dice: Stats,
-    /// Of each label.
+    /// Of each label, over the cases in which the mask or the truth has it.
     pub labels: BTreeMap<Label, Stats>,
 }
 
-/// Spread of how a box covers the true one.
+/// Spread of how a box covers the true one, over the cases that have one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BoxStats {
     /// |B ∩ B̂| / |B|.
@@ -179,8 +191,8 @@ pub struct BoxStats {
 }
 
 impl ResultSummary {
-    /// Mean, spread and extremes of each figure over `results`; none without a case. Figures of two stages are
-    /// there if every case has them.
+    /// Mean, spread and extremes of each figure over `results`; none where no case has a label, in its truth or
+    /// in what was found. Figures of two stages are there if every case has them.
     #[must_use]
     pub fn of(results: &[CaseResult]) -> Option<Self> {
         let refined: Vec<_> = results.iter().map(|result| &result.refined).collect();
@@ -232,27 +244,28 @@ impl ResultSummary {
 
 impl DiceStats {
     fn of(cases: &[&LabelDice]) -> Option<Self> {
-        let dice = Stats::of(&cases.iter().map(|case| case.mean).collect::<Vec<_>>())?;
+        let dice = Stats::of(&cases.iter().filter_map(|case| case.mean).collect::<Vec<_>>())?;
         let of_label = |&label: &Label| {
             let values: Vec<f64> = cases.iter().filter_map(|case| case.labels.get(&label).copied()).collect();
             Some((label, Stats::of(&values)?))
         };
-        Some(Self { dice, labels: cases[0].labels.keys().filter_map(of_label).collect() })
+        let labels: BTreeSet<&Label> = cases.iter().flat_map(|case| case.labels.keys()).collect();
+        Some(Self { dice, labels: labels.into_iter().filter_map(of_label).collect() })
     }
 }
 
 fn summary(results: &[&TwoStageResult]) -> Option<TwoStageSummary> {
-    let stats = |of: &dyn Fn(&BoxResult) -> f64, which: fn(&TwoStageResult) -> &BoxResult| {
-        Stats::of(&results.iter().map(|result| of(which(result))).collect::<Vec<_>>())
+    let stats = |of: &dyn Fn(&BoxResult) -> f64, which: fn(&TwoStageResult) -> Option<&BoxResult>| {
+        Stats::of(&results.iter().filter_map(|result| which(result)).map(of).collect::<Vec<_>>())
     };
-    let boxes = |which: fn(&TwoStageResult) -> &BoxResult| {
+    let boxes = |which: fn(&TwoStageResult) -> Option<&BoxResult>| {
         Some(BoxStats { recall: stats(&|b| b.recall, which)?, iou: stats(&|b| b.iou, which)? })
     };
     Some(TwoStageSummary {
         coarse: DiceStats::of(&results.iter().map(|result| &result.coarse).collect::<Vec<_>>())?,
         oracle: DiceStats::of(&results.iter().map(|result| &result.oracle).collect::<Vec<_>>())?,
-        box1: boxes(|result| &result.box1)?,
-        box2: boxes(|result| &result.box2)?,
+        box1: boxes(|result| result.box1.as_ref())?,
+        box2: boxes(|result| result.box2.as_ref())?,
         fallbacks: results.iter().filter(|result| result.fallback.is_some()).count(),
     })
 }
@@ -274,12 +287,28 @@ mod tests {
         assert_eq!(dice(None), BTreeMap::from([(1, 2.0 / 5.0), (2, 2.0 / 3.0)]));
     }
 
-    fn case(dice: [f64; 2], two_stages: bool) -> CaseResult {
-        let of = |dice: [f64; 2]| LabelDice {
-            mean: (dice[0] + dice[1]) / 2.0,
-            labels: BTreeMap::from([(1, dice[0]), (2, dice[1])]),
+    #[test]
+    fn a_label_that_is_nowhere_is_left_out_of_the_means() {
+        let grid = Grid::with_spacing([4, 1, 1], Spacing::isotropic(1.0).unwrap()).unwrap();
+        let of = |found: [u8; 4], truth: [u8; 4]| {
+            let [found, truth] = [found, truth].map(|v| LabelVolume::from_vec(grid, v.to_vec()).unwrap());
+            LabelDice::of(&found, &truth, [1, 2].iter(), None).unwrap()
         };
-        let boxes = BoxResult { recall: dice[0], iou: dice[1] };
+        let half = of([1, 1, 0, 0], [0, 1, 1, 0]);
+        assert_eq!((half.mean, half.labels.len()), (Some(0.5), 1));
+        // Found where it is not: that counts.
+        assert_eq!(of([1, 2, 0, 0], [1, 0, 0, 0]).mean, Some(0.5));
+        let nowhere = of([0; 4], [0; 4]);
+        assert_eq!((nowhere.mean, nowhere.labels.len()), (None, 0));
+        let both = of([2, 1, 1, 0], [2, 1, 1, 0]);
+        let stats = DiceStats::of(&[&nowhere, &half, &both]).unwrap();
+        assert_eq!((stats.dice.mean, stats.labels[&1].mean, stats.labels[&2].mean), (0.75, 0.75, 1.0));
+        assert_eq!(DiceStats::of(&[&nowhere]), None);
+    }
+
+    fn case(dice: [f64; 2], two_stages: bool) -> CaseResult {
+        let of = |dice: [f64; 2]| LabelDice::mean_of(BTreeMap::from([(1, dice[0]), (2, dice[1])]));
+        let boxes = Some(BoxResult { recall: dice[0], iou: dice[1] });
         let two = TwoStageResult {
             coarse: of([0.25, 0.5]),
             oracle: of(dice),

@@ -11,6 +11,7 @@ mod error;
 mod evaluation;
 mod flips;
 mod ignore;
+mod lock;
 mod looks;
 mod main_pieces;
 mod model;

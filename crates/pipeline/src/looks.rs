@@ -56,14 +56,19 @@ impl Found {
 }
 
 impl Looks {
-    /// Voxels of the coarse mask, on the coarse grid, that lie in neither candidate box, where the fine network looked there alone.
+    /// Voxels of the coarse mask, on the coarse grid, that lie in no box in which the fine network looked, where it looked
+    /// in boxes alone.
     pub(crate) fn left_out(&self) -> usize {
-        let (Some(CandidateBoxes { box1, box2 }), None) = (self.boxes, self.fallback) else { return 0 };
+        let boxes: Vec<&BoundingBox> = match &self.found {
+            Found::InBoxes(masks) => masks.iter().map(|(_, place)| place).collect(),
+            Found::Settled { masks, .. } => masks.iter().map(|(_, place)| place).collect(),
+            Found::InScan(_) => return 0,
+        };
         let [nx, ny, _] = self.low_mask.size();
         let is_left_out = |(v, &label): (usize, &Label)| {
             let block = [v % nx, v / nx % ny, v / (nx * ny)];
             let first = [0, 1, 2].map(|a| (block[a] * self.factors[a]) as i64);
-            label > 0 && !box1.contains(first) && !box2.contains(first)
+            label > 0 && !boxes.iter().any(|place| place.contains(first))
         };
         self.low_mask.voxels().iter().enumerate().filter(|&voxel| is_left_out(voxel)).count()
     }
@@ -168,6 +173,25 @@ fn within(
 mod tests {
     use super::*;
     use organseg_volume::Spacing;
+
+    #[test]
+    fn what_is_left_out_lies_in_no_box_that_was_looked_at() {
+        let grid = Grid::with_spacing([8, 2, 2], Spacing::isotropic(1.0).unwrap()).unwrap();
+        let low = grid.decimated([2; 3]).unwrap();
+        let low_mask = LabelVolume::from_vec(low, vec![1, 0, 1, 1]).unwrap();
+        let look = |first: i64, last: i64| {
+            let place = BoundingBox::new([first, 0, 0], [last, 2, 2]).unwrap();
+            (LabelVolume::filled(grid.cropped(place.min(), place.size()).unwrap(), 0), place)
+        };
+        let left_out = |found| {
+            Looks { low_mask: low_mask.clone(), factors: [2; 3], boxes: None, found, fallback: None }
+                .left_out()
+        };
+        assert_eq!(left_out(Found::InBoxes([look(4, 6), look(0, 2)])), 1);
+        let settled = Found::Settled { answer: look(4, 6), masks: vec![look(4, 6)] };
+        assert_eq!(left_out(settled), 2);
+        assert_eq!(left_out(Found::InScan(LabelVolume::filled(grid, 0))), 0);
+    }
 
     /// A vote within the boxes is the vote of whole masks.
     #[test]

@@ -1,7 +1,7 @@
 //! From a dataset to a model folder.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::PipelineError;
 use crate::card::WeightsCard;
+use crate::lock::StageLock;
 use crate::model::{Method, ModelConfig, StageConfig, weights_path};
 use crate::source::{CaseSource, Cut, PreparedCase, within_reach};
 use crate::validation::ValidationCases;
@@ -103,7 +104,8 @@ pub type TrainSummary = BTreeMap<String, BTreeMap<Label, f64>>;
 /// is refused unless `resume` is set or another stage of the same model is asked for; so is one whose model or
 /// split is not the one asked for, saying what differs. [`PipelineError::OtherStages`] for stages that the
 /// configuration's method does not have. [`PipelineError::IgnoreLabel`] for a loss that is to ignore another label
-/// than the dataset does; one that says nothing ignores the dataset's. [`TrainError::Stopped`] if it was asked to stop.
+/// than the dataset does; one that says nothing ignores the dataset's. [`PipelineError::Busy`] while another run
+/// trains one of the stages there. [`TrainError::Stopped`] if it was asked to stop.
 pub fn train(request: &TrainRequest<'_>) -> Result<TrainSummary, PipelineError> {
     request.config.check()?;
     let (asked, found) = (request.stages.method(), request.config.method);
@@ -121,7 +123,13 @@ pub fn train(request: &TrainRequest<'_>) -> Result<TrainSummary, PipelineError> 
         check_stage(request, name, stage)
             .map_err(|source| PipelineError::Stage { stage: name, source: Box::new(source) })?;
     }
-    prepare_folder(request)?;
+    let begun = |name: &&str| goes_on(request, name) || is_kept(request, name);
+    if !request.stages.names().iter().all(begun) {
+        for cases in [&request.split.train, &request.split.val] {
+            check_organ(request, cases)?;
+        }
+    }
+    let _mine = prepare_folder(request)?;
     let mut summary = TrainSummary::new();
     for (name, stage) in request.stages.of(request.config) {
         summary.insert(name.to_string(), train_stage(request, name, stage)?);
@@ -144,6 +152,19 @@ fn check_stage(request: &TrainRequest<'_>, name: &str, stage: &StageConfig) -> R
     }
 }
 
+/// Whether one of `cases` has an organ, as a rule the first: a fine stage without one is not to fail when the coarse
+/// one was trained.
+fn check_organ(request: &TrainRequest<'_>, cases: &[String]) -> Result<(), PipelineError> {
+    for name in cases {
+        let case = find(request.dataset, name)?;
+        if organ_box(&case.load_labels()?, request.dataset.ignore).is_some() {
+            return Ok(());
+        }
+    }
+    let stage = request.stages.names().join(" and ");
+    Err(PipelineError::NoForeground { stage, cases: cases.len() })
+}
+
 /// Whether there is a checkpoint of stage `name` to go on from.
 fn goes_on(request: &TrainRequest<'_>, name: &str) -> bool {
     request.resume && Checkpoint::path(request.folder, name).exists()
@@ -155,14 +176,17 @@ fn is_kept(request: &TrainRequest<'_>, name: &str) -> bool {
     request.resume && !goes_on(request, name) && weights_path(request.folder, name).exists()
 }
 
-/// Makes the model folder and writes what decides the run; a resumed run must be the same one.
-fn prepare_folder(request: &TrainRequest<'_>) -> Result<(), PipelineError> {
+/// Makes the model folder and writes what decides the run; a resumed run must be the same one. What is returned
+/// keeps others from training the same stages there.
+fn prepare_folder(request: &TrainRequest<'_>) -> Result<Vec<StageLock>, PipelineError> {
     let folder = request.folder;
     let io = |path: &Path| {
         let path = path.to_path_buf();
         move |source| PipelineError::Io { path, source }
     };
     std::fs::create_dir_all(folder).map_err(io(folder))?;
+    let locks = request.stages.names().iter().map(|&name| StageLock::take(folder, name));
+    let locks = locks.collect::<Result<Vec<_>, _>>()?;
     let taken = |name: &&str| weights_path(folder, name).exists() || Checkpoint::path(folder, name).exists();
     let mut names = request.stages.names().iter();
     if let Some(name) = names.find(|name| !request.resume && taken(name)) {
@@ -176,6 +200,7 @@ fn prepare_folder(request: &TrainRequest<'_>) -> Result<(), PipelineError> {
             let reason = format!("it describes another model than the one asked for: {different}");
             return Err(PipelineError::Resume { path: model, reason });
         }
+        check_starts(request, &made)?;
         let recorded = with_starts_of(request, made.clone());
         if recorded != made {
             recorded.save(folder)?;
@@ -194,11 +219,31 @@ fn prepare_folder(request: &TrainRequest<'_>) -> Result<(), PipelineError> {
                 .to_string();
             return Err(PipelineError::Resume { path: splits, reason });
         }
-        return Ok(());
+        return Ok(locks);
     }
     let text = serde_json::to_string_pretty(&[request.split]).expect("a split is valid JSON");
     organseg_volume::write_atomically(&splits, |file| std::io::Write::write_all(file, text.as_bytes()))
-        .map_err(io(&splits))
+        .map_err(io(&splits))?;
+    Ok(locks)
+}
+
+/// Whether no stage that is begun or finished is asked to start from other weights than it did.
+fn check_starts(request: &TrainRequest<'_>, made: &ModelConfig) -> Result<(), PipelineError> {
+    for ((name, asked), (_, made)) in request.stages.of(request.config).zip(request.stages.of(made)) {
+        let begun = goes_on(request, name) || weights_path(request.folder, name).exists();
+        if begun && asked.start.is_some() && asked.start != made.start {
+            let path = |start: &Option<PathBuf>| {
+                start.as_ref().map_or("random weights".to_string(), |path| path.display().to_string())
+            };
+            let reason = format!(
+                "stage {name} was started from {} and cannot start again from {}; choose another folder",
+                path(&made.start),
+                path(&asked.start)
+            );
+            return Err(PipelineError::Resume { path: request.folder.to_path_buf(), reason });
+        }
+    }
+    Ok(())
 }
 
 /// `made`, the model in the folder, with what the stages start from that are to begin now: whoever resumes one that
@@ -236,14 +281,14 @@ fn train_stage(
     if trainer.is_finished() && weights_path.exists() {
         return Ok(validated(&trainer));
     }
-    let prepare = |names: &[String]| -> Result<Vec<PreparedCase>, PipelineError> {
+    let prepare = |names: &[String], varied: bool| -> Result<Vec<PreparedCase>, PipelineError> {
         let mut cases = Vec::with_capacity(names.len());
         for case in names {
             if request.stop.is_set() {
                 return Err(trainer.stopped_before_training().into());
             }
             let case = find(request.dataset, case)?;
-            match prepare_case(request, name, stage, case).map_err(|e| e.in_case(&case.name))? {
+            match prepare_case(request, (name, stage), case, varied).map_err(|e| e.in_case(&case.name))? {
                 Some(case) => cases.push(case),
                 None => eprintln!(
                     "warning: case {}: no voxel is labelled; stage {name} does without it",
@@ -256,11 +301,15 @@ fn train_stage(
         }
         Ok(cases)
     };
-    let labels = request.config.labels.keys().copied().collect();
+    let labels = request.config.labels.keys().copied();
     let (patch_size, ignore) = (stage.patch_size, stage.train.loss.ignore_label);
-    let validation =
-        ValidationCases::new(prepare(&request.split.val)?, patch_size, labels, ignore, request.device);
-    let cases = prepare(&request.split.train)?;
+    let to_look_at = prepare(&request.split.val, false)?;
+    let names_of = |cases: &[PreparedCase]| cases.iter().map(|case| case.name.clone()).collect();
+    let validated_on: Vec<String> = names_of(&to_look_at);
+    let validation = ValidationCases::new(to_look_at, patch_size, labels, ignore, request.device)
+        .ok_or_else(|| PipelineError::NoForeground { stage: name.to_string(), cases: validated_on.len() })?;
+    let cases = prepare(&request.split.train, true)?;
+    let split = Split { train: names_of(&cases), val: validated_on };
     let source: Arc<dyn SampleSource> = Arc::new(CaseSource {
         cut: cut_of(request.config, name, stage),
         cases,
@@ -272,7 +321,7 @@ fn train_stage(
         RunOptions { folder: Some(request.folder), stop: request.stop.clone(), spent: started.elapsed() };
     trainer.run(&source, &validation, &options)?;
     let weights = trainer.result()?;
-    let card = WeightsCard::of(request, name, stage, &trainer);
+    let card = WeightsCard::of(request, (name, stage), split, &trainer);
     card.save(request.folder, trainer.minutes())?;
     let vb = VarBuilder::from_tensors(weights.clone(), DType::F32, request.device);
     let net = Unet3d::new(&network, vb).map_err(TrainError::from)?;
@@ -289,13 +338,13 @@ pub(crate) fn find<'a>(dataset: &'a Dataset, name: &str) -> Result<&'a Case, Pip
     Ok(dataset.case(name)?)
 }
 
-/// Reads a case and brings it into the form that the stage sees: decimated, around the organ, or whole. None for
-/// the fine stage where there is no organ.
+/// Reads a case and brings it into the form that the stage sees, and samples show where they are `varied`: decimated,
+/// around the organ, or whole. None for the fine stage where there is no organ.
 fn prepare_case(
     request: &TrainRequest<'_>,
-    name: &str,
-    stage: &StageConfig,
+    (name, stage): (&str, &StageConfig),
     case: &Case,
+    varied: bool,
 ) -> Result<Option<PreparedCase>, PipelineError> {
     let (config, ignore) = (request.config, stage.train.loss.ignore_label);
     let loaded = case.load(request.dataset)?;
@@ -312,7 +361,8 @@ fn prepare_case(
         }
         "fine" => {
             let reach = config.crop_margin_voxels + config.crop_jitter_voxels;
-            Ok(within_reach(case_at(image, labels), reach, ignore))
+            let varied = varied.then_some((&stage.train.augment, stage.patch_size));
+            Ok(within_reach(case_at(image, labels), reach, varied, ignore))
         }
         _ => Ok(Some(case_at(image, labels))),
     }

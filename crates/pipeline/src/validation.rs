@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Device;
+use organseg_metrics::labels_present;
 use organseg_train::{TrainError, Validation, without_ignored};
 use organseg_unet::Unet3d;
 use organseg_volume::{Label, LabelVolume, percentiles};
@@ -30,24 +31,28 @@ const BLACK_AND_WHITE: [f64; 2] = [0.5, 99.5];
 pub(crate) struct ValidationCases<'a> {
     cases: Vec<PreparedCase>,
     patch_size: Option<[usize; 3]>,
+    /// Those of the model that one of the cases has.
     labels: Vec<Label>,
     /// The label of voxels that count neither way.
     ignore: Option<Label>,
     device: &'a Device,
-    /// Mean DSC of each case when it was last looked at.
-    last: RefCell<Vec<Option<f64>>>,
+    /// How well the last network did on each case, if it has been looked at.
+    last: RefCell<Vec<Option<LabelDice>>>,
 }
 
 impl<'a> ValidationCases<'a> {
+    /// None if no case has one of `labels`: a network that finds nothing would do as well there as any other.
     pub(crate) fn new(
         cases: Vec<PreparedCase>,
         patch_size: Option<[usize; 3]>,
-        labels: Vec<Label>,
+        labels: impl Iterator<Item = Label>,
         ignore: Option<Label>,
         device: &'a Device,
-    ) -> Self {
+    ) -> Option<Self> {
+        let present = labels_present(&cases.iter().map(|case| &case.labels).collect::<Vec<_>>());
+        let labels: Vec<Label> = labels.filter(|label| present.contains(label)).collect();
         let last = RefCell::new(vec![None; cases.len()]);
-        Self { cases, patch_size, labels, ignore, device, last }
+        (!labels.is_empty()).then_some(Self { cases, patch_size, labels, ignore, device, last })
     }
 
     /// Forgets how well the last network did, which is not the one that is kept.
@@ -88,8 +93,10 @@ impl<'a> ValidationCases<'a> {
         let mut order = Vec::with_capacity(self.cases.len());
         for case in 0..self.cases.len() {
             // Nothing was left to look at where a finished training is resumed, or looks were forgotten.
-            let last = self.last.borrow()[case];
-            order.push((last.map_or_else(|| self.look(net, case).map(|(_, dice)| dice.mean), Ok)?, case));
+            let last = self.last.borrow()[case].clone();
+            let dice = last.map_or_else(|| self.look(net, case).map(|(_, dice)| dice), Ok)?;
+            // Nothing there and nothing found: it can be no better.
+            order.push((dice.mean.unwrap_or(1.0), case));
         }
         order.sort_by(|a, b| a.0.total_cmp(&b.0));
         for (number, (_, i)) in order.into_iter().take(PICTURES).enumerate() {
@@ -112,7 +119,7 @@ impl Validation for ValidationCases<'_> {
 
     fn dice(&self, net: &Unet3d, case: usize) -> Result<BTreeMap<Label, f64>, TrainError> {
         let (_, dice) = self.look(net, case).map_err(|e| TrainError::Validation { source: Box::new(e) })?;
-        self.last.borrow_mut()[case] = Some(dice.mean);
+        self.last.borrow_mut()[case] = Some(dice.clone());
         Ok(dice.labels)
     }
 }

@@ -137,16 +137,16 @@ fn a_cross_validation_scores_masks_and_boxes_on_what_was_annotated() {
         let truth = config.preprocessing.prepare_labels(&case.label).unwrap();
         let stages = model.two_stages(&image).unwrap();
         let two = fold.cases[0].two_stages.as_ref().unwrap();
-        assert_eq!(fold.cases[0].refined.mean, dice(&stages.voted, &truth, annotated));
-        assert_eq!(two.coarse.mean, dice(&stages.coarse, &truth, annotated));
+        assert_eq!(fold.cases[0].refined.mean.unwrap(), dice(&stages.voted, &truth, annotated));
+        assert_eq!(two.coarse.mean.unwrap(), dice(&stages.coarse, &truth, annotated));
         let organ = BoundingBox::of_label(&truth, 1).unwrap();
         let recall = stages.boxes.map_or(0.0, |boxes| boxes.box1.recall(&organ));
-        assert_eq!(two.box1.recall, recall);
+        assert_eq!(two.box1.unwrap().recall, recall);
         let around = organ.grow([3; 3]).clamp_to(image.size());
         assert_eq!(oracle_box(&truth, 3, Some(IGNORE)), around);
         let margin = config.crop_margin_voxels;
         let place = organ.grow([margin; 3]).clamp_to(image.size()).unwrap();
-        assert_eq!(two.oracle.mean, dice(&model.fine(&image, &place).unwrap(), &truth, annotated));
+        assert_eq!(two.oracle.mean.unwrap(), dice(&model.fine(&image, &place).unwrap(), &truth, annotated));
     }
 }
 

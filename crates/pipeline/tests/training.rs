@@ -12,7 +12,8 @@ use candle_core::Device;
 use organseg_pipeline::{
     Method, ModelConfig, PipelineError, Stages, TrainRequest, WeightsCard, cross_validate, train,
 };
-use organseg_train::{Dataset, Precision, Splits, StopSignal};
+use organseg_train::{Dataset, Precision, Split, Splits, StopSignal};
+use organseg_volume::{LabelVolume, read_labels, write};
 use support::{phantoms, tiny};
 
 /// Asks for `stages` of `config` in `folder`, which must be refused with `words` and nothing written.
@@ -60,6 +61,78 @@ fn what_is_wrong_with_a_later_stage_is_said_before_an_earlier_one_is_trained() {
     refused(&|config| config.fine.train.loss.class_weights = vec![1.0], &["stage fine", "class_weights"]);
     refused(&|config| config.fine.train.loss.dice = 0.0, &["stage fine", "each of dice"]);
     refused(&|config| config.fine.train.precision = Precision::Bf16, &["stage fine", "precision"]);
+}
+
+/// `dataset` with nothing labelled in its case number `case`.
+fn blank(dataset: &Dataset, case: usize) {
+    let path = dataset.cases[case].label.as_deref().unwrap();
+    let labels = read_labels(path).unwrap();
+    write(path, &LabelVolume::filled(*labels.grid(), 0)).unwrap();
+}
+
+#[test]
+fn a_validation_case_without_an_organ_is_refused_before_a_stage_is_trained() {
+    let (folder, dataset) = phantoms();
+    let splits = Splits::k_fold(&dataset.names(), 3, 0).unwrap();
+    let held_back = &splits.fold(0).unwrap().val;
+    assert_eq!(held_back.len(), 1);
+    blank(&dataset, dataset.cases.iter().position(|case| case.name == held_back[0]).unwrap());
+    let model = folder.path().join("model");
+    let words = ["stage coarse and fine", "no voxel is labelled in any of 1 cases"];
+    refused(&dataset, &tiny(Method::Two), Stages::Both, &model, &words);
+}
+
+#[test]
+fn cards_name_the_cases_that_a_stage_could_use() {
+    let (folder, dataset) = phantoms();
+    let names: Vec<String> = dataset.names().into_iter().map(String::from).collect();
+    blank(&dataset, 2);
+    let [a, b, c] = &names[..] else { panic!("three phantoms") };
+    let (model, config) = (folder.path().join("model"), tiny(Method::Two));
+    train(&TrainRequest {
+        dataset: &dataset,
+        split: &Split { train: vec![a.clone(), c.clone()], val: vec![b.clone()] },
+        config: &config,
+        stages: Stages::Both,
+        folder: &model,
+        resume: false,
+        device: &Device::Cpu,
+        stop: StopSignal::default(),
+    })
+    .unwrap();
+    for (stage, expected) in [("coarse", vec![a, c]), ("fine", vec![a])] {
+        let path = model.join(stage).with_extension("safetensors");
+        let card = WeightsCard::of_weights(&path).unwrap().unwrap();
+        assert_eq!(card.trained_on.iter().collect::<Vec<_>>(), expected);
+        assert_eq!(card.validated_on.iter().collect::<Vec<_>>(), [b]);
+    }
+}
+
+#[test]
+fn a_stage_that_another_run_is_training_is_left_to_it() {
+    let (folder, dataset) = phantoms();
+    let splits = Splits::k_fold(&dataset.names(), 3, 0).unwrap();
+    let (model, config) = (folder.path().join("model"), tiny(Method::Single));
+    let run = || {
+        train(&TrainRequest {
+            dataset: &dataset,
+            split: splits.fold(0).unwrap(),
+            config: &config,
+            stages: Stages::Single,
+            folder: &model,
+            resume: true,
+            device: &Device::Cpu,
+            stop: StopSignal::default(),
+        })
+    };
+    std::fs::create_dir(&model).unwrap();
+    let other = std::fs::File::create(model.join(".single.lock")).unwrap();
+    other.lock().unwrap();
+    let error = run().unwrap_err();
+    assert!(matches!(&error, PipelineError::Busy { stage, .. } if stage == "single"), "{error}");
+    assert_eq!(files(&model).len(), 1, "nothing is written");
+    drop(other);
+    run().unwrap();
 }
 
 /// Names, contents and times of the files in `folder`.
@@ -112,6 +185,18 @@ fn a_finished_training_is_taken_up_without_its_cases_and_without_writing_a_file(
     // Without its weights a stage is not done.
     std::fs::remove_file(model.join("fine.safetensors")).unwrap();
     assert!(run().is_err());
+}
+
+#[test]
+fn a_cross_validation_does_not_choose_weights_by_the_cases_that_it_tests_them_on() {
+    let (folder, dataset) = phantoms();
+    let splits = Splits::k_fold(&dataset.names(), 3, 0).unwrap();
+    let (out, mut config) = (folder.path().join("out"), tiny(Method::Single));
+    config.single.train.patience = 3;
+    let error = cross_validate(&dataset, &splits, &config, &out, &Device::Cpu, &StopSignal::default());
+    let message = error.unwrap_err().to_string();
+    assert!(message.contains("single.train.patience is 3, expected 0"), "{message}");
+    assert!(!out.exists());
 }
 
 #[test]

@@ -239,19 +239,21 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Mean DSC over the first `cases` validation cases; none if it was asked to stop.
+    /// Mean DSC of each label over those of the first `cases` validation cases that have it; none if it was asked to
+    /// stop.
     fn validate(&self, cases: usize) -> Result<Option<BTreeMap<Label, f64>>, TrainError> {
         let net: Unet3d = self.trainer.frozen()?;
-        let mut sums = BTreeMap::new();
+        let mut found: BTreeMap<Label, Vec<f64>> = BTreeMap::new();
         for case in 0..cases {
             if self.options.stop.is_set() {
                 return Ok(None);
             }
             for (label, dice) in self.validation.dice(&net, case)? {
-                *sums.entry(label).or_insert(0.0) += dice;
+                found.entry(label).or_default().push(dice);
             }
         }
-        Ok(Some(sums.into_iter().map(|(label, sum)| (label, sum / cases as f64)).collect()))
+        let mean = |dices: Vec<f64>| dices.iter().sum::<f64>() / dices.len() as f64;
+        Ok(Some(found.into_iter().map(|(label, dices)| (label, mean(dices))).collect()))
     }
 
     /// Writes a checkpoint and says where the training was stopped.

@@ -40,7 +40,8 @@ pub trait Validation {
     /// How many cases there are.
     fn cases(&self) -> usize;
 
-    /// DSC of each label that `net` has on case `case`.
+    /// DSC that `net` has on case `case` for each label that is in its truth or is found. A label that is in no
+    /// case's truth is best left out: a single voxel would decide which network is the best.
     ///
     /// # Errors
     /// Whatever predicting or comparing meets.

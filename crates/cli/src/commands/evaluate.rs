@@ -125,7 +125,15 @@ fn declared_ignore_label(references: &Path) -> Result<Option<Label>> {
 /// flatter the mean.
 fn pairs(reference: &Path, prediction: &Path) -> Result<Vec<Pair>> {
     let by_name = |folder: &Path| -> Result<BTreeMap<String, PathBuf>> {
-        Ok(images_in(folder)?.into_iter().filter_map(|path| Some((image_name(&path)?, path))).collect())
+        let mut found = BTreeMap::new();
+        for path in images_in(folder)? {
+            let Some(name) = image_name(&path) else { continue };
+            if let Some(other) = found.insert(name, path.clone()) {
+                let (one, two) = (other.display(), path.display());
+                bail!("{one} and {two} are two masks of one name, expected one of them");
+            }
+        }
+        Ok(found)
     };
     let (references, mut predictions) = (by_name(reference)?, by_name(prediction)?);
     let missing: Vec<_> = references.keys().filter(|name| !predictions.contains_key(*name)).collect();

@@ -254,8 +254,11 @@ fn check_holds_labels(path: &Path, classes: usize) -> Result<()> {
 /// Whether both are one file, or the two halves of one image.
 fn same_file(a: &Path, b: &Path) -> bool {
     let header = |path: &Path| {
-        let is_voxels = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("img"));
-        if is_voxels { path.with_extension("hdr") } else { path.to_path_buf() }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let voxels = [".img.gz", ".img"].iter().find(|ending| name.to_ascii_lowercase().ends_with(*ending));
+        let header =
+            |ending: &&str| path.with_file_name(format!("{}.hdr", &name[..name.len() - ending.len()]));
+        voxels.map_or(path.to_path_buf(), header)
     };
     match (header(a).canonicalize(), header(b).canonicalize()) {
         (Ok(a), Ok(b)) => a == b,

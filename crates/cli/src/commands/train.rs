@@ -144,7 +144,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     print(&format!("model in {}", options.model.display()))
 }
 
-/// Has each of `stages` that is not `begun` start with the weights that `from`, a model folder or a file, has for it.
+/// Has each of `stages` start with the weights that `from`, a model folder or a file, has for it; one that is `begun`
+/// does without them.
 fn start_from(
     config: &mut ModelConfig,
     stages: Stages,
@@ -158,9 +159,12 @@ fn start_from(
         "{said}: a file for {} networks, expected the folder of a model, or --stages with one of them",
         names.len()
     );
-    for &name in names.iter().filter(|name| !begun(name)) {
+    for &name in names {
         let file = if from.is_dir() { weights_path(from, name) } else { from.to_path_buf() };
-        let file = file.canonicalize().with_context(|| format!("{said}: {}", file.display()))?;
+        let file = match file.canonicalize().with_context(|| format!("{said}: {}", file.display())) {
+            Err(_) if begun(name) => continue,
+            file => file?,
+        };
         ensure!(file.to_str().is_some(), "{said}: its name is not UTF-8, which model.toml cannot hold");
         config.stage_mut(name).start = Some(file);
     }

@@ -17,6 +17,7 @@
 mod elastic;
 mod intensity;
 mod mirror;
+mod reach;
 mod resample;
 mod smooth;
 mod transform;

@@ -62,6 +62,14 @@ impl Case {
         Ok(LoadedCase { name: self.name.clone(), image, label })
     }
 
+    /// Its labels alone, on the grid of their file and not compared with the image.
+    ///
+    /// # Errors
+    /// [`TrainError::Volume`] if the file cannot be read; [`TrainError::MissingLabel`] if the case has none.
+    pub fn load_labels(&self) -> Result<LabelVolume, TrainError> {
+        Ok(read_labels(self.label_path()?)?)
+    }
+
     /// The label file.
     pub(crate) fn label_path(&self) -> Result<&Path, TrainError> {
         self.label.as_deref().ok_or_else(|| TrainError::MissingLabel {

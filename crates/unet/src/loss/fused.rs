@@ -22,6 +22,7 @@ use super::compute::PARTS;
 use super::cross_entropy::LEAST_WEIGHT;
 use super::dice::EPSILON;
 use super::focal::LEAST_DOUBT;
+use super::tversky::ADDED_VOXELS;
 use super::{EmptySlices, LossConfig};
 
 /// Σ `by` · part, in candle's graph, and Dice, center, cross-entropy, focal and Tversky loss themselves, of `logits` against
@@ -219,10 +220,10 @@ impl Losses {
         }
     }
 
-    /// Σ y p of class sums over Σ y p and what is wrong: the part of it, and the whole.
+    /// What is found of class sums, and that with what is wrong: the part, and the whole.
     fn tversky(&self, sums: &Sums) -> (f64, f64) {
-        let [alpha, beta] = self.tversky;
-        (sums.yp, sums.yp + alpha * (sums.p - sums.yp) + beta * (sums.y - sums.yp) + EPSILON)
+        let ([alpha, beta], hit) = (self.tversky, sums.yp + ADDED_VOXELS);
+        (hit, hit + alpha * (sums.p - sums.yp) + beta * (sums.y - sums.yp))
     }
 
     /// ω of the row at `from` of the voxels of a sample.
