@@ -297,6 +297,32 @@ fn two_masks_of_one_name_are_not_scored() {
 }
 
 #[test]
+fn a_split_that_says_which_cases_are_scored() {
+    let folder = tempfile::tempdir().unwrap();
+    let (labels, masks) = (world().join("data/labelsTr"), folder.path().join("masks"));
+    let names = names_in(&labels);
+    std::fs::create_dir(&masks).unwrap();
+    // Of the other cases there need be none.
+    std::fs::copy(labels.join(&names[1]), masks.join(&names[1])).unwrap();
+    let split = folder.path().join("splits.json");
+    let evaluate = ["evaluate", "--reference", text(&labels), "--prediction", text(&masks)];
+    fail(&evaluate, &["references have no prediction"]);
+    let (one, other) = (names[0].trim_end_matches(".nii.gz"), names[1].trim_end_matches(".nii.gz"));
+    let evaluate = [&evaluate[..], &["--json", "--split", text(&split)]].concat();
+    std::fs::write(&split, format!(r#"[{{"train": ["{one}"], "val": ["{other}"]}}]"#)).unwrap();
+    let found: serde_json::Value = serde_json::from_str(&succeed(&evaluate)).unwrap();
+    assert_eq!(found["cases"].as_array().unwrap().len(), 1);
+    assert_eq!(found["cases"][0]["case"], *other);
+    std::fs::write(&split, format!(r#"[{{"train": ["{one}"], "val": ["nobody"]}}]"#)).unwrap();
+    fail(&evaluate, &["there is no reference of case nobody"]);
+    let two = format!(
+        r#"[{{"train": ["{one}"], "val": ["{other}"]}}, {{"train": ["{other}"], "val": ["{one}"]}}]"#
+    );
+    std::fs::write(&split, two).unwrap();
+    fail(&evaluate, &["splits.json", "holds 2 splits"]);
+}
+
+#[test]
 fn wrong_usage_has_a_code_of_its_own() {
     for arguments in [
         &["segment"][..],

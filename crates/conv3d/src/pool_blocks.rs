@@ -1,4 +1,4 @@
-//! Max pooling by two along each axis, on blocks.
+//! Max pooling by one or two along each axis, on blocks.
 //!
 //! As [`max_pool3d`](crate::max_pool3d()): of equal values the first in memory gets the gradient.
 
@@ -9,14 +9,14 @@ use crate::memory::Buffer;
 use crate::simd::{Isa, Kernel, Simd};
 use crate::source::{Lines, Source, WithLines};
 
-/// The largest value of each window of 2×2×2 voxels of blocks of `size` (D, H, W); an odd last voxel is left
-/// out.
+/// The largest value of each window of `factors` voxels, 1 or 2 along each axis, of blocks of `size`, both (D, H, W);
+/// of an axis halved an odd last voxel is left out.
 ///
 /// # Panics
-/// If the source has no whole blocks.
+/// If the source has no whole blocks, or for other factors.
 #[must_use]
-pub fn max_pool(source: &Source<'_>, size: [usize; 3]) -> Buffer {
-    let to = size.map(|n| n / 2);
+pub fn max_pool(source: &Source<'_>, size: [usize; 3], factors: [usize; 3]) -> Buffer {
+    let to = pooled_size(size, factors);
     let (voxels, pooled) = (size.iter().product::<usize>(), to.iter().product::<usize>());
     let blocks = source.len() / voxels;
     let mut out = Buffer::new(blocks * pooled);
@@ -24,7 +24,15 @@ pub fn max_pool(source: &Source<'_>, size: [usize; 3]) -> Buffer {
     let row = to[2];
     out.par_chunks_mut(row.max(1)).enumerate().for_each(|(task, out)| {
         let (block, place) = (task / (to[0] * to[1]), task % (to[0] * to[1]));
-        isa.run(Rows { source, block, size, z: place / to[1], y: place % to[1], what: Pool { out } });
+        isa.run(Rows {
+            source,
+            block,
+            size,
+            factors,
+            z: place / to[1],
+            y: place % to[1],
+            what: Pool { out },
+        });
     });
     out
 }
@@ -33,30 +41,52 @@ pub fn max_pool(source: &Source<'_>, size: [usize; 3]) -> Buffer {
 ///
 /// # Panics
 /// As [`max_pool`], or if the gradients do not fit.
-pub fn max_pool_gradient(source: &Source<'_>, size: [usize; 3], gradient: &[Line], sum: &mut [Line]) {
-    let to = size.map(|n| n / 2);
+pub fn max_pool_gradient(
+    source: &Source<'_>,
+    size: [usize; 3],
+    factors: [usize; 3],
+    gradient: &[Line],
+    sum: &mut [Line],
+) {
+    let to = pooled_size(size, factors);
     let (voxels, pooled) = (size.iter().product::<usize>(), to.iter().product::<usize>());
     let blocks = source.len() / voxels;
     assert_eq!((gradient.len(), sum.len()), (blocks * pooled, blocks * voxels), "gradients fit the pooling");
     let isa = Isa::detect();
-    // Two slices of the source: what one slice of windows looks at. An odd last slice gets nothing.
+    // The slices of the source that one slice of windows looks at. An odd last slice gets nothing.
     let slice = size[1] * size[2];
     sum.par_chunks_mut(voxels.max(1)).enumerate().for_each(|(block, sum)| {
-        sum.par_chunks_exact_mut((2 * slice).max(1)).enumerate().take(to[0]).for_each(|(z, sum)| {
+        sum.par_chunks_exact_mut((factors[0] * slice).max(1)).enumerate().take(to[0]).for_each(|(z, sum)| {
             for y in 0..to[1] {
                 let row = &gradient[block * pooled + (z * to[1] + y) * to[2]..][..to[2]];
-                let out = &mut sum[2 * y * size[2]..];
-                isa.run(Rows {
-                    source,
-                    block,
-                    size,
-                    z,
-                    y,
-                    what: Unpool { gradient: row, sum: out, slice, row: size[2] },
-                });
+                let out = &mut sum[factors[1] * y * size[2]..];
+                let apart = apart(size, factors);
+                let what = Unpool { gradient: row, sum: out, apart, step: factors[2] };
+                isa.run(Rows { source, block, size, factors, z, y, what });
             }
         });
     });
+}
+
+/// (D, H, W) of what windows of `factors` make of `size`.
+fn pooled_size(size: [usize; 3], factors: [usize; 3]) -> [usize; 3] {
+    assert!(
+        factors.iter().all(|f| (1..=2).contains(f)),
+        "pooling by {factors:?}, expected 1 or 2 along each axis"
+    );
+    [0, 1, 2].map(|a| size[a] / factors[a])
+}
+
+/// How far the second voxel of a window lies from the first along each axis, in memory: 0 where there is none, and the
+/// first is read twice, which changes no maximum.
+fn apart([_, h, w]: [usize; 3], factors: [usize; 3]) -> [usize; 3] {
+    [(factors[0] - 1) * h * w, (factors[1] - 1) * w, factors[2] - 1]
+}
+
+/// Where voxel `i` of the eight of window `x` of a row lies from the row's first.
+#[inline(always)]
+fn place(i: usize, x: usize, apart: [usize; 3], step: usize) -> usize {
+    i / 4 * apart[0] + i / 2 % 2 * apart[1] + step * x + i % 2 * apart[2]
 }
 
 /// The windows of row (z, y).
@@ -64,6 +94,7 @@ struct Rows<'a, W> {
     source: &'a Source<'a>,
     block: usize,
     size: [usize; 3],
+    factors: [usize; 3],
     z: usize,
     y: usize,
     what: W,
@@ -80,9 +111,9 @@ impl<W: Windows> Kernel for Rows<'_, W> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let [d, h, w] = self.size;
-        let start = (2 * self.z * h + 2 * self.y) * w;
-        let walk = Walk { s, start, slice: h * w, row: w, what: self.what };
+        let ([d, h, w], [fz, fy, step]) = (self.size, self.factors);
+        let start = (fz * self.z * h + fy * self.y) * w;
+        let walk = Walk { s, start, apart: apart(self.size, self.factors), step, what: self.what };
         self.source.block(s, self.block, d * h * w, walk);
     }
 }
@@ -91,8 +122,8 @@ impl<W: Windows> Kernel for Rows<'_, W> {
 struct Walk<S, W> {
     s: S,
     start: usize,
-    slice: usize,
-    row: usize,
+    apart: [usize; 3],
+    step: usize,
     what: W,
 }
 
@@ -102,8 +133,8 @@ impl<S: Simd, W: Windows> WithLines<S> for Walk<S, W> {
         for x in 0..self.what.count() {
             let mut values = [self.s.zero(); 8];
             for (i, value) in values.iter_mut().enumerate() {
-                let at = self.start + i / 4 * self.slice + i / 2 % 2 * self.row + 2 * x + i % 2;
-                // SAFETY: windows lie within the block: both voxels of each axis are below its size.
+                let at = self.start + place(i, x, self.apart, self.step);
+                // SAFETY: windows lie within the block: all voxels along each axis are below its size.
                 *value = unsafe { lines.get(self.s, at) };
             }
             self.what.window(self.s, x, values);
@@ -135,8 +166,8 @@ impl Windows for Pool<'_> {
 struct Unpool<'a> {
     gradient: &'a [Line],
     sum: &'a mut [Line],
-    slice: usize,
-    row: usize,
+    apart: [usize; 3],
+    step: usize,
 }
 
 impl Windows for Unpool<'_> {
@@ -150,7 +181,7 @@ impl Windows for Unpool<'_> {
                 largest = s.where_positive(s.sub(value, largest), value, largest);
             }
             for (i, &value) in values.iter().enumerate() {
-                let to = &raw mut self.sum[i / 4 * self.slice + i / 2 % 2 * self.row + 2 * x + i % 2];
+                let to = &raw mut self.sum[place(i, x, self.apart, self.step)];
                 // The share of the first that is not below the largest; nothing is left for others.
                 let below = s.sub(largest, value);
                 let share = s.where_positive(below, s.zero(), left);

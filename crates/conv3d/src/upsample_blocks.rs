@@ -1,4 +1,4 @@
-//! Trilinear upsampling by two along each axis, on blocks.
+//! Trilinear upsampling by one or two along each axis, on blocks.
 //!
 //! As [`upsample_trilinear3d`](crate::upsample_trilinear3d): outputs 2i and 2i + 1 take three quarters of
 //! input i and a quarter of its neighbour on their side, or of itself at the border.
@@ -13,36 +13,49 @@ use crate::source::{Lines, Source, WithLines};
 /// Inputs and weights of an output (or the reverse) along one axis.
 type Taps = Vec<(usize, f32)>;
 
-/// Blocks of `size` (D, H, W) at twice the resolution.
+/// Blocks of `size` at `factors` times the resolution, 1 or 2 along each axis, both (D, H, W).
 ///
 /// # Panics
-/// If the source has no whole blocks.
+/// If the source has no whole blocks, or for other factors.
 #[must_use]
-pub fn upsample(source: &Source<'_>, size: [usize; 3]) -> Buffer {
-    let axes = size.map(|n| (0..2 * n).map(|i| taps(i, n)).collect());
-    resample(source, size, size.map(|n| 2 * n), &axes)
+pub fn upsample(source: &Source<'_>, size: [usize; 3], factors: [usize; 3]) -> Buffer {
+    let to = upsampled_size(size, factors);
+    let axes = [0, 1, 2].map(|a| (0..to[a]).map(|i| taps(i, size[a], factors[a])).collect());
+    resample(source, size, to, &axes)
 }
 
 /// The gradient for the source of [`upsample`], of `size`, from that of its result.
 ///
 /// # Panics
-/// If the gradient has no whole blocks.
+/// If the gradient has no whole blocks, or as [`upsample`].
 #[must_use]
-pub fn upsample_gradient(gradient: &[Line], size: [usize; 3]) -> Buffer {
-    let axes = size.map(|n| {
-        let mut adjoint: Vec<Taps> = vec![Vec::new(); n];
-        for i in 0..2 * n {
-            for (from, weight) in taps(i, n) {
-                adjoint[from].push((i, weight));
+pub fn upsample_gradient(gradient: &[Line], size: [usize; 3], factors: [usize; 3]) -> Buffer {
+    let from = upsampled_size(size, factors);
+    let axes = [0, 1, 2].map(|a| {
+        let mut adjoint: Vec<Taps> = vec![Vec::new(); size[a]];
+        for i in 0..from[a] {
+            for (below, weight) in taps(i, size[a], factors[a]) {
+                adjoint[below].push((i, weight));
             }
         }
         adjoint
     });
-    resample(&Source::Plain(gradient), size.map(|n| 2 * n), size, &axes)
+    resample(&Source::Plain(gradient), from, size, &axes)
+}
+
+fn upsampled_size(size: [usize; 3], factors: [usize; 3]) -> [usize; 3] {
+    assert!(
+        factors.iter().all(|f| (1..=2).contains(f)),
+        "upsampling by {factors:?}, expected 1 or 2 along each axis"
+    );
+    [0, 1, 2].map(|a| size[a] * factors[a])
 }
 
 /// Inputs of output `i` of an axis of `n` voxels.
-fn taps(i: usize, n: usize) -> Taps {
+fn taps(i: usize, n: usize, factor: usize) -> Taps {
+    if factor == 1 {
+        return vec![(i, 1.0)];
+    }
     let near = i / 2;
     let far = if i.is_multiple_of(2) { near.saturating_sub(1) } else { (near + 1).min(n - 1) };
     if near == far { vec![(near, 1.0)] } else { vec![(near, 0.75), (far, 0.25)] }

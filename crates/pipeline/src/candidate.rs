@@ -8,17 +8,17 @@ use organseg_roi::BoundingBox;
 use organseg_volume::{Grid, LabelVolume};
 use serde::{Deserialize, Serialize};
 
-use crate::PipelineError;
 use crate::main_pieces::main_pieces;
+use crate::{Margin, PipelineError};
 
 /// How the candidate boxes are made; the defaults are the paper's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BoxConfig {
     /// Voxels of the coarse grid by which box 1 is grown on every side before it is scaled.
-    pub box1_margin_coarse_voxels: usize,
+    pub box1_margin_coarse_voxels: Margin,
     /// Voxels of the full grid by which box 2 is grown on every side.
-    pub box2_margin_voxels: usize,
+    pub box2_margin_voxels: Margin,
     /// Connected pieces (26 neighbours) of the coarse mask smaller than this share of the largest, and with less than this
     /// share of what the piece with most of a label has of it, or than half a millilitre of it, are
     /// left out of the boxes: one false voxel far away would otherwise blow both up. 0 keeps all.
@@ -27,7 +27,7 @@ pub struct BoxConfig {
 
 impl Default for BoxConfig {
     fn default() -> Self {
-        Self { box1_margin_coarse_voxels: 2, box2_margin_voxels: 10, min_component_share: 0.1 }
+        Self { box1_margin_coarse_voxels: 2.into(), box2_margin_voxels: 10.into(), min_component_share: 0.1 }
     }
 }
 
@@ -67,9 +67,9 @@ pub fn candidate_boxes(
     let main = main_pieces(coarse_mask, config.min_component_share);
     let Some(coarse) = BoundingBox::of_mask(&main) else { return Ok(None) };
     let inside = |b: BoundingBox| b.clamp_to(full.size()).expect("a box around voxels of the scan meets it");
-    let box1 = coarse.grow([config.box1_margin_coarse_voxels; 3]).scale(factors);
+    let box1 = coarse.grow(config.box1_margin_coarse_voxels.along()).scale(factors);
     // Upsampled voxel i is that of block ⌊i / R⌋: the box of the upsampled mask is known without making it.
-    let box2 = inside(coarse.scale(factors)).grow([config.box2_margin_voxels; 3]);
+    let box2 = inside(coarse.scale(factors)).grow(config.box2_margin_voxels.along());
     Ok(Some(CandidateBoxes { box1: inside(box1), box2: inside(box2) }))
 }
 
@@ -94,7 +94,7 @@ mod tests {
         for voxel in [[0, 0, 0], [12, 13, 4], [5, 6, 2]] {
             let mut mask = LabelVolume::filled(full.decimated(factors).unwrap(), 0);
             mask[voxel] = 1;
-            let config = BoxConfig { box2_margin_voxels: 0, ..BoxConfig::default() };
+            let config = BoxConfig { box2_margin_voxels: 0.into(), ..BoxConfig::default() };
             let boxes = candidate_boxes(&mask, factors, &full, &config).unwrap().unwrap();
             let upsampled = organseg_volume::upsample_nearest(&mask, factors, &full).unwrap();
             assert_eq!(Some(boxes.box2), BoundingBox::of_mask(&upsampled));

@@ -69,9 +69,9 @@ pub struct CaseMasks {
     pub coarse: Option<LabelVolume>,
 }
 
-/// Segments `scan` and compares with `truth`, which lies on the same grid. For two stages on the prepared grid, where
-/// boxes and masks are the networks' own; for a single one on the scan's grid. Voxels of `truth` that are `ignore`,
-/// the dataset's label for what nobody annotated, count neither way, and the box of the truth is that of the rest.
+/// Segments `scan` and compares with `truth`, which lies on the same grid: masks there, as they are handed out, candidate
+/// boxes on the prepared grid, where they are made. Voxels of `truth` that are `ignore`, the dataset's label for what
+/// nobody annotated, count neither way, and the box of the truth is that of the rest.
 ///
 /// # Errors
 /// What preprocessing, the networks or the metrics meet.
@@ -92,11 +92,13 @@ pub fn evaluate_case(
     let prepared = config.preprocessing.prepare(scan)?;
     let reference = config.preprocessing.prepare_labels(truth)?;
     let stages = model.two_stages(&prepared)?;
-    let oracle = match oracle_box(&reference, config.crop_margin_voxels, ignore) {
+    let oracle = match oracle_box(&reference, config.crop_margin_voxels.along(), ignore) {
         Some(place) => model.fine(&prepared, &place)?,
         None => LabelVolume::filled(*prepared.grid(), 0),
     };
-    let dice_of = |mask: &LabelVolume| LabelDice::of(mask, &reference, config.labels.keys(), ignore);
+    let back = |mask: LabelVolume| config.preprocessing.restore_labels_owned(mask, scan.grid());
+    let masks = CaseMasks { refined: back(stages.voted)?, coarse: Some(back(stages.coarse)?) };
+    let dice_of = |mask: &LabelVolume| LabelDice::of(mask, truth, config.labels.keys(), ignore);
     let true_box = organ_box(&reference, ignore);
     let covers = |found: Option<BoundingBox>| {
         let truth = true_box?;
@@ -105,17 +107,15 @@ pub fn evaluate_case(
     };
     let result = CaseResult {
         case: case.to_string(),
-        refined: dice_of(&stages.voted)?,
+        refined: dice_of(&masks.refined)?,
         two_stages: Some(TwoStageResult {
-            coarse: dice_of(&stages.coarse)?,
-            oracle: dice_of(&oracle)?,
+            coarse: dice_of(masks.coarse.as_ref().expect("two stages have a coarse mask"))?,
+            oracle: dice_of(&back(oracle)?)?,
             box1: covers(stages.boxes.map(|b| b.box1)),
             box2: covers(stages.boxes.map(|b| b.box2)),
             fallback: stages.fallback,
         }),
     };
-    let back = |mask: &LabelVolume| config.preprocessing.restore_labels(mask, scan.grid());
-    let masks = CaseMasks { refined: back(&stages.voted)?, coarse: Some(back(&stages.coarse)?) };
     Ok((result, masks))
 }
 

@@ -14,6 +14,7 @@ mod ignore;
 mod lock;
 mod looks;
 mod main_pieces;
+mod margin;
 mod model;
 mod montage;
 mod out_of_memory;
@@ -40,11 +41,12 @@ pub use evaluation::{
     BoxResult, BoxStats, CaseMasks, CaseResult, DiceStats, LabelDice, ResultSummary, TwoStageResult,
     TwoStageSummary, evaluate_case,
 };
+pub use margin::Margin;
 pub use model::{Method, ModelConfig, PlannedDataset, StageConfig, weights_path};
 pub use montage::Montage;
 pub use plan::{MAX_PATCH_VOXELS, Plan, plan};
 pub use predict::predict;
-pub use prediction::{Boxes, Combine, PredictionConfig};
+pub use prediction::{Boxes, Combine, PredictionConfig, WhenEmpty};
 pub use report::{Fallback, LabelReport, SegmentationReport};
 pub use segmenter::{PreparedScan, Segmentation, Segmenter, Sighting, TwoStages};
 pub use training::{Stages, TrainRequest, TrainSummary, oracle_box, train};

@@ -9,7 +9,7 @@ use organseg_unet::UnetConfig;
 use organseg_volume::{Label, write_atomically};
 use serde::{Deserialize, Serialize};
 
-use crate::{BoxConfig, PipelineError, PredictionConfig};
+use crate::{BoxConfig, Margin, PipelineError, PredictionConfig};
 
 /// The program that runs, with its version.
 pub(crate) const SOFTWARE: &str = concat!("organseg ", env!("CARGO_PKG_VERSION"));
@@ -95,10 +95,10 @@ pub struct ModelConfig {
     /// Decimation factor R along (x, y, z) of the coarse stage.
     pub decimation: [usize; 3],
     /// Margin around the true mask of the fine stage's training crops, in voxels.
-    pub crop_margin_voxels: usize,
+    pub crop_margin_voxels: Margin,
     /// Each side of a training crop moves by up to this many voxels, so that the fine network has seen
     /// boxes that are not quite right.
-    pub crop_jitter_voxels: usize,
+    pub crop_jitter_voxels: Margin,
     /// Names of the labels, background left out. Keys are strings, as TOML wants them.
     #[serde(with = "label_names")]
     pub labels: BTreeMap<Label, String>,
@@ -126,8 +126,8 @@ impl Default for ModelConfig {
             software: SOFTWARE.to_string(),
             method: Method::Two,
             decimation: [4; 3],
-            crop_margin_voxels: 10,
-            crop_jitter_voxels: 4,
+            crop_margin_voxels: 10.into(),
+            crop_jitter_voxels: 4.into(),
             labels: BTreeMap::from([(1, "organ".to_string())]),
             dataset: None,
             preprocessing: Preprocessing::default(),

@@ -13,6 +13,28 @@ pub struct PredictionConfig {
     pub boxes: Boxes,
     /// What becomes of its answers from two boxes.
     pub combine: Combine,
+    /// What happens where the coarse network finds nothing.
+    #[serde(skip_serializing_if = "WhenEmpty::is_default")]
+    pub when_empty: WhenEmpty,
+}
+
+/// What happens where the coarse network finds nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenEmpty {
+    /// The fine network looks at the whole scan: for organs that everybody has. It was trained on the surroundings of
+    /// organs alone, and finds some in scans without one.
+    #[default]
+    Look,
+    /// Nothing is there: for what not everybody has, such as tumours, where the training had scans without it.
+    Accept,
+}
+
+impl WhenEmpty {
+    /// What earlier versions did, which need not read of it.
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The candidate boxes that are used.
@@ -51,6 +73,13 @@ impl PredictionConfig {
     #[must_use]
     pub fn with_boxes(mut self, boxes: Boxes) -> Self {
         self.boxes = boxes;
+        self
+    }
+
+    /// With this answer where the coarse network finds nothing.
+    #[must_use]
+    pub fn with_when_empty(mut self, when_empty: WhenEmpty) -> Self {
+        self.when_empty = when_empty;
         self
     }
 

@@ -22,7 +22,8 @@ impl std::fmt::Display for Fallback {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::CoarseMaskEmpty => {
-                "the coarse stage found nothing, so the fine one looked at the whole scan"
+                "the coarse stage found nothing, so the fine one looked at the whole scan, though it knows the \
+                 surroundings of organs alone: look at the mask twice"
             }
             Self::OrganCutByBox => {
                 "the candidate box cuts the organ, so the fine stage looked at the whole scan"

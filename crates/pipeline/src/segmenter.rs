@@ -15,7 +15,7 @@ use crate::looks::{Found, Looks, Placed, most_probable_mean};
 use crate::main_pieces::main_pieces;
 use crate::model::{Method, ModelConfig, StageConfig, weights_path};
 use crate::predict::{LARGE_BYTES, View};
-use crate::prediction::{Boxes, Combine, PredictionConfig};
+use crate::prediction::{Boxes, Combine, PredictionConfig, WhenEmpty};
 use crate::report::{Fallback, SegmentationReport, voxel_ml};
 use crate::tiles::Probabilities;
 use crate::{CandidateBoxes, PipelineError, candidate_boxes};
@@ -265,6 +265,9 @@ impl Segmenter {
         let boxes = candidate_boxes(&low_mask, factors, grid, &self.config().boxes)?;
         let looks = |found, fallback| Looks { low_mask, factors, boxes, found, fallback };
         let Some(CandidateBoxes { box1, box2 }) = boxes else {
+            if self.prediction.when_empty == WhenEmpty::Accept {
+                return Ok(looks(Found::InScan(LabelVolume::filled(*grid, 0)), None));
+            }
             let found = self.fine_within(fine, prepared, &whole)?;
             return Ok(looks(Found::InScan(found), Some(Fallback::CoarseMaskEmpty)));
         };

@@ -118,11 +118,11 @@ const MOST_KEPT: usize = 4;
 /// [`MOST_KEPT`].
 pub(crate) fn within_reach(
     case: PreparedCase,
-    reach: usize,
+    reach: [usize; 3],
     varied: Option<(&AugmentConfig, Option<[usize; 3]>)>,
     ignore: Option<Label>,
 ) -> Option<PreparedCase> {
-    let mut place = organ_box(&case.labels, ignore)?.grow([reach; 3]).clamp_to(case.image.size())?;
+    let mut place = organ_box(&case.labels, ignore)?.grow(reach).clamp_to(case.image.size())?;
     if let Some((augment, patch_size)) = varied {
         let spacing_mm = case.image.grid().spacing().to_array();
         let more = augment.reach_voxels(patch_size.unwrap_or(place.size()), spacing_mm);
@@ -173,7 +173,7 @@ mod tests {
     /// What is left of a case for the fine stage shows a varied sample as the whole case does.
     #[test]
     fn what_is_kept_of_a_case_is_all_that_its_crops_and_their_patches_show() {
-        let (crop, patch) = (CropSampler::new(2, 1), PatchSampler::new([9, 8, 14], 0.5));
+        let (crop, patch) = (CropSampler::new([2; 3], [1; 3]), PatchSampler::new([9, 8, 14], 0.5));
         for (cut, patch_size) in [(Cut::Crop(crop), None), (Cut::PatchOfCrop(crop, patch), Some([9, 8, 14]))]
         {
             let mut all = source(cut.clone());
@@ -194,7 +194,7 @@ mod tests {
                 low_resolution_probability: 0.0,
                 ..all.augment
             };
-            let kept = within_reach(case.clone(), 3, Some((&all.augment, patch_size)), None).unwrap();
+            let kept = within_reach(case.clone(), [3; 3], Some((&all.augment, patch_size)), None).unwrap();
             let [kept_size, size] = [kept.image.size(), case.image.size()];
             assert!((0..3).all(|a| kept_size[a] < size[a]), "{kept_size:?}");
             let part = CaseSource { cases: vec![kept], augment: all.augment.clone(), ..source(cut) };
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn samples_are_the_same_in_any_order_and_with_any_number_of_threads() {
-        let (crop, patch) = (CropSampler::new(3, 2), PatchSampler::new([8, 12, 16], 0.5));
+        let (crop, patch) = (CropSampler::new([3; 3], [2; 3]), PatchSampler::new([8, 12, 16], 0.5));
         for cut in [Cut::Whole, Cut::Patch(patch), Cut::Crop(crop), Cut::PatchOfCrop(crop, patch)] {
             let source = Arc::new(source(cut));
             let alone: Vec<Sample> = (0..8).map(|i| source.sample(1, i).unwrap()).collect();

@@ -360,7 +360,8 @@ fn prepare_case(
             )))
         }
         "fine" => {
-            let reach = config.crop_margin_voxels + config.crop_jitter_voxels;
+            let (margin, jitter) = (config.crop_margin_voxels.along(), config.crop_jitter_voxels.along());
+            let reach = [0, 1, 2].map(|a| margin[a] + jitter[a]);
             let varied = varied.then_some((&stage.train.augment, stage.patch_size));
             Ok(within_reach(case_at(image, labels), reach, varied, ignore))
         }
@@ -372,7 +373,8 @@ fn cut_of(config: &ModelConfig, name: &str, stage: &StageConfig) -> Cut {
     let ignore = stage.train.loss.ignore_label;
     let patches = |size| PatchSampler::new(size, stage.foreground_share).with_padding(stage.padding);
     let patch = stage.patch_size.map(|size| patches(size).with_ignore(ignore));
-    let crop = CropSampler::new(config.crop_margin_voxels, config.crop_jitter_voxels).with_ignore(ignore);
+    let crop = CropSampler::new(config.crop_margin_voxels.along(), config.crop_jitter_voxels.along())
+        .with_ignore(ignore);
     match (name, patch) {
         ("fine", Some(patch)) => Cut::PatchOfCrop(crop, patch),
         ("fine", None) => Cut::Crop(crop),
@@ -381,8 +383,13 @@ fn cut_of(config: &ModelConfig, name: &str, stage: &StageConfig) -> Cut {
     }
 }
 
-/// The box of the true mask without its voxels of `ignore`, for the fine stage's upper bound.
+/// The box of the true mask without its voxels of `ignore`, grown by `margin_voxels` along (x, y, z), for the fine
+/// stage's upper bound.
 #[must_use]
-pub fn oracle_box(labels: &LabelVolume, margin_voxels: usize, ignore: Option<Label>) -> Option<BoundingBox> {
-    organ_box(labels, ignore)?.grow([margin_voxels; 3]).clamp_to(labels.size())
+pub fn oracle_box(
+    labels: &LabelVolume,
+    margin_voxels: [usize; 3],
+    ignore: Option<Label>,
+) -> Option<BoundingBox> {
+    organ_box(labels, ignore)?.grow(margin_voxels).clamp_to(labels.size())
 }

@@ -143,9 +143,9 @@ fn a_cross_validation_scores_masks_and_boxes_on_what_was_annotated() {
         let recall = stages.boxes.map_or(0.0, |boxes| boxes.box1.recall(&organ));
         assert_eq!(two.box1.unwrap().recall, recall);
         let around = organ.grow([3; 3]).clamp_to(image.size());
-        assert_eq!(oracle_box(&truth, 3, Some(IGNORE)), around);
-        let margin = config.crop_margin_voxels;
-        let place = organ.grow([margin; 3]).clamp_to(image.size()).unwrap();
+        assert_eq!(oracle_box(&truth, [3; 3], Some(IGNORE)), around);
+        let margin = config.crop_margin_voxels.along();
+        let place = organ.grow(margin).clamp_to(image.size()).unwrap();
         assert_eq!(two.oracle.mean.unwrap(), dice(&model.fine(&image, &place).unwrap(), &truth, annotated));
     }
 }

@@ -12,7 +12,7 @@ use std::slice::from_ref;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{VarBuilder, VarMap};
 use organseg_pipeline::{
-    Boxes, Combine, Fallback, Method, ModelConfig, PipelineError, PredictionConfig, Segmenter,
+    Boxes, Combine, Fallback, Method, ModelConfig, PipelineError, PredictionConfig, Segmenter, WhenEmpty,
     candidate_boxes, model_folders, predict, weights_path,
 };
 use organseg_roi::{BoundingBox, Connectivity, connected_components, majority_vote};
@@ -66,7 +66,7 @@ fn config() -> ModelConfig {
     for stage in [&mut config.coarse, &mut config.fine, &mut config.single] {
         stage.network.channels = vec![4, 6];
     }
-    config.boxes.box2_margin_voxels = 4;
+    config.boxes.box2_margin_voxels = 4.into();
     config
 }
 
@@ -230,6 +230,18 @@ fn an_empty_coarse_mask() {
     for orientation in ORIENTATIONS {
         check(&config(), 1e6, &scan(orientation, false), Some(Fallback::CoarseMaskEmpty));
     }
+}
+
+#[test]
+fn an_empty_coarse_mask_may_be_the_answer() {
+    let (folder, config) = (tempfile::tempdir().unwrap(), config());
+    save_model(&config, 1e6, folder.path());
+    let accepting = PredictionConfig::default().with_when_empty(WhenEmpty::Accept);
+    let model = Segmenter::load(folder.path(), &Device::Cpu).unwrap().with_prediction(accepting);
+    let found = model.segment(&scan("RAS", false)).unwrap();
+    assert!(!found.mask.voxels().contains(&1));
+    assert_eq!((found.report.fallback, found.report.box1), (None, None));
+    assert!(found.report.warnings().iter().any(|line| line.starts_with("no ")), "{:?}", found.report);
 }
 
 #[test]

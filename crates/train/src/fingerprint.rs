@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use organseg_roi::BoundingBox;
+use organseg_roi::{BoundingBox, Connectivity, connected_components, crop};
 use organseg_volume::{Grid, Label, LabelVolume, Orientation, Spacing, Volume, percentiles, reorient};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,9 @@ pub struct CaseFingerprint {
     pub spacing_mm: [f64; 3],
     /// Size in voxels of the box around everything above label 0; none for a case without foreground.
     pub organ_size: Option<[usize; 3]>,
+    /// Half of what is above label 0 lies in connected pieces of at most so many millilitres; none for a case without
+    /// foreground. An organ with strays about it is as large as the organ, scattered lesions as small as lesions.
+    pub piece_ml: Option<f64>,
     /// Of the labels that occur.
     pub labels: BTreeMap<Label, LabelExtent>,
 }
@@ -107,13 +110,28 @@ fn describe(name: &str, label: &LabelVolume) -> CaseFingerprint {
             Some((label, extent))
         })
         .collect();
+    let place = BoundingBox::of_mask(&turned);
+    let voxel_ml = spacing_mm.iter().product::<f64>() / 1000.0;
     CaseFingerprint {
         name: name.to_string(),
         size: turned.size(),
         spacing_mm,
-        organ_size: BoundingBox::of_mask(&turned).map(|place| place.size()),
+        organ_size: place.map(|place| place.size()),
+        piece_ml: place.map(|place| typical_piece(&crop(&turned, &place, 0)) as f64 * voxel_ml),
         labels,
     }
+}
+
+/// Voxels of the connected piece of `mask` with which, from the smallest on, half of its voxels are counted.
+fn typical_piece(mask: &LabelVolume) -> usize {
+    let mut sizes = connected_components(mask, Connectivity::TwentySix).sizes().to_vec();
+    sizes.sort_unstable();
+    let (half, mut counted) = (sizes.iter().sum::<usize>().div_ceil(2), 0);
+    let reaches_half = |size: &&usize| {
+        counted += **size;
+        counted >= half
+    };
+    sizes.iter().find(reaches_half).copied().unwrap_or(0)
 }
 
 fn collect_intensities(image: &Volume<f32>, label: &LabelVolume, into: &mut Vec<f32>) {
@@ -173,6 +191,8 @@ mod tests {
         // Label 1 lies in voxels 15 to 18 of 20: 1 to 4 from the other end.
         assert_eq!(one.labels[&1], LabelExtent { voxels: 24, middle_mm: [5.0, 3.0, 4.5] });
         assert_eq!(found.cases[1].labels, BTreeMap::new());
+        // 4 · 3 · 2 voxels of 6 mm³, and one by itself.
+        assert_eq!((one.piece_ml, found.cases[1].piece_ml), (Some(24.0 * 6.0 / 1000.0), None));
         let range = found.intensities.unwrap();
         assert!(range.low >= 3.0 && range.low < 15.0 && range.high == 18.0, "{range:?}");
     }

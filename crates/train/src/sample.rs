@@ -190,17 +190,17 @@ fn index_of(offset: usize, [nx, ny, _]: [usize; 3]) -> [usize; 3] {
 /// Draws crops around the organ: the fine stage's training samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CropSampler {
-    margin_voxels: usize,
-    jitter_voxels: usize,
+    margin_voxels: [usize; 3],
+    jitter_voxels: [usize; 3],
     ignore: Option<Label>,
 }
 
 impl CropSampler {
-    /// A sampler of the mask's box grown by `margin_voxels` on every side (the paper's 10), each of the
+    /// A sampler of the mask's box grown by `margin_voxels` along (x, y, z) on both sides (the paper's 10), each of the
     /// six sides then moved in or out by up to `jitter_voxels`, so that the network also sees crops as
     /// the coarse stage will give them; 0 for the paper's crops.
     #[must_use]
-    pub fn new(margin_voxels: usize, jitter_voxels: usize) -> Self {
+    pub fn new(margin_voxels: [usize; 3], jitter_voxels: [usize; 3]) -> Self {
         Self { margin_voxels, jitter_voxels, ignore: None }
     }
 
@@ -235,10 +235,10 @@ impl CropSampler {
         rng: &mut R,
     ) -> Result<BoundingBox, TrainError> {
         let organ = organ_box(labels, self.ignore).ok_or(TrainError::NoForeground)?;
-        let grown = organ.grow([self.margin_voxels; 3]);
+        let grown = organ.grow(self.margin_voxels);
         let (mut min, mut max) = (grown.min(), grown.max());
-        let jitter = self.jitter_voxels as i64;
         for axis in 0..3 {
+            let jitter = self.jitter_voxels[axis] as i64;
             let n = labels.size()[axis] as i64;
             let low = (min[axis] + rng.random_range(-jitter..=jitter)).max(0);
             let high = (max[axis] + rng.random_range(-jitter..=jitter)).min(n);
@@ -350,7 +350,7 @@ mod tests {
 
     #[test]
     fn crops_grow_by_the_margin_and_stop_at_the_border() {
-        let place = CropSampler::new(4, 0).place(&case().1, &mut sample_rng(0, 0, 0)).unwrap();
+        let place = CropSampler::new([4; 3], [0; 3]).place(&case().1, &mut sample_rng(0, 0, 0)).unwrap();
         assert_eq!((place.min(), place.max()), ([1, 0, 0], [20, 12, 12]));
     }
 
@@ -359,7 +359,8 @@ mod tests {
         let (_, labels) = case();
         let (mut sizes, mut middles) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
         for index in 0..200 {
-            let place = CropSampler::new(2, 2).place(&labels, &mut sample_rng(7, 0, index)).unwrap();
+            let place =
+                CropSampler::new([2; 3], [2; 3]).place(&labels, &mut sample_rng(7, 0, index)).unwrap();
             sizes.insert(place.size()[0]);
             middles.insert(place.min()[0] + place.max()[0]);
         }
@@ -371,8 +372,8 @@ mod tests {
     #[test]
     fn jitter_moves_each_side_by_no_more_than_it_says() {
         let (image, labels) = case();
-        let sampler = CropSampler::new(2, 2);
-        let plain = CropSampler::new(2, 0).place(&labels, &mut sample_rng(0, 0, 0)).unwrap();
+        let sampler = CropSampler::new([2; 3], [2; 3]);
+        let plain = CropSampler::new([2; 3], [0; 3]).place(&labels, &mut sample_rng(0, 0, 0)).unwrap();
         let mut sizes = std::collections::BTreeSet::new();
         for index in 0..100 {
             let place = sampler.place(&labels, &mut sample_rng(5, 0, index)).unwrap();
@@ -391,7 +392,8 @@ mod tests {
     fn wild_jitter_never_empties_the_crop() {
         let (image, labels) = case();
         for index in 0..100 {
-            let sample = CropSampler::new(0, 50).sample(&image, &labels, &mut sample_rng(6, 0, index));
+            let sample =
+                CropSampler::new([0; 3], [50; 3]).sample(&image, &labels, &mut sample_rng(6, 0, index));
             assert!(!sample.unwrap().image.is_empty());
         }
     }
@@ -402,7 +404,7 @@ mod tests {
         let empty = labels.map(|_| 0);
         let patch = PatchSampler::new([4; 3], 1.0).sample(&image, &empty, &mut sample_rng(0, 0, 0));
         assert_eq!(patch.unwrap().size, [4; 3]);
-        let error = CropSampler::new(10, 0).sample(&image, &empty, &mut sample_rng(0, 0, 0));
+        let error = CropSampler::new([10; 3], [0; 3]).sample(&image, &empty, &mut sample_rng(0, 0, 0));
         assert!(matches!(error, Err(TrainError::NoForeground)));
     }
 
@@ -447,7 +449,7 @@ mod tests {
         for index in 0..50 {
             let draw = |ignore| {
                 let patch = PatchSampler::new([6, 4, 4], 0.5).with_ignore(ignore);
-                let crop = CropSampler::new(2, 2).with_ignore(ignore);
+                let crop = CropSampler::new([2; 3], [2; 3]).with_ignore(ignore);
                 let places = [patch.place(&labels, &mut sample_rng(1, 0, index))];
                 let places = places.into_iter().chain([crop.place(&labels, &mut sample_rng(1, 0, index))]);
                 places.collect::<Result<Vec<_>, _>>().unwrap()
@@ -459,7 +461,7 @@ mod tests {
     #[test]
     fn crops_are_drawn_around_the_organ_and_not_around_what_nobody_annotated() {
         let place = |labels: &LabelVolume| {
-            CropSampler::new(4, 0).with_ignore(Some(9)).place(labels, &mut sample_rng(0, 0, 0))
+            CropSampler::new([4; 3], [0; 3]).with_ignore(Some(9)).place(labels, &mut sample_rng(0, 0, 0))
         };
         assert_eq!(place(&sparse_case()).unwrap(), place(&case().1).unwrap());
         let ignored = sparse_case().map(|label| if label < 9 { 0 } else { 9 });

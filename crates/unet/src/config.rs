@@ -52,7 +52,7 @@ pub enum Skips {
     Summed,
 }
 
-/// How the encoder halves the resolution.
+/// How the encoder lowers the resolution, by [`UnetConfig::strides`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -60,16 +60,16 @@ pub enum Downsampling {
     /// Maximum of 2×2×2 voxels, before the convolutions of a level.
     #[default]
     Pooled,
-    /// Stride 2 in the first convolution of a level, as in nnU-Net and MONAI's `DynUNet`.
+    /// A stride in the first convolution of a level, as in nnU-Net and MONAI's `DynUNet`.
     Strided,
 }
 
-/// How the decoder doubles the resolution.
+/// How the decoder raises the resolution again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Upsampling {
-    /// Learnt 2×2×2 transposed convolution with stride 2.
+    /// Learnt transposed convolution of 2×2×2, or the level's stride, with that stride.
     #[default]
     Transposed,
     /// Trilinear interpolation; no weights, and the deeper level's channels go into the convolution.
@@ -82,7 +82,10 @@ pub enum Upsampling {
 /// use organseg_unet::UnetConfig;
 /// let config = UnetConfig::new(1, 2).with_channels(vec![16, 32, 64, 128]);
 /// assert_eq!(config.levels(), 4);
-/// assert_eq!(config.size_multiple(), 8); // three halvings
+/// assert_eq!(config.size_multiple(), [8, 8, 8]); // three halvings
+/// // Slices five times as far apart as their pixels: they are halved when the pixels have caught up.
+/// let config = config.with_strides(vec![[2, 2, 1], [2, 2, 1], [2, 2, 2]]);
+/// assert_eq!(config.size_multiple(), [8, 8, 2]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -91,8 +94,12 @@ pub struct UnetConfig {
     pub in_channels: usize,
     /// Classes, background included.
     pub classes: usize,
-    /// Channels of each level, full resolution first. Each level halves the one before.
+    /// Channels of each level, full resolution first. Each level halves the one before, or as `strides` say.
     pub channels: Vec<usize>,
+    /// By how much each level but the first lowers the resolution along (x, y, z): 1 or 2, as nnU-Net's strides; empty
+    /// for 2 along all axes in all levels.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub strides: Vec<[usize; 3]>,
     /// Convolutions of 3×3×3 in each level, on the way down and again on the way up.
     pub convolutions_per_level: usize,
     /// Normalisation after each convolution.
@@ -106,9 +113,9 @@ pub struct UnetConfig {
     pub negative_slope: f64,
     /// Whether the level's input is added to what its convolutions give.
     pub blocks: Blocks,
-    /// How the encoder halves the resolution.
+    /// How the encoder lowers the resolution.
     pub downsampling: Downsampling,
-    /// How the decoder doubles the resolution.
+    /// How the decoder raises it again.
     pub upsampling: Upsampling,
     /// How what comes across meets what comes from below.
     pub skips: Skips,
@@ -131,6 +138,7 @@ impl Default for UnetConfig {
             in_channels: 1,
             classes: 2,
             channels: vec![16, 32, 64, 128],
+            strides: Vec::new(),
             convolutions_per_level: 2,
             norm: Norm::Instance,
             groups: 8,
@@ -162,6 +170,13 @@ impl UnetConfig {
         self
     }
 
+    /// With levels that lower the resolution by this much along (x, y, z).
+    #[must_use]
+    pub fn with_strides(mut self, strides: Vec<[usize; 3]>) -> Self {
+        self.strides = strides;
+        self
+    }
+
     /// With this normalisation.
     #[must_use]
     pub fn with_norm(mut self, norm: Norm) -> Self {
@@ -169,14 +184,14 @@ impl UnetConfig {
         self
     }
 
-    /// With this way of halving the resolution.
+    /// With this way of lowering the resolution.
     #[must_use]
     pub fn with_downsampling(mut self, downsampling: Downsampling) -> Self {
         self.downsampling = downsampling;
         self
     }
 
-    /// With this way of doubling the resolution.
+    /// With this way of raising the resolution.
     #[must_use]
     pub fn with_upsampling(mut self, upsampling: Upsampling) -> Self {
         self.upsampling = upsampling;
@@ -224,10 +239,23 @@ impl UnetConfig {
         self.channels.len()
     }
 
-    /// Sizes that are a multiple of this along each axis need no padding: 2 to the number of halvings.
+    /// By how much level `level`, from 1, lowers the resolution along (x, y, z).
     #[must_use]
-    pub fn size_multiple(&self) -> usize {
-        1 << self.levels().saturating_sub(1)
+    pub fn stride(&self, level: usize) -> [usize; 3] {
+        self.strides.get(level.wrapping_sub(1)).copied().unwrap_or([2; 3])
+    }
+
+    /// Whether some level halves some axes and others not.
+    #[must_use]
+    pub fn has_uneven_strides(&self) -> bool {
+        self.strides.iter().any(|stride| *stride != [2; 3])
+    }
+
+    /// Sizes that are a multiple of this along (x, y, z) need no padding: 2 to the number of halvings of each axis.
+    #[must_use]
+    pub fn size_multiple(&self) -> [usize; 3] {
+        let levels = 1..self.levels();
+        [0, 1, 2].map(|axis| levels.clone().map(|level| self.stride(level)[axis]).product())
     }
 
     /// Checks that this describes a network.
@@ -244,6 +272,13 @@ impl UnetConfig {
         }
         if self.channels.is_empty() || self.channels.len() > 8 || self.channels.contains(&0) {
             return fail("channels", format!("{:?}", self.channels), "1 to 8 levels of at least 1 channel");
+        }
+        let sound = |stride: &[usize; 3]| stride.iter().all(|s| (1..=2).contains(s)) && stride.contains(&2);
+        let fitting = self.strides.is_empty() || self.strides.len() + 1 == self.levels();
+        if !fitting || !self.strides.iter().all(sound) {
+            let found = format!("{:?} for {} levels", self.strides, self.levels());
+            let expected = "nothing, or 1 or 2 along (x, y, z), one 2 at least, for each level but the first";
+            return fail("strides", found, expected);
         }
         if self.convolutions_per_level == 0 {
             return fail("convolutions_per_level", "0".into(), "at least 1");
@@ -287,6 +322,16 @@ mod tests {
             (
                 UnetConfig { groups: 4, ..base().with_norm(Norm::Group) },
                 "groups is 4 for [4, 6, 8] channels, expected a divisor of each level's channels",
+            ),
+            (
+                base().with_strides(vec![[2, 2, 1]]),
+                "strides is [[2, 2, 1]] for 3 levels, expected nothing, or 1 or 2 along (x, y, z), one 2 at least, for \
+                 each level but the first",
+            ),
+            (
+                base().with_strides(vec![[2, 2, 1], [1, 1, 1]]),
+                "strides is [[2, 2, 1], [1, 1, 1]] for 3 levels, expected nothing, or 1 or 2 along (x, y, z), one 2 at \
+                 least, for each level but the first",
             ),
             (UnetConfig { negative_slope: 1.5, ..base() }, "negative_slope is 1.5, expected 0 to 1"),
             (UnetConfig { negative_slope: f64::NAN, ..base() }, "negative_slope is NaN, expected 0 to 1"),

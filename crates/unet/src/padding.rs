@@ -5,10 +5,10 @@
 
 use candle_core::{Result, Tensor};
 
-/// `x` (N, C, D, H, W) with each of D, H, W extended to the next multiple of `multiple`.
-pub(crate) fn pad_to_multiple(x: &Tensor, multiple: usize) -> Result<Tensor> {
+/// `x` (N, C, D, H, W) with each of D, H, W extended to the next multiple of its own of `multiples`.
+pub(crate) fn pad_to_multiple(x: &Tensor, multiples: [usize; 3]) -> Result<Tensor> {
     let mut padded = x.clone();
-    for axis in 2..5 {
+    for (axis, multiple) in (2..5).zip(multiples) {
         let size = x.dim(axis)?;
         let missing = size.next_multiple_of(multiple) - size;
         if missing > 0 {
@@ -37,8 +37,8 @@ mod tests {
     #[test]
     fn padding_repeats_the_border_and_cutting_undoes_it() -> Result<()> {
         let x = Tensor::arange(0f32, 6.0, &Device::Cpu)?.reshape((1, 1, 1, 2, 3))?;
-        let padded = pad_to_multiple(&x, 2)?;
-        assert_eq!(padded.dims(), [1, 1, 2, 2, 4]);
+        let padded = pad_to_multiple(&x, [2, 1, 2])?;
+        assert_eq!(padded.dims(), [1, 1, 2, 2, 4], "H needs no padding");
         assert_eq!(padded.flatten_all()?.to_vec1::<f32>()?[..8], [0., 1., 2., 2., 3., 4., 5., 5.]);
         let back = cut_back(&padded, [1, 2, 3])?;
         assert_eq!(back.flatten_all()?.to_vec1::<f32>()?, [0., 1., 2., 3., 4., 5.]);

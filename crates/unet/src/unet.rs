@@ -8,7 +8,7 @@
 //! blocks of channels; for other number types and devices, and for gradients for the image, it is made of
 //! candle's and organseg-conv3d's.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor, Var};
 use candle_nn::{Init, VarBuilder};
@@ -65,7 +65,8 @@ impl Unet3d {
     ///
     /// # Errors
     /// [`UnetError::Config`] on a GPU, for fewer bits in a network whose steps know only those of the parameters:
-    /// residual levels, summed skips, attention gates, trilinear up-sampling, group or batch norm.
+    /// residual levels, summed skips, attention gates, trilinear up-sampling, strides that differ by axis, group or
+    /// batch norm.
     pub fn with_numbers_between_layers(mut self, number: DType) -> std::result::Result<Self, UnetError> {
         let of_parameters = |tensor: &Tensor| tensor.dtype() == number || tensor.device().is_cpu();
         if !self.parameters.iter().all(of_parameters) && !channels_last::supports(&self.plan) {
@@ -73,7 +74,7 @@ impl Unet3d {
                 field: "the type of the numbers between layers",
                 found: number.as_str().into(),
                 expected: "that of the weights, as it is a network with residual levels, summed skips, attention \
-                           gates, trilinear up-sampling, or group or batch norm",
+                           gates, trilinear up-sampling, strides that differ by axis, or group or batch norm",
             });
         }
         self.between = Some(number);
@@ -99,8 +100,9 @@ impl Unet3d {
     }
 
     /// As [`Unet3d::forward`], the scores of every head: first the network's own at the image's resolution,
-    /// then those of deep supervision, each at half the resolution of the one before:
-    /// (N, K, ⌈D / 2ⁱ⌉, ⌈H / 2ⁱ⌉, ⌈W / 2ⁱ⌉). One backward pass for all of them together.
+    /// then those of deep supervision, each at the resolution of the next level:
+    /// (N, K, ⌈D / 2ⁱ⌉, ⌈H / 2ⁱ⌉, ⌈W / 2ⁱ⌉) unless [`UnetConfig::strides`] say otherwise. One backward pass for all of
+    /// them together.
     ///
     /// # Errors
     /// As [`Unet3d::forward`].
@@ -151,8 +153,9 @@ impl Unet3d {
             (scores, seen, None)
         };
         self.remember(&seen)?;
-        let cut =
-            |(scores, halvings): (Tensor, u32)| cut_back(&scores, size.map(|n| n.div_ceil(1 << halvings)));
+        let cut = |(scores, halvings): (Tensor, [u32; 3])| {
+            cut_back(&scores, [0, 1, 2].map(|a| size[a].div_ceil(1 << halvings[a])))
+        };
         let scores = scores.into_iter().zip(self.plan.heads()).map(cut).collect::<Result<_>>()?;
         Ok((scores, gradients))
     }
@@ -179,6 +182,12 @@ impl Unet3d {
         cut_back(&scores.swap_remove(0).detach(), size)
     }
 
+    /// Gives back the memory of what predictions have prepared of the weights, some eight times that of the weights; the
+    /// next one prepares them again.
+    pub fn forget_prepared(&self) {
+        self.prepared.clear();
+    }
+
     /// The image, enlarged to a size that can be halved as often as need be, and its own size.
     fn padded(&self, image: &Tensor) -> Result<(Tensor, [usize; 3])> {
         let (_, channels, d, h, w) = image.dims5()?;
@@ -188,7 +197,8 @@ impl Unet3d {
         if [d, h, w].contains(&0) {
             candle_core::bail!("the image has {d}×{h}×{w} voxels, expected at least one along each axis");
         }
-        Ok((pad_to_multiple(image, self.config.size_multiple())?, [d, h, w]))
+        let [x, y, z] = self.config.size_multiple();
+        Ok((pad_to_multiple(image, [z, y, x])?, [d, h, w]))
     }
 
     fn runs_channels_last(&self, image: &Tensor) -> bool {
@@ -223,8 +233,9 @@ impl Unet3d {
     ) -> Result<(Vec<Tensor>, Vec<BatchStatistics>)> {
         let (batch, _, d, h, w) = image.dims5()?;
         let image = image.contiguous()?;
-        let parameters = self.parameters.iter().map(Tensor::contiguous).collect::<Result<Vec<_>>>()?;
-        let fixed = !parameters.iter().any(Tensor::is_variable);
+        let fixed = !self.parameters.iter().any(Tensor::is_variable);
+        let parameters = engine::without_shared_statistics(&self.plan, &self.parameters)?;
+        let parameters = parameters.iter().map(Tensor::contiguous).collect::<Result<Vec<_>>>()?;
         let storages: Vec<_> = parameters.iter().map(Tensor::storage_and_layout).collect();
         let slices = storages
             .iter()
@@ -236,17 +247,21 @@ impl Unet3d {
         let run = Run { keep: Keep::UntilRead, heads, statistics };
         let pass = || engine::run(&self.plan, &slices, pixels, batch, [d, h, w], run, cache);
         let outcome = engine::on_the_pool(pass);
-        let tensor = |(scores, halvings): (Vec<f32>, u32)| {
-            let [d, h, w] = [d, h, w].map(|n| n >> halvings);
+        let tensor = |(scores, [z, y, x]): (Vec<f32>, [u32; 3])| {
+            let [d, h, w] = [d >> z, h >> y, w >> x];
             Tensor::from_vec(scores, (batch, self.config.classes, d, h, w), &Device::Cpu)
         };
         let scores = outcome.scores.into_iter().zip(self.plan.heads()).map(tensor).collect::<Result<_>>()?;
         Ok((scores, outcome.statistics))
     }
 
-    /// Takes a batch into the running statistics that are variables: r ← (1 − m) r + m b.
+    /// Takes a batch into the running statistics that are variables: r ← (1 − m) r + m b. Passes on several threads take
+    /// turns; what is not finite would stay for ever, and is left out.
     fn remember(&self, seen: &[BatchStatistics]) -> Result<()> {
-        for BatchStatistics { running, batch } in seen {
+        static TURNS: Mutex<()> = Mutex::new(());
+        let finite = |seen: &&BatchStatistics| seen.batch.iter().flatten().all(|value| value.is_finite());
+        let _turn = engine::locked(&TURNS);
+        for BatchStatistics { running, batch } in seen.iter().filter(finite) {
             for (&running, batch) in running.iter().zip(batch) {
                 let running = &self.parameters[running];
                 if running.is_variable() {
@@ -291,6 +306,7 @@ mod tests {
             UnetConfig::new(1, 3).with_channels(vec![2, 3, 4]),
             UnetConfig::new(2, 2).with_channels(vec![3]).with_norm(Norm::None),
             UnetConfig::new(1, 2).with_channels(vec![2, 4]).with_upsampling(Upsampling::Trilinear),
+            UnetConfig::new(1, 2).with_channels(vec![2, 3, 4]).with_strides(uneven()),
         ] {
             let (net, _) = net(&config, 1);
             for size in [(1, 1, 1), (8, 4, 12), (5, 9, 3)] {
@@ -335,6 +351,11 @@ mod tests {
         }
     }
 
+    /// Of two halvings, one along some axes only, the other along the others too.
+    fn uneven() -> Vec<[usize; 3]> {
+        vec![[2, 1, 1], [2, 1, 2]]
+    }
+
     /// Every switch at least once. The channels make groups of three and blocks that are not full.
     fn switches(base: &UnetConfig) -> Vec<UnetConfig> {
         let base = || UnetConfig { groups: 3, ..base.clone() };
@@ -359,6 +380,16 @@ mod tests {
                     .with_downsampling(Downsampling::Strided)
             },
             UnetConfig { attention: true, ..base().with_upsampling(Upsampling::Trilinear) },
+            base().with_strides(uneven()),
+            base().with_strides(uneven()).with_upsampling(Upsampling::Trilinear),
+            UnetConfig {
+                attention: true,
+                deep_supervision: 1,
+                ..base()
+                    .with_strides(uneven())
+                    .with_blocks(Blocks::Residual)
+                    .with_downsampling(Downsampling::Strided)
+            },
         ]
     }
 
@@ -513,6 +544,40 @@ mod tests {
         for (image, found) in images.iter().zip(&together) {
             assert_eq!(&predict(image), found);
         }
+    }
+
+    /// Passes in training's way that take each other's parts up while they wait: their running statistics are written
+    /// while others read the network.
+    #[test]
+    fn many_training_passes_at_once_do_not_wait_for_one_another() {
+        use rayon::prelude::*;
+        let config = UnetConfig::new(1, 2).with_channels(vec![8, 16]).with_norm(Norm::Batch);
+        let (net, variables) = net(&config, 2);
+        let images: Vec<Tensor> = (0..24).map(|i| random((1, 1, 16, 16, 16), i)).collect();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let pass = |image: &Tensor| {
+            net.forward(image).unwrap().sum_all().unwrap().backward().unwrap();
+        };
+        pool.install(|| images.par_iter().for_each(pass));
+        let before = variables.data().lock().unwrap()["down0.conv0.norm.mean"].copy().unwrap();
+        let broken = (&images[0] * f64::NAN).unwrap();
+        net.forward(&broken).unwrap();
+        let after = variables.data().lock().unwrap()["down0.conv0.norm.mean"].copy().unwrap();
+        assert_eq!(numbers(&after), numbers(&before), "what is no number is not remembered");
+    }
+
+    #[test]
+    fn prepared_weights_can_be_forgotten() {
+        let (_, variables) = net(&UnetConfig::new(1, 2).with_channels(vec![8, 16]), 2);
+        let fixed = crate::weights::tensors_of(&variables).unwrap();
+        let vb = VarBuilder::from_tensors(fixed, DType::F32, &Device::Cpu);
+        let net = Unet3d::new(&UnetConfig::new(1, 2).with_channels(vec![8, 16]), vb).unwrap();
+        let image = random((1, 1, 8, 8, 8), 1);
+        let before = numbers(&net.predict(&image).unwrap());
+        assert!(!net.prepared.is_empty());
+        net.forget_prepared();
+        assert!(net.prepared.is_empty());
+        assert_eq!(numbers(&net.predict(&image).unwrap()), before);
     }
 
     #[test]

@@ -67,6 +67,18 @@ fn a_dynunet_of_monai_gives_the_same_logits() {
     assert_same_scores(&dynunet(), &NameMap::monai_dynunet(), "dynunet.safetensors", "dynunet");
 }
 
+/// Strides that differ by axis, in another way at each level.
+#[test]
+fn a_dynunet_with_uneven_strides_gives_the_same_logits() {
+    // Theirs along (D, H, W): [1, 2, 2], [2, 1, 2], [2, 2, 1].
+    let config = UnetConfig::new(1, 2)
+        .with_channels(vec![2, 3, 4, 5])
+        .with_strides(vec![[2, 2, 1], [2, 1, 2], [1, 2, 2]])
+        .with_downsampling(Downsampling::Strided)
+        .with_skips(Skips::RaisedFirst);
+    assert_same_scores(&config, &NameMap::monai_dynunet(), "uneven.safetensors", "uneven");
+}
+
 #[test]
 fn a_missing_a_misshapen_and_a_surplus_tensor_are_named() {
     let import = |config: &UnetConfig, map: &NameMap| {

@@ -59,6 +59,7 @@ fn every_switch_of_the_network_trains() {
         UnetConfig { bias: true, ..base() },
         base().with_downsampling(Downsampling::Strided),
         base().with_upsampling(Upsampling::Trilinear),
+        base().with_strides(vec![[2, 2, 1], [2, 1, 2]]),
         base().with_blocks(Blocks::Residual),
         base().with_blocks(Blocks::Residual).with_skips(Skips::Summed),
         base().with_skips(Skips::RaisedFirst),

@@ -8,7 +8,7 @@ use clap::{Args, value_parser};
 use organseg::metrics::{
     CaseReport, EvaluationReport, LabelMetrics, clear_ignored, evaluate, labels_present,
 };
-use organseg::train::read_ignore_label;
+use organseg::train::{Splits, read_ignore_label};
 use organseg::volume::{Label, LabelVolume, read_labels};
 use rayon::prelude::*;
 
@@ -27,6 +27,9 @@ pub(crate) struct Options {
     /// Folder of masks to score.
     #[arg(long, value_name = "DIR")]
     prediction: PathBuf,
+    /// Score only the cases that were held back from a training: MODEL/splits.json.
+    #[arg(long, value_name = "splits.json")]
+    split: Option<PathBuf>,
     /// Label of voxels in the references that count neither way [default: `ignore` in dataset.json, if there is one]
     #[arg(long, value_name = "L", value_parser = value_parser!(u8).range(1..))]
     ignore_label: Option<Label>,
@@ -45,7 +48,8 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let pairs = pairs(&options.reference, &options.prediction)?;
+    let held_back = options.split.as_deref().map(held_back).transpose()?;
+    let pairs = pairs(&options.reference, &options.prediction, held_back)?;
     let ignore = match options.ignore_label {
         Some(label) => Some(label),
         None => declared_ignore_label(&options.reference)?,
@@ -121,9 +125,22 @@ fn declared_ignore_label(references: &Path) -> Result<Option<Label>> {
     Ok(ignore)
 }
 
-/// Every reference with its prediction; a reference without one is an error, for leaving it out would
-/// flatter the mean.
-fn pairs(reference: &Path, prediction: &Path) -> Result<Vec<Pair>> {
+/// The cases that the one split in the file at `path` holds back.
+fn held_back(path: &Path) -> Result<Vec<String>> {
+    let splits = Splits::read(path)?;
+    let [split] = splits.folds() else {
+        bail!(
+            "{}: holds {} splits, expected the one of a model folder",
+            path.display(),
+            splits.folds().len()
+        );
+    };
+    Ok(split.val.clone())
+}
+
+/// Every reference, or every one that is `held_back`, with its prediction; a reference without one is an error, for
+/// leaving it out would flatter the mean.
+fn pairs(reference: &Path, prediction: &Path, held_back: Option<Vec<String>>) -> Result<Vec<Pair>> {
     let by_name = |folder: &Path| -> Result<BTreeMap<String, PathBuf>> {
         let mut found = BTreeMap::new();
         for path in images_in(folder)? {
@@ -135,7 +152,17 @@ fn pairs(reference: &Path, prediction: &Path) -> Result<Vec<Pair>> {
         }
         Ok(found)
     };
-    let (references, mut predictions) = (by_name(reference)?, by_name(prediction)?);
+    let (mut references, mut predictions) = (by_name(reference)?, by_name(prediction)?);
+    if let Some(names) = held_back {
+        if let Some(missing) = names.iter().find(|name| !references.contains_key(*name)) {
+            bail!(
+                "{}: there is no reference of case {missing}, which the split holds back",
+                reference.display()
+            );
+        }
+        references.retain(|name, _| names.contains(name));
+        predictions.retain(|name, _| names.contains(name));
+    }
     let missing: Vec<_> = references.keys().filter(|name| !predictions.contains_key(*name)).collect();
     if let Some(first) = missing.first() {
         bail!(

@@ -1,7 +1,7 @@
 //! Asking a trained model in another way than its `model.toml` says.
 
 use clap::{Args, ValueEnum};
-use organseg::pipeline::{Boxes, Combine, PredictionConfig};
+use organseg::pipeline::{Boxes, Combine, PredictionConfig, WhenEmpty};
 
 /// What the arguments change; without them the model's own settings stand.
 #[derive(Args)]
@@ -15,6 +15,10 @@ pub(crate) struct PredictionChoice {
     /// What becomes of its answers from both boxes [default: the model's, which is vote]
     #[arg(long, value_enum)]
     combine: Option<CombineArgument>,
+    /// What happens where the coarse network finds nothing [default: the model's, which is look unless cases that it was
+    /// planned for had nothing]
+    #[arg(long, value_enum)]
+    when_empty: Option<WhenEmptyArgument>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -22,6 +26,14 @@ enum BoxesArgument {
     Both,
     Box1,
     Box2,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum WhenEmptyArgument {
+    /// The fine network looks at the whole scan: for organs that everybody has.
+    Look,
+    /// Nothing is there: for what not everybody has.
+    Accept,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -44,7 +56,12 @@ impl PredictionChoice {
             CombineArgument::Vote => Combine::Vote,
             CombineArgument::Mean => Combine::Mean,
         });
+        let when_empty = self.when_empty.map(|when_empty| match when_empty {
+            WhenEmptyArgument::Look => WhenEmpty::Look,
+            WhenEmptyArgument::Accept => WhenEmpty::Accept,
+        });
         model
+            .with_when_empty(when_empty.unwrap_or(model.when_empty))
             .with_flips(self.flips || model.flips)
             .with_boxes(boxes.unwrap_or(model.boxes))
             .with_combine(combine.unwrap_or(model.combine))

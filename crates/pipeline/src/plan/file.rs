@@ -102,6 +102,13 @@ pub(super) fn measured(fingerprint: &Fingerprint) -> Vec<String> {
     if !organs.is_empty() {
         lines.push(format!("box around all labels in voxels: {}", size_range(&organs)));
     }
+    let pieces: Vec<_> = cases.iter().filter_map(|case| case.piece_ml).collect();
+    if !pieces.is_empty() {
+        lines.push(format!(
+            "half of what is labelled lies in connected pieces of at most {:.2} ml (median of the cases)",
+            median(&pieces)
+        ));
+    }
     if let Some(range) = fingerprint.intensities {
         lines.push(format!(
             "intensities of labelled voxels: 0.5 % below {}, half below {}, 99.5 % below {}",

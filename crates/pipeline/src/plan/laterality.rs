@@ -79,6 +79,7 @@ mod tests {
             size: [100; 3],
             spacing_mm: [1.0; 3],
             organ_size: Some([50; 3]),
+            piece_ml: Some(50.0),
             labels: [(1, a), (2, b)]
                 .map(|(label, &(voxels, middle_mm))| (label, LabelExtent { voxels, middle_mm }))
                 .into(),

@@ -4,7 +4,8 @@
 //! - Intensities: z-scores but for CT; there the method's window if it holds the organs' intensities, else one
 //!   from their percentiles.
 //! - Spacing: each scan's own if they hardly differ, else the median (`spacing.rs`).
-//! - One stage if a whole scan is no larger than a patch may be, else two, and how far the coarse one is decimated;
+//! - One stage if a whole scan is no larger than a patch may be or its organs are too small for a decimated one, else two,
+//!   and how far the coarse one is decimated;
 //!   levels, channels and patch sizes (`shape.rs`).
 //! - Cross-entropy besides the paper's loss, for the stage that has the last word in the place of its center loss, unless
 //!   a part of the loss is set.
@@ -24,7 +25,7 @@ mod statistics;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use organseg_train::{Dataset, Fingerprint, Split};
+use organseg_train::{CaseFingerprint, Dataset, Fingerprint, Modality, Split};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -34,6 +35,9 @@ use crate::{Method, ModelConfig, PipelineError};
 /// Voxels of a patch that train on a desk computer: 16 channels of them take 64 MB, and a training step of
 /// the default network some 3 GB, 6 GB in batches of two.
 pub const MAX_PATCH_VOXELS: usize = 1 << 20;
+
+/// Slices so many times as far apart as the pixels are thick: the direction in which they are stacked is known.
+const THICK_SLICES: f64 = 2.0;
 
 /// A configuration and where it comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,7 +108,7 @@ impl Plan {
             cases: names.len(),
         });
         let asked = method.or_else(|| is_set(&settled, "method").then_some(config.method));
-        let mut reasons = rules::apply(&mut config, &fingerprint, asked, &settled, max_patch_voxels);
+        let (mut reasons, notes) = rules::apply(&mut config, &fingerprint, asked, &settled, max_patch_voxels);
         let chosen = config.method;
         let config = ModelConfig { method: chosen, ..overlaid(&config, &given, overrides)? };
         let config = config.with_ignore_label_of(dataset)?;
@@ -114,7 +118,8 @@ impl Plan {
             reasons.extend(rules::stages(chosen).iter().map(|stage| (setting(stage), reason.to_string())));
         }
         config.check()?;
-        let warnings = warnings(&fingerprint, config.method);
+        let mut warnings = warnings(&fingerprint, config.method);
+        warnings.extend(notes);
         Ok(Self { config, measured: file::measured(&fingerprint), reasons, warnings })
     }
 
@@ -147,7 +152,42 @@ fn warnings(fingerprint: &Fingerprint, method: Method) -> Vec<String> {
     let occurs = |label| fingerprint.cases.iter().any(|case| case.labels.contains_key(label));
     let missing = fingerprint.labels.iter().filter(|(label, _)| !occurs(label));
     lines.extend(missing.map(|(label, name)| format!("label {label} ({name}) is in none of the cases")));
+    lines.extend(slices_in_several_directions(fingerprint));
+    lines.extend(nearly_ct(&fingerprint.modality));
     lines
+}
+
+/// Said of a modality that may be CT under another name: of an artery, low dose, with and without contrast, cone beam.
+fn nearly_ct(modality: &Modality) -> Option<String> {
+    const NAMES: [&str; 6] = ["CT", "CTA", "LDCT", "CECT", "NCCT", "CBCT"];
+    let name = modality.to_string();
+    let upper = name.to_uppercase();
+    let mut words = upper.split(|c: char| !c.is_alphanumeric());
+    (*modality != Modality::Ct && words.any(|word| NAMES.contains(&word))).then(|| {
+        format!(
+            "the images are {name}, which is not known to be in Hounsfield units and is brought to z-scores; if it is, \
+             call it CT in dataset.json"
+        )
+    })
+}
+
+/// Said where thick slices lie along another axis in some cases than in others: along RAS axes, a stack at some 45°
+/// between two of them may be turned either way, and no spacing suits both.
+fn slices_in_several_directions(fingerprint: &Fingerprint) -> Option<String> {
+    let thick = |case: &CaseFingerprint| {
+        let finest = case.spacing_mm.into_iter().fold(f64::INFINITY, f64::min);
+        let mut axes = (0..3).filter(|&a| case.spacing_mm[a] >= THICK_SLICES * finest);
+        axes.next().filter(|_| axes.next().is_none())
+    };
+    let count = |axis: usize| fingerprint.cases.iter().filter(|case| thick(case) == Some(axis)).count();
+    let counts = [0, 1, 2].map(count);
+    (counts.iter().filter(|&&n| n > 0).count() > 1).then(|| {
+        let [x, y, z] = counts;
+        format!(
+            "the slices are stacked along x in {x}, along y in {y} and along z in {z} cases: one network for all of them, at \
+             one spacing, sees some in a fraction of their resolution; train on those of one direction, or resample"
+        )
+    })
 }
 
 fn read_table(path: &Path) -> Result<Table, PipelineError> {

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use organseg_train::{Fingerprint, Intensity, Modality};
+use organseg_train::{Fingerprint, Intensity, Modality, Precision};
 use toml::Table;
 
-use super::shape::{channels, decimation, patch_within, voxels};
+use super::shape::{Margins, channels, decimation, patch_within, strides, strides_of_levels, voxels};
 use super::spacing::{at_spacing, size_at, working_spacing};
 use super::statistics::{median, median_size};
 use super::{is_set, laterality, table_at};
-use crate::{Method, ModelConfig};
+use crate::{Margin, Method, ModelConfig, WhenEmpty};
 
 /// Samples a step: nnU-Net's least. Steps of more take as much longer on a CPU and learn less a minute.
 const BATCH: usize = 2;
@@ -26,27 +26,32 @@ const CENTER_OF_LAST: f64 = 0.0;
 /// The first level's channels for which the limit of a patch is meant.
 const USUAL_CHANNELS: usize = 16;
 
-/// Fits `config` where `settled` leaves it open, and returns which rule chose each setting.
+/// Fits `config` where `settled` leaves it open, and returns which rule chose each setting, and what a person should know.
 pub(super) fn apply(
     config: &mut ModelConfig,
     fingerprint: &Fingerprint,
     method: Option<Method>,
     settled: &Table,
     max_voxels: usize,
-) -> BTreeMap<String, String> {
-    let mut rules = Rules { settled, max_voxels, reasons: BTreeMap::new() };
+) -> (BTreeMap<String, String>, Vec<String>) {
+    let mut rules = Rules { settled, max_voxels, reasons: BTreeMap::new(), warnings: Vec::new() };
     rules.intensity(config, fingerprint);
     rules.spacing(config, fingerprint);
     let scan = Scan::of(fingerprint, config.preprocessing.spacing_mm);
     rules.method(config, method, &scan);
     if config.method == Method::Two {
         rules.decimation(config, &scan);
+        if let Some(why) = scan.too_small(config.decimation) {
+            rules.warnings.push(format!("{why}: one stage (--stages single) may find more"));
+        }
+        rules.margins(config, &scan);
+        rules.when_empty(config, fingerprint);
     }
     for stage in stages(config.method) {
         rules.stage(config, stage, &scan);
         rules.mirroring(config, stage, fingerprint);
     }
-    rules.reasons
+    (rules.reasons, rules.warnings)
 }
 
 /// Names of the stages of `method`.
@@ -63,7 +68,12 @@ struct Scan {
     spacing_mm: [f64; 3],
     /// Size of the box around everything labelled, of each case that has something.
     organs: Vec<[usize; 3]>,
+    /// Half of what is labelled lies in pieces of at most this; the median over those cases.
+    piece_ml: f64,
 }
+
+/// Voxels of the decimated scan that a piece of an organ must have for the coarse network to know it: 3 along each axis.
+const COARSE_PIECE_VOXELS: f64 = 27.0;
 
 impl Scan {
     fn of(fingerprint: &Fingerprint, working: Option<[f64; 3]>) -> Self {
@@ -78,13 +88,34 @@ impl Scan {
             let to = target(case.spacing_mm);
             case.organ_size.map(|n| [0, 1, 2].map(|a| at_spacing(n[a], case.spacing_mm[a], to[a])))
         };
-        Self { size: median_size(&sizes), spacing_mm, organs: cases.iter().filter_map(organ).collect() }
+        let pieces: Vec<f64> = cases.iter().filter_map(|case| case.piece_ml).collect();
+        Self {
+            size: median_size(&sizes),
+            spacing_mm,
+            organs: cases.iter().filter_map(organ).collect(),
+            piece_ml: median(&pieces),
+        }
+    }
+
+    /// Why the coarse network would see little of what is labelled, decimated by `factors`; none if it sees it.
+    fn too_small(&self, factors: [usize; 3]) -> Option<String> {
+        let voxel_ml = (0..3).map(|a| self.spacing_mm[a] * factors[a] as f64).product::<f64>() / 1000.0;
+        let least = COARSE_PIECE_VOXELS * voxel_ml;
+        let seen = self.organs.is_empty() || self.piece_ml >= least;
+        (!seen).then(|| {
+            format!(
+                "half of what is labelled lies in pieces of at most {:.2} ml, and of less than {least:.2} ml a scan decimated \
+                 by {factors:?} shows nearly nothing",
+                self.piece_ml
+            )
+        })
     }
 
     /// What the organ's box with `margin` voxels around it is in each case, where the scan ends at the latest.
-    fn crops(&self, margin: usize) -> Vec<[usize; 3]> {
-        let with_margin =
-            |organ: &[usize; 3]| [0, 1, 2].map(|a| (organ[a] + 2 * margin).min(self.size[a].max(organ[a])));
+    fn crops(&self, margin: [usize; 3]) -> Vec<[usize; 3]> {
+        let with_margin = |organ: &[usize; 3]| {
+            [0, 1, 2].map(|a| (organ[a] + 2 * margin[a]).min(self.size[a].max(organ[a])))
+        };
         self.organs.iter().map(with_margin).collect()
     }
 }
@@ -93,6 +124,7 @@ struct Rules<'a> {
     settled: &'a Table,
     max_voxels: usize,
     reasons: BTreeMap<String, String>,
+    warnings: Vec<String>,
 }
 
 impl Rules<'_> {
@@ -131,12 +163,22 @@ impl Rules<'_> {
 
     fn method(&mut self, config: &mut ModelConfig, asked: Option<Method>, scan: &Scan) {
         let fits = voxels(scan.size) <= self.max_voxels;
+        let factors = match is_set(self.settled, "decimation") {
+            true => config.decimation,
+            false => self.wanted_decimation(scan),
+        };
+        let too_small = scan.too_small(factors);
         let [x, y, z] = scan.size;
         let scan = format!("the median scan, {x} × {y} × {z} voxels at the working spacing,");
         let (method, reason) = match asked {
             Some(method) => (method, "asked for".to_string()),
             None if fits => (Method::Single, format!("{scan} is no larger than a patch may be: one look")),
-            None => (Method::Two, format!("{scan} is larger than a patch may be: a coarse look first")),
+            None => match too_small {
+                Some(why) => {
+                    (Method::Single, format!("{scan} is larger than a patch may be, but {why}: one look"))
+                }
+                None => (Method::Two, format!("{scan} is larger than a patch may be: a coarse look first")),
+            },
         };
         config.method = method;
         self.because("method", format!("{reason} (at most {} voxels a patch)", self.max_voxels));
@@ -147,7 +189,7 @@ impl Rules<'_> {
             return;
         }
         let organ = median_size(&scan.organs);
-        config.decimation = decimation(scan.size, scan.spacing_mm, organ, self.max_voxels);
+        config.decimation = self.wanted_decimation(scan);
         self.because(
             "decimation",
             format!(
@@ -159,43 +201,96 @@ impl Rules<'_> {
         );
     }
 
+    fn wanted_decimation(&self, scan: &Scan) -> [usize; 3] {
+        decimation(scan.size, scan.spacing_mm, median_size(&scan.organs), self.max_voxels)
+    }
+
+    /// Margins around the organ.
+    fn margins(&mut self, config: &mut ModelConfig, scan: &Scan) {
+        let wanted = Margins::new(scan.spacing_mm, config.decimation);
+        let settings = [
+            ("crop_margin_voxels", &mut config.crop_margin_voxels, wanted.crop),
+            ("crop_jitter_voxels", &mut config.crop_jitter_voxels, wanted.jitter),
+            ("boxes.box1_margin_coarse_voxels", &mut config.boxes.box1_margin_coarse_voxels, wanted.box1),
+            ("boxes.box2_margin_voxels", &mut config.boxes.box2_margin_voxels, wanted.crop),
+        ];
+        for (path, margin, wanted) in settings {
+            let planned = Margin::from(wanted);
+            if self.open(path) && *margin != planned {
+                *margin = planned;
+                self.because(path, "as long as the paper's along the finest axis, where its voxels are much shorter or longer");
+            }
+        }
+    }
+
+    /// What a coarse mask without an organ means.
+    fn when_empty(&mut self, config: &mut ModelConfig, fingerprint: &Fingerprint) {
+        const PATH: &str = "prediction.when_empty";
+        let empty = fingerprint.without_foreground().len();
+        if empty > 0 && self.open(PATH) {
+            config.prediction.when_empty = WhenEmpty::Accept;
+            let reason =
+                format!("{empty} of the cases have nothing, and the coarse stage learns it from them");
+            self.because(PATH, reason);
+        }
+    }
+
     /// Network, patch and batch of the stage called `name`.
     fn stage(&mut self, config: &mut ModelConfig, name: &str, scan: &Scan) {
-        let (factors, margin) = (config.decimation, config.crop_margin_voxels);
+        let (factors, margin) = (config.decimation, config.crop_margin_voxels.along());
         let crops = scan.crops(margin);
         let (seen, what) = match name {
             "coarse" => ([0, 1, 2].map(|a| scan.size[a].div_ceil(factors[a])), "decimated scan"),
             "fine" => (median_size(&crops), "crop around the organ"),
             _ => (scan.size, "scan"),
         };
-        let jitter = config.crop_jitter_voxels;
+        let jitter = config.crop_jitter_voxels.along();
         let stage = config.stage_mut(name);
         let path = |field: &str| format!("{name}.{field}");
-        if self.open(&path("network.channels")) {
-            stage.network.channels = channels(seen);
+        let spacing_mm = match name {
+            "coarse" => [0, 1, 2].map(|a| scan.spacing_mm[a] * factors[a] as f64),
+            _ => scan.spacing_mm,
+        };
+        // On GPUs numbers of sixteen bits are for networks that lower all axes alike.
+        let spacing_of_levels = if stage.train.precision == Precision::F32 { spacing_mm } else { [1.0; 3] };
+        let wanted = strides(seen, spacing_of_levels);
+        let open = self.open(&path("network.channels"));
+        if open {
+            // Strides by hand say how many levels there are.
+            let by_hand = is_set(self.settled, &path("network.strides")) && !stage.network.strides.is_empty();
+            stage.network.channels = channels(if by_hand { &stage.network.strides } else { &wanted });
             let reason = format!(
                 "halved while the shortest side of the median {what}, {seen:?}, keeps 3 voxels, 4 times at most; \
                  16 channels first, twice as many a level"
             );
             self.because(&path("network.channels"), reason);
         }
+        if self.open(&path("network.strides")) {
+            let levels = stage.network.levels();
+            let strides = if open { wanted } else { strides_of_levels(seen, spacing_of_levels, levels) };
+            let even = strides.iter().all(|stride| *stride == [2; 3]);
+            stage.network.strides = if even { Vec::new() } else { strides };
+            if !even {
+                let reason = "slices at least twice as far apart as the finest voxels are halved when those have caught \
+                              up, and no more when too few are left";
+                self.because(&path("network.strides"), reason);
+            }
+        }
         let first = stage.network.channels.first().copied().unwrap_or(USUAL_CHANNELS);
         let limit = self.max_voxels * USUAL_CHANNELS / first.max(USUAL_CHANNELS);
         let too_large = match name {
             "coarse" => voxels(seen) > limit,
-            "fine" => scan.crops(margin + jitter).iter().any(|&crop| voxels(crop) > limit),
+            "fine" => {
+                scan.crops([0, 1, 2].map(|a| margin[a] + jitter[a])).iter().any(|&crop| voxels(crop) > limit)
+            }
             _ => true,
         };
         if self.open(&path("patch_size")) {
-            let spacing_mm = match name {
-                "coarse" => [0, 1, 2].map(|a| scan.spacing_mm[a] * factors[a] as f64),
-                _ => scan.spacing_mm,
-            };
             let multiple = stage.network.size_multiple();
             stage.patch_size = too_large.then(|| patch_within(seen, spacing_mm, multiple, limit));
             if too_large {
                 let reason = format!(
-                    "the median {what}, {seen:?}, rounded down to a multiple of {multiple}, and shrunk along the \
+                    "the median {what}, {seen:?}, rounded down to multiples of {multiple:?}, and shrunk along the \
                      axis longest in millimetres to {limit} voxels at most"
                 );
                 self.because(&path("patch_size"), reason);

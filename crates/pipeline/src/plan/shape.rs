@@ -9,12 +9,15 @@ const COARSE_SCAN_VOXELS: usize = 16;
 /// Voxels that the organ's box keeps along each axis at least; of fewer, the coarse stage sees no shape.
 const COARSE_ORGAN_VOXELS: usize = 3;
 
-/// Voxels that a network's deepest level keeps along the shortest axis at least. nnU-Net keeps four, but halves
-/// each axis by itself.
+/// Voxels that a network's deepest level keeps along an axis that is halved at least. nnU-Net keeps four.
 const DEEPEST_VOXELS: usize = 3;
 
+/// Voxels so many times as long as those of the finest axis are thick slices: they are not halved until the others have
+/// caught up, as in nnU-Net.
+const THICK: f64 = 2.0;
+
 /// Halvings at most: 5 levels.
-const MOST_HALVINGS: u32 = 4;
+const MOST_HALVINGS: usize = 4;
 
 /// Channels of the first level; each level has twice those above it.
 const FIRST_CHANNELS: usize = 16;
@@ -52,14 +55,100 @@ pub(super) fn decimation(
     factors
 }
 
-/// Channels of the levels of a network that sees `size` voxels.
-pub(super) fn channels(size: [usize; 3]) -> Vec<usize> {
-    let shortest = size.into_iter().min().unwrap_or(1);
-    let halvings = (1..=MOST_HALVINGS).take_while(|&h| shortest >= DEEPEST_VOXELS << h).count().max(1);
-    (0..=halvings).map(|level| FIRST_CHANNELS << level).collect()
+/// By how much each level but the first of a network that sees `size` voxels, `spacing_mm` apart, lowers the resolution.
+///
+/// Halved is every axis whose voxels are not thick slices by now, while each keeps [`DEEPEST_VOXELS`]. What were thick
+/// slices at first may be too few to go on with and stay as they are from then on; two axes at least go on.
+pub(super) fn strides(size: [usize; 3], spacing_mm: [f64; 3]) -> Vec<[usize; 3]> {
+    let mut levels = Levels::new(size, spacing_mm);
+    let strides: Vec<_> = std::iter::from_fn(|| levels.next()).take(MOST_HALVINGS).collect();
+    if strides.is_empty() { vec![[2; 3]] } else { strides }
 }
 
-/// `size` rounded down to `multiple`, then shrunk along the axis that is longest in millimetres until it has no more
+/// The same of a network of `levels` levels, whatever is left of the axes.
+pub(super) fn strides_of_levels(size: [usize; 3], spacing_mm: [f64; 3], levels: usize) -> Vec<[usize; 3]> {
+    let mut found = Levels::new(size, spacing_mm);
+    (1..levels).map(|_| found.next().unwrap_or([2; 3])).collect()
+}
+
+/// The paper's margins around an organ: of the fine stage's crops and box 2, and of box 1, its 2 voxels of a grid
+/// decimated by 4.
+const MARGIN: f64 = 10.0;
+const BOX1_MARGIN: f64 = 8.0;
+
+/// The paper's movement of a crop's sides.
+const JITTER: f64 = 4.0;
+
+/// Margins and movement of the fine stage's boxes, along (x, y, z).
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Margins {
+    pub(super) crop: [usize; 3],
+    pub(super) jitter: [usize; 3],
+    /// In voxels decimated by the factors.
+    pub(super) box1: [usize; 3],
+}
+
+impl Margins {
+    /// The usual voxels, but of thick slices only as many as are as long, two at least (one for the movement); and for
+    /// box 1 as many decimated ones as are as long, two at least.
+    pub(super) fn new(spacing_mm: [f64; 3], factors: [usize; 3]) -> Self {
+        let finest = spacing_mm.into_iter().fold(f64::INFINITY, f64::min);
+        let as_long = |voxels: f64, spacing: f64, least: usize| {
+            // Less than rounding up turns into one more.
+            ((voxels * finest / spacing - 1e-6).ceil() as usize).max(least)
+        };
+        let along = |voxels: f64, least: usize| {
+            spacing_mm.map(|s| if s >= THICK * finest { as_long(voxels, s, least) } else { voxels as usize })
+        };
+        Self {
+            crop: along(MARGIN, 2),
+            jitter: along(JITTER, 1),
+            box1: [0, 1, 2].map(|a| as_long(BOX1_MARGIN, spacing_mm[a] * factors[a] as f64, 2)),
+        }
+    }
+}
+
+/// Channels of the levels of a network of these strides.
+pub(super) fn channels(strides: &[[usize; 3]]) -> Vec<usize> {
+    (0..=strides.len()).map(|level| FIRST_CHANNELS << level).collect()
+}
+
+/// Goes down level by level.
+struct Levels {
+    size: [usize; 3],
+    spacing_mm: [f64; 3],
+    /// Whether its voxels are thick slices at first.
+    thick: [bool; 3],
+    halvings: [u32; 3],
+}
+
+impl Levels {
+    fn new(size: [usize; 3], spacing_mm: [f64; 3]) -> Self {
+        let finest = spacing_mm.into_iter().fold(f64::INFINITY, f64::min);
+        Self {
+            size,
+            spacing_mm,
+            thick: spacing_mm.map(|spacing| spacing >= THICK * finest),
+            halvings: [0; 3],
+        }
+    }
+
+    /// The stride to the next level; none if there is none.
+    fn next(&mut self) -> Option<[usize; 3]> {
+        let enough = [0, 1, 2].map(|a| self.size[a] >= DEEPEST_VOXELS << (self.halvings[a] + 1));
+        if enough.iter().filter(|&&enough| enough).count() < 2 || (0..3).any(|a| !enough[a] && !self.thick[a])
+        {
+            return None;
+        }
+        let now = |a: usize| self.spacing_mm[a] * f64::from(1u32 << self.halvings[a]);
+        let finest = (0..3).filter(|&a| enough[a]).map(now).fold(f64::INFINITY, f64::min);
+        let halved = [0, 1, 2].map(|a| enough[a] && now(a) < THICK * finest);
+        (0..3).for_each(|a| self.halvings[a] += u32::from(halved[a]));
+        Some(halved.map(|halved| if halved { 2 } else { 1 }))
+    }
+}
+
+/// `size` rounded down to `multiples`, then shrunk along the axis that is longest in millimetres until it has no more
 /// than `max_voxels`.
 ///
 /// Down, not up: what is added to a scan teaches nothing and takes as long. In five minutes on MR of the hippocampus
@@ -67,15 +156,15 @@ pub(super) fn channels(size: [usize; 3]) -> Vec<usize> {
 pub(super) fn patch_within(
     size: [usize; 3],
     spacing_mm: [f64; 3],
-    multiple: usize,
+    multiples: [usize; 3],
     max_voxels: usize,
 ) -> [usize; 3] {
-    let mut patch = size.map(|n| (n / multiple).max(1) * multiple);
+    let mut patch = [0, 1, 2].map(|a| (size[a] / multiples[a]).max(1) * multiples[a]);
     while voxels(patch) > max_voxels {
         let length = |a: usize| patch[a] as f64 * spacing_mm[a];
-        let open = (0..3).filter(|&a| patch[a] > multiple);
+        let open = (0..3).filter(|&a| patch[a] > multiples[a]);
         let Some(longest) = open.max_by(|&a, &b| length(a).total_cmp(&length(b))) else { break };
-        patch[longest] -= multiple;
+        patch[longest] -= multiples[longest];
     }
     patch
 }
@@ -92,10 +181,11 @@ mod tests {
 
     #[test]
     fn patches_are_multiples_and_fit() {
-        assert_eq!(patch_within([35, 50, 36], [1.0; 3], 8, LIMIT), [32, 48, 32]);
-        assert_eq!(patch_within([5, 8, 17], [1.0; 3], 8, LIMIT), [8, 8, 16]);
+        assert_eq!(patch_within([35, 50, 36], [1.0; 3], [8; 3], LIMIT), [32, 48, 32]);
+        assert_eq!(patch_within([5, 8, 17], [1.0; 3], [8; 3], LIMIT), [8, 8, 16]);
+        assert_eq!(patch_within([320, 320, 21], [0.6, 0.6, 3.6], [16, 16, 4], LIMIT), [224, 224, 20]);
         for spacing in [[1.0, 1.0, 1.0], [0.8, 0.8, 2.5], [0.7, 0.7, 5.0]] {
-            let patch = patch_within([512, 512, 240], spacing, 8, LIMIT);
+            let patch = patch_within([512, 512, 240], spacing, [8; 3], LIMIT);
             assert!(patch.iter().all(|n| n % 8 == 0) && voxels(patch) <= LIMIT, "{patch:?}");
             // As near to a cube in millimetres as steps of eight voxels allow.
             let length = [0, 1, 2].map(|a| patch[a] as f64 * spacing[a]);
@@ -118,10 +208,47 @@ mod tests {
     }
 
     #[test]
+    fn margins_are_the_paper_s_but_no_longer_through_thick_slices_or_shorter_where_less_is_decimated() {
+        let of = |spacing_mm, factors| Margins::new(spacing_mm, factors);
+        for (spacing_mm, factors) in [([0.86, 0.86, 1.0], [4; 3]), ([2.5, 2.5, 2.75], [4; 3])] {
+            let expected = Margins { crop: [10; 3], jitter: [4; 3], box1: [2; 3] };
+            assert_eq!(of(spacing_mm, factors), expected);
+        }
+        let thick = Margins { crop: [10, 10, 2], jitter: [4, 4, 1], box1: [2, 2, 2] };
+        assert_eq!(of([0.8, 0.8, 5.0], [4, 4, 1]), thick);
+        assert_eq!(of([1.0; 3], [2; 3]).box1, [4; 3]);
+        assert_eq!(
+            of([0.8, 0.8, 2.5], [4, 4, 2]),
+            Margins { crop: [10, 10, 4], jitter: [4, 4, 2], box1: [2; 3] }
+        );
+    }
+
+    #[test]
     fn networks_are_as_deep_as_the_shortest_side_allows() {
-        assert_eq!(channels([35, 50, 36]), [16, 32, 64, 128]);
-        assert_eq!(channels([28, 24, 18]), [16, 32, 64]);
-        assert_eq!(channels([200, 120, 100]), [16, 32, 64, 128, 256]);
-        assert_eq!(channels([5, 5, 5]), [16, 32]);
+        let of = |size| {
+            let strides = strides(size, [1.0; 3]);
+            assert!(strides.iter().all(|stride| *stride == [2; 3]), "{strides:?}");
+            channels(&strides)
+        };
+        assert_eq!(of([35, 50, 36]), [16, 32, 64, 128]);
+        assert_eq!(of([28, 24, 18]), [16, 32, 64]);
+        assert_eq!(of([200, 120, 100]), [16, 32, 64, 128, 256]);
+        assert_eq!(of([5, 5, 5]), [16, 32]);
+    }
+
+    #[test]
+    fn thick_slices_are_halved_when_the_pixels_have_caught_up_and_not_down_to_nothing() {
+        // Prostate and heart in MR, abdominal CT in slices of 5 mm.
+        let in_plane = [2, 2, 1];
+        assert_eq!(strides([320, 320, 20], [0.6, 0.6, 3.6]), [in_plane, in_plane, [2; 3], [2; 3]]);
+        assert_eq!(strides([256, 216, 10], [1.4, 1.4, 10.0]), [in_plane, in_plane, [2; 3], in_plane]);
+        assert_eq!(strides([512, 512, 40], [0.8, 0.8, 5.0]), [in_plane, in_plane, [2; 3], [2; 3]]);
+        // Slices along another axis.
+        assert_eq!(strides([12, 300, 300], [4.0, 1.0, 1.0]), [[1, 2, 2], [1, 2, 2], [2; 3], [2; 3]][..]);
+        // Slightly longer voxels are no thick slices.
+        assert_eq!(strides([128, 128, 64], [0.8, 0.8, 1.5]), [[2; 3]; 4]);
+        // A depth that somebody asked for.
+        assert_eq!(strides_of_levels([256, 216, 10], [1.4, 1.4, 10.0], 3), [in_plane, in_plane]);
+        assert_eq!(strides_of_levels([9, 9, 9], [1.0; 3], 4), [[2; 3]; 3]);
     }
 }

@@ -16,6 +16,7 @@ fn fingerprint(modality: &str, size: [usize; 3], spacing_mm: &[[f64; 3]], organ:
         size,
         spacing_mm,
         organ_size: Some(organ),
+        piece_ml: Some(50.0),
         labels: BTreeMap::from([(1, extent)]),
     };
     Fingerprint {
@@ -229,5 +230,92 @@ fn what_nobody_annotated_changes_nothing_of_a_plan_but_what_its_losses_ignore() 
         dataset.ignore = Some(6);
         let error = make(&ModelConfig::default(), Some(&path), &dataset).unwrap_err();
         assert!(matches!(error, PipelineError::IgnoreLabel { found: 5, expected: Some(6), .. }), "{error}");
+    }
+}
+
+/// What `rules` make of `fingerprint`, with what a person is told.
+fn planned_and_told(fingerprint: &Fingerprint, method: Option<Method>) -> (ModelConfig, Vec<String>) {
+    let mut config = ModelConfig::default();
+    let (_, notes) = rules::apply(&mut config, fingerprint, method, &Table::new(), MAX_PATCH_VOXELS);
+    (config, notes)
+}
+
+#[test]
+fn thick_slices_have_strides_margins_and_patches_of_their_own() {
+    let prostate = fingerprint("MRI", [320, 320, 20], &[[0.6, 0.6, 3.6]; 3], [83, 75, 12]);
+    let config = planned(&prostate, None);
+    let strides = vec![[2, 2, 1], [2, 2, 1], [2, 2, 2], [2, 2, 2]];
+    assert_eq!((config.method, &config.fine.network.strides), (Method::Two, &strides));
+    assert_eq!(config.fine.network.channels, [16, 32, 64, 128, 256]);
+    assert_eq!(
+        (config.crop_margin_voxels, config.crop_jitter_voxels),
+        ([10, 10, 2].into(), [4, 4, 1].into())
+    );
+    assert_eq!(config.boxes.box2_margin_voxels, [10, 10, 2].into());
+    config.check().unwrap();
+    let heart = fingerprint("MRI", [256, 216, 10], &[[1.4, 1.4, 10.0]; 3], [75, 65, 8]);
+    let config = planned(&heart, None);
+    assert_eq!((config.method, config.single.patch_size), (Method::Single, Some([256, 208, 10])));
+    assert_eq!(config.single.network.levels(), 5);
+    // Nearly even voxels: nothing of it.
+    let config = planned(&fingerprint("CT", [512, 512, 240], &[[0.8, 0.8, 1.0]; 2], [180, 110, 90]), None);
+    assert!(config.fine.network.strides.is_empty());
+    assert_eq!((config.crop_margin_voxels, config.boxes), (10.into(), crate::BoxConfig::default()));
+}
+
+#[test]
+fn a_depth_by_hand_gets_strides_that_fit_it_and_strides_by_hand_a_depth() {
+    let heart = fingerprint("MRI", [256, 216, 10], &[[1.4, 1.4, 10.0]; 3], [75, 65, 8]);
+    let with = |text: &str| {
+        let settled: Table = text.parse().unwrap();
+        let mut config = overlaid(&ModelConfig::default(), &settled, None).unwrap();
+        rules::apply(&mut config, &heart, None, &settled, MAX_PATCH_VOXELS);
+        config.single.network
+    };
+    assert_eq!(with("[single.network]\nchannels = [8, 16, 24]").strides, [[2, 2, 1], [2, 2, 1]]);
+    let by_hand = with("[single.network]\nstrides = [[2, 2, 1], [2, 2, 1]]");
+    assert_eq!((by_hand.channels, by_hand.strides.len()), (vec![16, 32, 64], 2));
+    let half = with("[single.train]\nprecision = \"bf16\"");
+    assert_eq!((half.channels, half.strides.len()), (vec![16, 32], 0), "as GPUs know it");
+}
+
+#[test]
+fn scattered_small_lesions_are_looked_for_once_and_two_stages_get_a_warning() {
+    let mut lesions = fingerprint("MRI", [240, 240, 155], &[[1.0; 3]; 3], [120, 150, 100]);
+    assert_eq!(planned_and_told(&lesions, None).0.method, Method::Two);
+    lesions.cases.iter_mut().for_each(|case| case.piece_ml = Some(0.2));
+    let (config, notes) = planned_and_told(&lesions, None);
+    assert_eq!((config.method, notes), (Method::Single, vec![]));
+    let (config, notes) = planned_and_told(&lesions, Some(Method::Two));
+    assert_eq!((config.method, notes.len()), (Method::Two, 1));
+    assert!(notes[0].contains("0.20 ml") && notes[0].contains("--stages single"), "{notes:?}");
+}
+
+#[test]
+fn where_some_cases_have_nothing_nothing_may_be_the_answer() {
+    let mut tumours = fingerprint("CT", [512, 512, 240], &[[0.8, 0.8, 1.0]; 3], [180, 110, 90]);
+    assert_eq!(planned(&tumours, None).prediction.when_empty, crate::WhenEmpty::Look);
+    (tumours.cases[1].organ_size, tumours.cases[1].piece_ml) = (None, None);
+    assert_eq!(planned(&tumours, None).prediction.when_empty, crate::WhenEmpty::Accept);
+}
+
+#[test]
+fn slices_stacked_in_several_directions_are_told() {
+    let of = |spacings: &[[f64; 3]]| {
+        warnings(&fingerprint("MRI", [256, 256, 12], spacings, [70, 60, 8]), Method::Single)
+    };
+    assert_eq!(of(&[[1.4, 1.4, 10.0], [1.3, 1.4, 8.0], [1.0; 3]]), [""; 0]);
+    let told = of(&[[1.4, 1.4, 10.0], [10.0, 1.4, 1.4], [1.4, 1.4, 10.0]]);
+    assert!(told.len() == 1 && told[0].contains("along x in 1, along y in 0 and along z in 2"), "{told:?}");
+}
+
+#[test]
+fn a_modality_that_may_be_ct_is_told() {
+    let of = |name: &str| warnings(&fingerprint(name, [240; 3], &[[1.0; 3]; 2], [70; 3]), Method::Single);
+    for other in ["CT", "MRI", "SPECT", "fractional anisotropy"] {
+        assert_eq!(of(other), [""; 0], "{other}");
+    }
+    for (name, told) in [("CBCT", "the images are CBCT"), ("CT (low dose)", "the images are CT (low dose)")] {
+        assert!(of(name)[0].contains(told), "{name}");
     }
 }

@@ -87,9 +87,13 @@ impl Columns {
             expected: format!("the second column of line {line} of {}", path.display()),
         })?;
         let label_path = root.join(label);
-        for file in [&image_path, &label_path] {
-            if !file.is_file() {
-                let expected = format!("a file, as line {line} of {} says", path.display());
+        // An image may also be a folder with the slices of a DICOM series.
+        for (file, there, what) in [
+            (&image_path, image_path.exists(), "a file or a DICOM folder"),
+            (&label_path, label_path.is_file(), "a file"),
+        ] {
+            if !there {
+                let expected = format!("{what}, as line {line} of {} says", path.display());
                 return Err(TrainError::NotFound { path: file.clone(), expected });
             }
         }

@@ -137,16 +137,16 @@ pub(crate) fn gradients(
                 gradients.add(*input, for_input);
                 gradients.add(*gate, for_gate);
             }
-            Step::Pool { input } => {
+            Step::Pool { input, factors } => {
                 let Some(gradient) = gradients.values[index].take() else {
                     unreachable!("every value is read")
                 };
                 values[index] = None;
                 let at = values[*input].as_ref().expect("values are kept");
                 let sum = gradients.sum(*input);
-                max_pool_gradient(&at.source(), plan.size(*input, size), &gradient, sum);
+                max_pool_gradient(&at.source(), plan.size(*input, size), *factors, &gradient, sum);
             }
-            Step::Transpose { convolution, input, weight, bias } => {
+            Step::Transpose { convolution, input, weight, bias, .. } => {
                 let Some(gradient) = gradients.values[index].take() else {
                     unreachable!("every value is read")
                 };
@@ -169,12 +169,12 @@ pub(crate) fn gradients(
                     );
                 });
             }
-            Step::Upsample { input } => {
+            Step::Upsample { input, factors } => {
                 let Some(gradient) = gradients.values[index].take() else {
                     unreachable!("every value is read")
                 };
                 values[index] = None;
-                let below = upsample_gradient(&gradient, plan.size(*input, size));
+                let below = upsample_gradient(&gradient, plan.size(*input, size), *factors);
                 gradients.add(*input, below);
             }
         }

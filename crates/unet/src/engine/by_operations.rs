@@ -70,13 +70,13 @@ impl Operations<'_> {
                     After::Nothing => Ok(y),
                 }
             }
-            Step::Pool { input } => max_pool3d(self.at(*input), [2; 3], [2; 3]),
-            Step::Transpose { input, weight, bias, .. } => {
-                conv_transpose3d(self.at(*input), &parameters[*weight], Some(&parameters[*bias]), [2; 3])
+            Step::Pool { input, factors } => max_pool3d(self.at(*input), *factors, *factors),
+            Step::Transpose { input, weight, bias, factors, .. } => {
+                conv_transpose3d(self.at(*input), &parameters[*weight], Some(&parameters[*bias]), *factors)
             }
-            Step::Upsample { input } => {
+            Step::Upsample { input, factors: [z, y, x] } => {
                 let (_, _, d, h, w) = self.at(*input).dims5()?;
-                upsample_trilinear3d(self.at(*input), [2 * d, 2 * h, 2 * w])
+                upsample_trilinear3d(self.at(*input), [z * d, y * h, x * w])
             }
             Step::Add { inputs: [a, b], slope } => activate(&(self.at(*a) + self.at(*b))?, *slope),
             Step::Sigmoid { input } => candle_nn::ops::sigmoid(self.at(*input)),

@@ -47,6 +47,16 @@ pub(crate) struct WeightCache(Mutex<HashMap<CacheKey, Arc<Weights<'static>>>>);
 type CacheKey = (usize, bool);
 
 impl WeightCache {
+    /// Drops all of them.
+    pub(crate) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// The weights of `key`. Not made under the lock: making them shares work out to other threads, which
     /// may take up another prediction meanwhile and ask for the same.
     fn get(&self, key: CacheKey, make: impl FnOnce() -> Weights<'static>) -> Arc<Weights<'static>> {
@@ -124,8 +134,10 @@ impl Forward<'_> {
         let lines = match step {
             Step::Image => to_blocks(self.image, channels, self.voxels(id)),
             Step::Convolve { .. } => return self.convolve(id, step),
-            Step::Pool { input } => max_pool(&self.at(*input).source(), plan.size(*input, size)),
-            Step::Transpose { convolution, input, weight, bias } => {
+            Step::Pool { input, factors } => {
+                max_pool(&self.at(*input).source(), plan.size(*input, size), *factors)
+            }
+            Step::Transpose { convolution, input, weight, bias, .. } => {
                 let to = plan.size(id, size);
                 let weight = self.parameters[*weight];
                 let to_keep = || convolution.adjoint_weights_to_keep(weight, to);
@@ -139,7 +151,9 @@ impl Forward<'_> {
                 convolution.adjoint(&weights, batch, to, Input::Blocks(&input), output, Some(&bias));
                 y
             }
-            Step::Upsample { input } => upsample(&self.at(*input).source(), plan.size(*input, size)),
+            Step::Upsample { input, factors } => {
+                upsample(&self.at(*input).source(), plan.size(*input, size), *factors)
+            }
             Step::Add { inputs, slope } => add(inputs.map(|id| self.at(id)), self.voxels(id), *slope as f32),
             Step::Sigmoid { input } => sigmoid(self.at(*input), self.voxels(id), channels.count()),
             Step::Gate { input, gate: by } => {

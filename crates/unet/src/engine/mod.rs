@@ -26,6 +26,6 @@ mod value;
 pub(crate) use by_operations::by_operations;
 pub(crate) use forward::{Keep, Run, WeightCache, run};
 pub(crate) use on_the_pool::on_the_pool;
-pub(crate) use op::{Ends, Gradients, locked, with_gradients};
+pub(crate) use op::{Ends, Gradients, locked, with_gradients, without_shared_statistics};
 pub(crate) use plan::{Heads, Plan};
 pub(crate) use shared::{BatchStatistics, MOMENTUM, Statistics};

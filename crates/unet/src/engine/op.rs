@@ -7,7 +7,8 @@ use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, S
 use super::backward::gradients;
 use super::forward::{Keep, Run, run};
 use super::on_the_pool::on_the_pool;
-use super::plan::{Heads, Plan};
+use super::parameters::Spec;
+use super::plan::{Halvings, Heads, Plan};
 use super::shared::{BatchStatistics, Statistics};
 use super::value::Value;
 
@@ -75,8 +76,8 @@ pub(super) fn chained(
 pub(super) fn by_head(plan: &Plan, scores: &Tensor, image: &Tensor) -> Result<Vec<Tensor>> {
     let (batch, _, d, h, w) = image.dims5()?;
     let mut start = 0;
-    let of = |halvings: u32| {
-        let [d, h, w] = [d, h, w].map(|n| n >> halvings);
+    let of = |[z, y, x]: Halvings| {
+        let [d, h, w] = [d >> z, h >> y, w >> x];
         let count = batch * plan.classes * d * h * w;
         start += count;
         scores.narrow(0, start - count, count)?.reshape((batch, plan.classes, d, h, w))
@@ -150,11 +151,21 @@ struct Network {
 impl Network {
     /// Calls `with` with the numbers of all parameters.
     fn with_parameters<R>(&self, with: impl FnOnce(&[&[f32]]) -> R) -> Result<R> {
-        let storages: Vec<_> = self.parameters.iter().map(Tensor::storage_and_layout).collect();
+        let parameters = without_shared_statistics(&self.plan, &self.parameters)?;
+        let storages: Vec<_> = parameters.iter().map(Tensor::storage_and_layout).collect();
         let slices =
             storages.iter().map(|(storage, layout)| values(storage, layout)).collect::<Result<Vec<_>>>()?;
         Ok(with(&slices))
     }
+}
+
+/// `parameters` with copies of those that are gathered. A pass holds a lock on every tensor while it waits for other
+/// threads' parts, and may take up another pass meanwhile, which at its end writes its statistics to these.
+pub(crate) fn without_shared_statistics(plan: &Plan, parameters: &[Tensor]) -> Result<Vec<Tensor>> {
+    let own = |(tensor, spec): (&Tensor, &Spec)| {
+        if spec.trained { Ok(tensor.clone()) } else { tensor.detach().copy() }
+    };
+    parameters.iter().zip(plan.parameters.iter()).map(own).collect()
 }
 
 fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {

@@ -23,9 +23,15 @@ impl Parameters {
         self.0.iter()
     }
 
-    /// The weight (first, second, size, size, size) of a convolution.
-    pub(super) fn weight(&mut self, name: &str, [first, second]: [usize; 2], size: usize) -> Parameter {
-        self.push(name, vec![first, second, size, size, size], 0.0, true)
+    /// The weight (first, second, kernel) of a convolution of `kernel` (D, H, W).
+    pub(super) fn weight(
+        &mut self,
+        name: &str,
+        [first, second]: [usize; 2],
+        kernel: [usize; 3],
+    ) -> Parameter {
+        let [d, h, w] = kernel;
+        self.push(name, vec![first, second, d, h, w], 0.0, true)
     }
 
     /// A number for each channel, learnt.

@@ -10,6 +10,12 @@ use super::parameters::{Parameter, Parameters};
 use super::shared::Shared;
 use crate::{Blocks, Downsampling, Norm, Skips, UnetConfig, Upsampling};
 
+/// By how much a resolution is lowered or raised along (D, H, W): 1 or 2.
+pub(super) type Factors = [usize; 3];
+
+/// How often each of (D, H, W) is halved.
+pub(super) type Halvings = [u32; 3];
+
 /// Number of a value: what a step gives and others read.
 pub(super) type Id = usize;
 
@@ -28,12 +34,12 @@ pub(super) enum Step {
         /// Slope of the activation below zero; 1 is none.
         slope: f64,
     },
-    /// Max pooling by two.
-    Pool { input: Id },
-    /// Transposed convolution by two; `convolution` is what it is the adjoint of.
-    Transpose { convolution: Convolution, input: Id, weight: Parameter, bias: Parameter },
-    /// Trilinear upsampling by two.
-    Upsample { input: Id },
+    /// Max pooling by 1 or 2 along (D, H, W).
+    Pool { input: Id, factors: Factors },
+    /// Transposed convolution by that; `convolution` is what it is the adjoint of.
+    Transpose { convolution: Convolution, input: Id, weight: Parameter, bias: Parameter, factors: Factors },
+    /// Trilinear upsampling by that.
+    Upsample { input: Id, factors: Factors },
     /// act(a + b), with an activation of this slope below zero.
     Add { inputs: [Id; 2], slope: f64 },
     /// 1 / (1 + e^−x).
@@ -73,7 +79,7 @@ pub(crate) struct Plan {
     /// Channels of each value.
     pub(super) channels: Vec<Channels>,
     /// How often each image axis has been halved for each value.
-    pub(super) halvings: Vec<u32>,
+    pub(super) halvings: Vec<Halvings>,
     pub(super) classes: usize,
     /// The tensors that it has.
     pub(crate) parameters: Parameters,
@@ -95,37 +101,42 @@ impl Plan {
         };
         let mut x: Vec<Id> = Vec::new();
         if config.in_channels >= BLOCKED_IMAGE {
-            x.push(plan.push(Step::Image, Channels::new(&[config.in_channels]), 0));
+            x.push(plan.push(Step::Image, Channels::new(&[config.in_channels]), [0; 3]));
         }
         let mut across = Vec::new();
         for (level, &outputs) in config.channels.iter().enumerate() {
-            let strided = level > 0 && config.downsampling == Downsampling::Strided;
+            let mut stride = [1; 3];
             if level > 0 {
                 across.push(x[0]);
-                if !strided {
-                    let (channels, halvings) = (plan.channels[x[0]].clone(), level as u32);
-                    x = vec![plan.push(Step::Pool { input: x[0] }, channels, halvings)];
+                let factors = factors(config, level);
+                if config.downsampling == Downsampling::Strided {
+                    stride = factors;
+                } else {
+                    let channels = plan.channels[x[0]].clone();
+                    let halvings = halved(plan.halvings[x[0]], factors);
+                    x = vec![plan.push(Step::Pool { input: x[0], factors }, channels, halvings)];
                 }
             }
-            x = vec![plan.block(config, &format!("down{level}"), &x, outputs, strided)];
+            x = vec![plan.block(config, &format!("down{level}"), &x, outputs, stride)];
         }
         let mut decoded = vec![(String::new(), x[0])];
         for (level, pair) in config.channels.windows(2).enumerate().rev() {
             let name = format!("up{level}");
+            let factors = factors(config, level + 1);
             let (below, skip) = (x[0], across.pop().expect("each level but the deepest went across"));
             // The gate first: what it reads is gone before what comes from below takes room at this level.
-            let skip = if config.attention { plan.gate(config, &name, skip, below) } else { skip };
-            let raised = plan.raise(config, &name, below, pair[0]);
+            let skip = if config.attention { plan.gate(config, &name, skip, below, factors) } else { skip };
+            let raised = plan.raise(config, &name, below, pair[0], factors);
             let inputs = match config.skips {
                 Skips::Concatenated => vec![skip, raised],
                 Skips::RaisedFirst => vec![raised, skip],
                 Skips::Summed => {
-                    let channels = plan.channels[skip].clone();
+                    let (channels, halvings) = (plan.channels[skip].clone(), plan.halvings[skip]);
                     let sum = Step::Add { inputs: [skip, raised], slope: 1.0 };
-                    vec![plan.push(sum, channels, level as u32)]
+                    vec![plan.push(sum, channels, halvings)]
                 }
             };
-            x = vec![plan.block(config, &name, &inputs, pair[0], false)];
+            x = vec![plan.block(config, &name, &inputs, pair[0], [1; 3])];
             decoded.push((format!("{name}."), x[0]));
         }
         plan.head(config, "", x[0]);
@@ -135,14 +146,21 @@ impl Plan {
         plan
     }
 
-    /// The convolutions of a level.
-    fn block(&mut self, config: &UnetConfig, name: &str, inputs: &[Id], outputs: usize, strided: bool) -> Id {
+    /// The convolutions of a level, the first of `stride`.
+    fn block(
+        &mut self,
+        config: &UnetConfig,
+        name: &str,
+        inputs: &[Id],
+        outputs: usize,
+        stride: Factors,
+    ) -> Id {
         let slope = config.negative_slope;
         let residual = config.blocks == Blocks::Residual;
         let mut x = inputs.to_vec();
         for i in 0..config.convolutions_per_level {
             let last = i + 1 == config.convolutions_per_level;
-            let kernel = Kernel { size: 3, stride: if strided && i == 0 { 2 } else { 1 } };
+            let kernel = Kernel { size: [3; 3], stride: if i == 0 { stride } else { [1; 3] } };
             let slope = if residual && last { 1.0 } else { slope };
             x = vec![self.convolve(config, &format!("{name}.conv{i}"), &x, outputs, kernel, slope)];
         }
@@ -150,9 +168,9 @@ impl Plan {
             return x[0];
         }
         let shortcut = match *inputs {
-            [input] if !strided && self.channels[input].count() == outputs => input,
+            [input] if stride == [1; 3] && self.channels[input].count() == outputs => input,
             _ => {
-                let kernel = Kernel { size: 1, stride: if strided { 2 } else { 1 } };
+                let kernel = Kernel { size: [1; 3], stride };
                 self.convolve(config, &format!("{name}.shortcut"), inputs, outputs, kernel, 1.0)
             }
         };
@@ -207,8 +225,8 @@ impl Plan {
         slope: f64,
     ) -> Id {
         let params = Conv3dParams {
-            stride: [kernel.stride; 3],
-            padding: [usize::from(kernel.size == 3); 3],
+            stride: kernel.stride,
+            padding: kernel.size.map(|n| usize::from(n == 3)),
             algorithm: config.algorithm,
         };
         let parts: Vec<usize> = match inputs {
@@ -216,50 +234,52 @@ impl Plan {
             _ => inputs.iter().map(|&id| self.channels[id].count()).collect(),
         };
         let channels = Channels::new(&[outputs]);
-        let mut convolution =
-            Convolution::new([kernel.size; 3], params, Channels::new(&parts), channels.clone());
+        let mut convolution = Convolution::new(kernel.size, params, Channels::new(&parts), channels.clone());
         if inputs.is_empty() {
             convolution = convolution.with_planar_input();
         }
-        let halvings = inputs.first().map_or(0, |&id| self.halvings[id]) + u32::from(kernel.stride == 2);
+        let halvings = halved(inputs.first().map_or([0; 3], |&id| self.halvings[id]), kernel.stride);
         let inputs = inputs.to_vec();
         self.push(Step::Convolve { convolution, params, inputs, weight, after, slope }, channels, halvings)
     }
 
-    /// What comes from below at twice the resolution.
-    fn raise(&mut self, config: &UnetConfig, name: &str, below: Id, outputs: usize) -> Id {
-        let halvings = self.halvings[below] - 1;
+    /// What comes from below at `factors` times the resolution.
+    fn raise(&mut self, config: &UnetConfig, name: &str, below: Id, outputs: usize, factors: Factors) -> Id {
+        let halvings = raised(self.halvings[below], factors);
         let from = self.channels[below].clone();
         match config.upsampling {
             Upsampling::Transposed => {
                 let params =
-                    Conv3dParams { stride: [2; 3], algorithm: config.algorithm, ..Conv3dParams::default() };
+                    Conv3dParams { stride: factors, algorithm: config.algorithm, ..Conv3dParams::default() };
                 let channels = Channels::new(&[outputs]);
                 let weight = format!("{name}.transposed.weight");
-                let weight = self.parameters.weight(&weight, [from.count(), outputs], 2);
+                let weight = self.parameters.weight(&weight, [from.count(), outputs], factors);
                 let bias = self.parameters.vector(&format!("{name}.transposed.bias"), outputs, 0.0);
-                let convolution = Convolution::new([2; 3], params, channels.clone(), from);
-                self.push(Step::Transpose { convolution, input: below, weight, bias }, channels, halvings)
+                let convolution = Convolution::new(factors, params, channels.clone(), from);
+                let step = Step::Transpose { convolution, input: below, weight, bias, factors };
+                self.push(step, channels, halvings)
             }
-            Upsampling::Trilinear => self.push(Step::Upsample { input: below }, from, halvings),
+            Upsampling::Trilinear => self.push(Step::Upsample { input: below, factors }, from, halvings),
         }
     }
 
     /// The skip times its attention (Oktay et al. 2018): α = σ(ψ max(W_x x + W_g g + b, 0) + b_ψ) at the
     /// resolution of what comes from below, g, and from there linear between voxels.
-    fn gate(&mut self, config: &UnetConfig, name: &str, skip: Id, below: Id) -> Id {
+    fn gate(&mut self, config: &UnetConfig, name: &str, skip: Id, below: Id, factors: Factors) -> Id {
         let inner = (self.channels[skip].count() / 2).max(1);
-        let (half, one) = (Kernel { size: 2, stride: 2 }, Kernel { size: 1, stride: 1 });
-        let of_skip = self.linear(config, &format!("{name}.gate.skip"), skip, inner, half, Bias::None);
+        let (lower, one) =
+            (Kernel { size: factors, stride: factors }, Kernel { size: [1; 3], stride: [1; 3] });
+        let of_skip = self.linear(config, &format!("{name}.gate.skip"), skip, inner, lower, Bias::None);
         let of_below = self.linear(config, &format!("{name}.gate.signal"), below, inner, one, Bias::Learnt);
         let (channels, halvings) = (Channels::new(&[inner]), self.halvings[below]);
         let sum = self.push(Step::Add { inputs: [of_skip, of_below], slope: 0.0 }, channels, halvings);
         let score = self.linear(config, &format!("{name}.gate.score"), sum, 1, one, Bias::Learnt);
         let single = Channels::new(&[1]);
         let alpha = self.push(Step::Sigmoid { input: score }, single.clone(), halvings);
-        let gate = self.push(Step::Upsample { input: alpha }, single, halvings - 1);
+        let halvings = self.halvings[skip];
+        let gate = self.push(Step::Upsample { input: alpha, factors }, single, halvings);
         let channels = self.channels[skip].clone();
-        self.push(Step::Gate { input: skip, gate }, channels, halvings - 1)
+        self.push(Step::Gate { input: skip, gate }, channels, halvings)
     }
 
     /// A convolution without norm and activation.
@@ -285,7 +305,7 @@ impl Plan {
         let (inputs, classes) = (self.channels[input].clone(), Channels::new(&[config.classes]));
         let params = Conv3dParams { algorithm: config.algorithm, ..Conv3dParams::default() };
         let shape = [config.classes, inputs.count()];
-        let weight = self.parameters.weight(&format!("{name}head.weight"), shape, 1);
+        let weight = self.parameters.weight(&format!("{name}head.weight"), shape, [1; 3]);
         let bias = self.parameters.vector(&format!("{name}head.bias"), config.classes, 0.0);
         self.steps.push(Step::Head {
             convolution: Convolution::new([1; 3], params, inputs.clone(), classes.clone())
@@ -306,7 +326,7 @@ impl Plan {
     }
 
     /// Adds a step that gives a value.
-    fn push(&mut self, step: Step, channels: Channels, halvings: u32) -> Id {
+    fn push(&mut self, step: Step, channels: Channels, halvings: Halvings) -> Id {
         self.steps.push(step);
         self.channels.push(channels);
         self.halvings.push(halvings);
@@ -315,11 +335,12 @@ impl Plan {
 
     /// (D, H, W) of value `id` for an image of `size`.
     pub(super) fn size(&self, id: Id, size: [usize; 3]) -> [usize; 3] {
-        size.map(|n| n >> self.halvings[id])
+        let halvings = self.halvings[id];
+        [0, 1, 2].map(|a| size[a] >> halvings[a])
     }
 
-    /// How often the image is halved for the scores of each head, the network's own first.
-    pub(crate) fn heads(&self) -> Vec<u32> {
+    /// How often (D, H, W) of the image are halved for the scores of each head, the network's own first.
+    pub(crate) fn heads(&self) -> Vec<Halvings> {
         let input = |step: &Step| match step {
             Step::Head { input, .. } => Some(self.halvings[*input]),
             _ => None,
@@ -356,11 +377,27 @@ pub(crate) enum Heads {
     All,
 }
 
-/// Size and stride of a kernel, along all axes.
+/// Size and stride of a kernel along (D, H, W).
 #[derive(Clone, Copy)]
 struct Kernel {
-    size: usize,
-    stride: usize,
+    size: [usize; 3],
+    stride: [usize; 3],
+}
+
+/// By how much level `level`, from 1, lowers the resolution.
+fn factors(config: &UnetConfig, level: usize) -> Factors {
+    let [x, y, z] = config.stride(level);
+    [z, y, x]
+}
+
+/// Halvings after a resolution that was halved so often is lowered by `factors`.
+fn halved(halvings: Halvings, factors: Factors) -> Halvings {
+    [0, 1, 2].map(|a| halvings[a] + u32::from(factors[a] == 2))
+}
+
+/// Halvings after it is raised by `factors`.
+fn raised(halvings: Halvings, factors: Factors) -> Halvings {
+    [0, 1, 2].map(|a| halvings[a] - u32::from(factors[a] == 2))
 }
 
 /// Whether a linear map has a bias.
@@ -377,9 +414,9 @@ pub(super) fn reads(step: &Step) -> Vec<Id> {
         Step::Convolve { inputs, .. } => inputs.clone(),
         Step::Add { inputs, .. } => inputs.to_vec(),
         Step::Gate { input, gate } => vec![*input, *gate],
-        Step::Pool { input }
+        Step::Pool { input, .. }
         | Step::Transpose { input, .. }
-        | Step::Upsample { input }
+        | Step::Upsample { input, .. }
         | Step::Sigmoid { input }
         | Step::Head { input, .. } => vec![*input],
     }

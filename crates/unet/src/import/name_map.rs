@@ -77,8 +77,9 @@ impl NameMap {
         Self::from_toml(include_str!("monai_basic_unet.toml")).expect("the map is part of the crate")
     }
 
-    /// MONAI's `DynUNet` with kernels of 3 and strides of 2 throughout, without residual blocks, the number of
-    /// heads as here.
+    /// MONAI's `DynUNet` with kernels of 3 throughout and strides of 1 or 2, up-sampling kernels as the strides, without
+    /// residual blocks, the number of heads as here. Its strides and kernels are along the axes of its tensors, (D, H, W);
+    /// [`UnetConfig::strides`] along (x, y, z) are theirs in reverse.
     ///
     /// ```
     /// use organseg_unet::{Downsampling, Skips, UnetConfig};

@@ -33,8 +33,9 @@ pub fn batch_loss(
     if scores.len() > 1 {
         parts.total = (parts.total * shares[0])?;
     }
-    for (level, (scores, share)) in scores.iter().zip(shares).enumerate().skip(1) {
-        let (labels, [d, h, w]) = at_level(labels, [d, h, w], level);
+    for (scores, share) in scores.iter().zip(shares).skip(1) {
+        let (_, _, z, y, x) = scores.dims5()?;
+        let (labels, [d, h, w]) = (at_level(labels, [d, h, w], [z, y, x]), [z, y, x]);
         let truth = one_hot(&labels, (n, d, h, w), classes, loss.ignore_label, device)?;
         let total = loss.compute(scores, &truth.to_dtype(scores.dtype())?, epoch)?.total;
         parts.total = (parts.total + (total * share)?)?;
@@ -49,16 +50,17 @@ fn level_shares(levels: usize) -> Vec<f64> {
     halves.map(|half| half / sum).collect()
 }
 
-/// Labels at half the resolution so many times, and their size: each that of the voxel at the centre, the one
-/// of higher index where the centre lies between two, and the last where it lies beyond the image.
-fn at_level(labels: &[u8], size: [usize; 3], halvings: usize) -> (Vec<u8>, [usize; 3]) {
+/// Labels of images of `size` at the lower resolution at which they have size `coarse`, each axis halved as often as it
+/// takes: each that of the voxel at the centre, the one of higher index where the centre lies between two, and the last
+/// where it lies beyond the image.
+fn at_level(labels: &[u8], size: [usize; 3], coarse: [usize; 3]) -> Vec<u8> {
     let voxels = size.iter().product::<usize>();
-    let coarse = size.map(|n| n.div_ceil(1 << halvings));
     let places = [0, 1, 2].map(|axis| -> Vec<usize> {
+        let halvings = (0..usize::BITS).find(|&h| size[axis].div_ceil(1 << h) <= coarse[axis]).unwrap_or(0);
         let centre = |i: usize| (i << halvings) + (1 << halvings) / 2;
         (0..coarse[axis]).map(|i| centre(i).min(size[axis] - 1)).collect()
     });
-    let mut out = Vec::with_capacity(labels.len() >> (3 * halvings));
+    let mut out = Vec::with_capacity(labels.len() / voxels * coarse.iter().product::<usize>());
     for volume in labels.chunks(voxels) {
         for z in &places[0] {
             for y in &places[1] {
@@ -67,7 +69,7 @@ fn at_level(labels: &[u8], size: [usize; 3], halvings: usize) -> (Vec<u8>, [usiz
             }
         }
     }
-    (out, coarse)
+    out
 }
 
 #[cfg(test)]
@@ -80,10 +82,11 @@ mod tests {
     #[test]
     fn labels_of_a_level_are_those_at_the_centres() {
         let labels: Vec<u8> = (0..7).collect();
-        assert_eq!(at_level(&labels, [1, 1, 7], 1), (vec![1, 3, 5, 6], [1, 1, 4]));
-        assert_eq!(at_level(&labels, [1, 1, 7], 2), (vec![2, 6], [1, 1, 2]));
+        assert_eq!(at_level(&labels, [1, 1, 7], [1, 1, 4]), [1, 3, 5, 6]);
+        assert_eq!(at_level(&labels, [1, 1, 7], [1, 1, 2]), [2, 6]);
         let two: Vec<u8> = (0..16).collect();
-        assert_eq!(at_level(&two, [2, 2, 2], 1), (vec![7, 15], [1; 3]));
+        assert_eq!(at_level(&two, [2, 2, 2], [1; 3]), [7, 15]);
+        assert_eq!(at_level(&two, [2, 2, 2], [2, 1, 1]), [3, 7, 11, 15], "one axis as it is");
     }
 
     #[test]
@@ -106,7 +109,8 @@ mod tests {
         let parts = batch_loss(&scores, &loss, &labels, 0).unwrap();
         let scalar = |t: &Tensor| f64::from(t.to_scalar::<f32>().unwrap());
         assert_eq!(scores[1].dims(), [2, 2, 4, 3, 3]);
-        let (coarse, [d, h, w]) = at_level(&labels, [7, 6, 5], 1);
+        let [d, h, w] = [4, 3, 3];
+        let coarse = at_level(&labels, [7, 6, 5], [d, h, w]);
         let fine = one_hot(&labels, (2, 7, 6, 5), 2, None, &Device::Cpu).unwrap();
         let coarse = one_hot(&coarse, (2, d, h, w), 2, None, &Device::Cpu).unwrap();
         let of = |scores: &Tensor, truth: &Tensor| scalar(&loss.compute(scores, truth, 0).unwrap().total);

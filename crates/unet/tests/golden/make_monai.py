@@ -1,7 +1,7 @@
 """Golden numbers for `monai.rs`: networks of MONAI's, drawn from a seed, and what they give.
 
 Needs PyTorch and MONAI (made with torch 2.15.0, monai 1.6.1). Writes, beside itself,
-`basic_unet.pt`, `batch_norm.pt` and `dynunet.safetensors` with the state dicts, and `monai_logits.safetensors` with some of
+`basic_unet.pt`, `batch_norm.pt`, `dynunet.safetensors` and `uneven.safetensors` with the state dicts, and `monai_logits.safetensors` with some of
 the scores of each.
 """
 
@@ -76,8 +76,21 @@ batch_norm = scramble(
         spatial_dims=3, in_channels=1, out_channels=2, features=(1, 1, 2, 4, 8, 1), norm="batch"
     )
 )
+uneven_strides = [[1, 2, 2], [2, 1, 2], [2, 2, 1]]
+uneven = scramble(
+    DynUNet(
+        spatial_dims=3,
+        in_channels=1,
+        out_channels=2,
+        kernel_size=[3] * 4,
+        strides=[1, *uneven_strides],
+        upsample_kernel_size=uneven_strides,
+        filters=[2, 3, 4, 5],
+    )
+)
 logits = {}
-for name, network in [("basic_unet", basic), ("batch_norm", batch_norm), ("dynunet", dynunet)]:
+networks = [("basic_unet", basic), ("batch_norm", batch_norm), ("dynunet", dynunet), ("uneven", uneven)]
+for name, network in networks:
     with torch.no_grad():
         logits[name] = network(image()).flatten()[::EVERY].contiguous()
 torch.save(basic.state_dict(), FOLDER / "basic_unet.pt")
@@ -86,4 +99,6 @@ own = {k: v.contiguous().clone() for k, v in dynunet.state_dict().items()}
 # The second names are needed once, to see that they are ignored.
 kept = {k: v for k, v in own.items() if not k.startswith("skip_layers.") or k.endswith("super_head.conv.conv.bias")}
 save_file(kept, FOLDER / "dynunet.safetensors")
+own = {k: v.contiguous().clone() for k, v in uneven.state_dict().items() if not k.startswith("skip_layers.")}
+save_file(own, FOLDER / "uneven.safetensors")
 save_file(logits, FOLDER / "monai_logits.safetensors")

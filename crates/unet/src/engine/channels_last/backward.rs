@@ -58,7 +58,7 @@ pub(crate) fn gradients(
                     sums.split(inputs, &gradient_as_read(&gradient, weights, [d, h, w], params)?)?;
                 }
             }
-            Step::Pool { input } => {
+            Step::Pool { input, .. } => {
                 let gradient = sums.take(index);
                 values[index] = None;
                 let below = values[*input].as_ref().expect("values are kept");

@@ -74,7 +74,7 @@ fn value(job: &Job<'_>, step: &Step, values: &[Option<Value>]) -> Result<Value> 
             };
             Ok(Value { y, read })
         }
-        Step::Pool { input } => {
+        Step::Pool { input, .. } => {
             let below = values[*input].as_ref().expect("a value is there until its last reader");
             let identity;
             let read = match &below.read {

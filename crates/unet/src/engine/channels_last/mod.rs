@@ -32,13 +32,12 @@ pub(crate) struct Value {
 
 /// Whether the steps of `plan` are all known here.
 pub(crate) fn supports(plan: &Plan) -> bool {
+    let even = |stride: &[usize; 3]| *stride == [2; 3];
     plan.steps.iter().all(|step| match step {
+        Step::Convolve { params, .. } if params.stride != [1; 3] && !even(&params.stride) => false,
         Step::Convolve { after: After::Norm(norm), .. } => norm.shared == Shared::Instance,
-        Step::Image
-        | Step::Convolve { .. }
-        | Step::Pool { .. }
-        | Step::Transpose { .. }
-        | Step::Head { .. } => true,
+        Step::Pool { factors, .. } | Step::Transpose { factors, .. } => even(factors),
+        Step::Image | Step::Convolve { .. } | Step::Head { .. } => true,
         Step::Upsample { .. } | Step::Add { .. } | Step::Sigmoid { .. } | Step::Gate { .. } => false,
     })
 }
