@@ -257,6 +257,7 @@ fn one_stage_is_trained_resumed_and_run() {
         "history.lock",
         "model.toml",
         "plan.toml",
+        "single.lock",
         "single.safetensors",
         "splits.json",
         "tensorboard",

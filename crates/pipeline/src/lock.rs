@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::PipelineError;
 
 /// The right to train a stage of the model in a folder, from when it was taken until it is dropped or its process
-/// ends, however that ends. The file `.STAGE.lock` that it is known by stays: to take it away would let two others
+/// ends, however that ends. The file `STAGE.lock` that it is known by stays: to take it away would let two others
 /// have the right at once.
 #[derive(Debug)]
 pub(crate) struct StageLock {
@@ -16,7 +16,7 @@ pub(crate) struct StageLock {
 impl StageLock {
     /// Takes the right to train `stage` in `folder`. Where the file system knows no locks, everybody gets it.
     pub(crate) fn take(folder: &Path, stage: &str) -> Result<Self, PipelineError> {
-        let path = folder.join(format!(".{stage}.lock"));
+        let path = folder.join(format!("{stage}.lock"));
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(|source| PipelineError::Io { path, source })?;
         match file.try_lock() {

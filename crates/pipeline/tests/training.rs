@@ -126,7 +126,7 @@ fn a_stage_that_another_run_is_training_is_left_to_it() {
         })
     };
     std::fs::create_dir(&model).unwrap();
-    let other = std::fs::File::create(model.join(".single.lock")).unwrap();
+    let other = std::fs::File::create(model.join("single.lock")).unwrap();
     other.lock().unwrap();
     let error = run().unwrap_err();
     assert!(matches!(&error, PipelineError::Busy { stage, .. } if stage == "single"), "{error}");

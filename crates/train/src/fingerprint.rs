@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(one.labels[&1], LabelExtent { voxels: 24, middle_mm: [5.0, 3.0, 4.5] });
         assert_eq!(found.cases[1].labels, BTreeMap::new());
         // 4 · 3 · 2 voxels of 6 mm³, and one by itself.
-        assert_eq!((one.piece_ml, found.cases[1].piece_ml), (Some(24.0 * 6.0 / 1000.0), None));
+        assert_eq!((one.piece_ml, found.cases[1].piece_ml), (Some(24.0 * (6.0 / 1000.0)), None));
         let range = found.intensities.unwrap();
         assert!(range.low >= 3.0 && range.low < 15.0 && range.high == 18.0, "{range:?}");
     }
