@@ -6,8 +6,8 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-/// Writes `path` through a temporary file in the same folder that is renamed when it is whole: whatever
-/// goes wrong, `path` is as it was before or complete, never half-written.
+/// Writes `path` through a temporary file in the same folder that is renamed when it is whole and on the disk:
+/// whatever goes wrong, the power included, `path` is as it was before or complete, never half-written.
 ///
 /// # Errors
 /// Whatever `write` or the operating system gives; the temporary file is gone then.
@@ -64,9 +64,15 @@ fn temporary(
     let mut file = builder.tempfile_in(folder)?;
     let mut buffered = BufWriter::with_capacity(1 << 18, file.as_file_mut());
     write(&mut buffered)?;
-    buffered.flush()?;
-    drop(buffered);
+    finish(buffered, |file| file.sync_all())?;
     Ok(file)
+}
+
+/// Hands on what is buffered, then has `sync` take it to the disk: a quota that is used up or a server that is gone may
+/// not show before, and a file that is renamed sooner may be empty after a power cut.
+fn finish<W: Write>(mut buffered: BufWriter<W>, sync: impl FnOnce(W) -> io::Result<()>) -> io::Result<()> {
+    buffered.flush()?;
+    sync(buffered.into_parts().0)
 }
 
 #[cfg(test)]
@@ -85,6 +91,18 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_buffered_is_written_before_it_is_taken_to_the_disk_and_an_error_there_counts() {
+        let mut written = Vec::new();
+        let mut buffered = BufWriter::new(&mut written);
+        buffered.write_all(b"new").unwrap();
+        let full = finish(buffered, |written| {
+            assert_eq!(written, b"new");
+            Err(io::Error::from(io::ErrorKind::QuotaExceeded))
+        });
+        assert_eq!(full.unwrap_err().kind(), io::ErrorKind::QuotaExceeded);
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub enum LabelRule {
 /// ```
 ///
 /// # Errors
-/// [`VolumeError::InvalidFactors`] if a factor is zero.
+/// As [`Grid::decimated`].
 pub fn decimate_mean(volume: &Volume<f32>, factors: [usize; 3]) -> Result<Volume<f32>, VolumeError> {
     let grid = volume.grid().decimated(factors)?;
     Volume::from_vec(grid, means_of_blocks(volume, factors))
@@ -44,7 +44,7 @@ pub fn decimate_mean(volume: &Volume<f32>, factors: [usize; 3]) -> Result<Volume
 /// Each voxel the label that `rule` picks from the block of `factors` voxels that it stands for.
 ///
 /// # Errors
-/// [`VolumeError::InvalidFactors`] if a factor is zero.
+/// As [`Grid::decimated`].
 pub fn decimate_labels(
     labels: &LabelVolume,
     factors: [usize; 3],
@@ -134,12 +134,14 @@ pub fn upsample_linear(
     original: &Grid,
 ) -> Result<Volume<f32>, VolumeError> {
     original.decimated(factors)?.check_same(volume.grid())?;
-    // The two blocks around voxel i of an axis, and the share of the second.
+    // The two blocks around voxel i of an axis, and the share of the second. Without one it is the first again: zero
+    // times what is not finite is not 0.
     let between = |i: usize, a: usize| {
         let last = volume.size()[a] - 1;
         let at = ((i as f64 - (factors[a] as f64 - 1.0) / 2.0) / factors[a] as f64).clamp(0.0, last as f64);
         let below = (at.floor() as usize).min(last);
-        (below, (below + 1).min(last), (at - below as f64) as f32)
+        let share = (at - below as f64) as f32;
+        (below, if share > 0.0 { (below + 1).min(last) } else { below }, share)
     };
     let [nx, ny, nz] = original.size();
     let along = [nx, ny, nz].map(|n| n).into_iter().enumerate();
@@ -212,6 +214,33 @@ mod tests {
         });
         for (found, expected) in mean.voxels().iter().zip(expected.voxels()) {
             assert!((found - expected).abs() < 1e-4, "{found}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn a_voxel_that_is_not_finite_spoils_its_own_block_only() {
+        for bad in [f32::NAN, f32::INFINITY] {
+            for axis in 0..3 {
+                let along = |n: usize, other: usize| [0, 1, 2].map(|a| if a == axis { n } else { other });
+                let line = Volume::from_vec(grid(along(5, 1)), vec![1.0, 2.0, 5.0, bad, 9.0]).unwrap();
+                let mean = decimate_mean(&line, along(2, 1)).unwrap();
+                assert_eq!([mean.voxels()[0], mean.voxels()[2]], [1.5, 9.0]);
+                assert!(!mean.voxels()[1].is_finite());
+            }
+        }
+    }
+
+    #[test]
+    fn linear_upsampling_takes_nothing_from_a_block_of_weight_0() {
+        for axis in 0..3 {
+            let along = |n: usize| [0, 1, 2].map(|a| if a == axis { n } else { 1 });
+            let full = grid(along(9));
+            let blocks =
+                Volume::from_vec(full.decimated(along(3)).unwrap(), vec![1.0, f32::NAN, 4.0]).unwrap();
+            let up = upsample_linear(&blocks, along(3), &full).unwrap();
+            let finite: Vec<usize> = (0..9).filter(|&i| up.voxels()[i].is_finite()).collect();
+            // The centres of the outer blocks, and what lies beyond them.
+            assert_eq!(finite, [0, 1, 7, 8]);
         }
     }
 

@@ -47,8 +47,10 @@ impl Grid {
     /// Grid of `size` voxels along (x, y, z).
     ///
     /// # Errors
-    /// [`VolumeError::InvalidSize`] if an axis has no voxel or their product overflows.
+    /// [`VolumeError::InvalidSize`] if an axis has no voxel or their product overflows; as [`Affine::new`] if `affine`
+    /// is made of others, [one after the other](Affine::after), and what came out is none.
     pub fn new(size: [usize; 3], affine: Affine) -> Result<Self, VolumeError> {
+        let affine = Affine::new(affine.to_rows())?;
         let count = size.iter().try_fold(1usize, |n, &s| n.checked_mul(s));
         match count {
             Some(n) if n > 0 => Ok(Self { size, affine }),
@@ -163,7 +165,8 @@ impl Grid {
     /// short: size ⌈n / R⌉, spacing R times as wide, each voxel at the centre of a full block.
     ///
     /// # Errors
-    /// [`VolumeError::InvalidFactors`] if a factor is zero.
+    /// [`VolumeError::InvalidFactors`] if a factor is zero, [`VolumeError::InvalidSpacing`] if blocks are too large to be
+    /// computed with.
     pub fn decimated(&self, factors: [usize; 3]) -> Result<Self, VolumeError> {
         if factors.contains(&0) {
             return Err(VolumeError::InvalidFactors { factors });
@@ -219,6 +222,21 @@ mod tests {
         assert!(grid.check_same(&turned(0.016_628_766, 12.0)).is_err());
         let error = grid.check_same(&turned(0.016_624_766, 12.08)).unwrap_err();
         assert!(matches!(error, VolumeError::GeometryMismatch { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_affine_that_grows_beyond_what_can_be_computed_with_is_an_error() {
+        let grid = Grid::with_spacing([4, 3, 2], Spacing::isotropic(9e59).unwrap()).unwrap();
+        assert!(matches!(grid.decimated([1, 1, 2]), Err(VolumeError::InvalidSpacing { .. })));
+        assert!(crate::grid_with_size(&grid, [4, 1, 2]).is_err());
+        assert!(grid.decimated([1; 3]).is_ok());
+        let twice = Affine::new([
+            [2.0, 0.0, 0.0, 0.0],
+            [0.0, 2.0, 0.0, 0.0],
+            [0.0, 0.0, 2.0, 0.0],
+            [0.0, 0.0, 0.0, 1.0],
+        ]);
+        assert!(Grid::new([1; 3], grid.affine().after(&twice.unwrap())).is_err());
     }
 
     #[test]

@@ -40,7 +40,8 @@ pub fn window_to_unit_in_place(volume: &mut Volume<f32>, low: f32, high: f32) ->
     Ok(())
 }
 
-/// Shifts and scales to mean 0 and standard deviation 1 over all voxels; an image of one value becomes 0.
+/// Shifts and scales to mean 0 and standard deviation 1 over all voxels; an image of one value becomes 0. Voxels that are
+/// NaN or infinite do not count, and are not finite afterwards.
 #[must_use]
 pub fn z_score(volume: &Volume<f32>) -> Volume<f32> {
     let mut scored = volume.clone();
@@ -52,11 +53,13 @@ pub fn z_score(volume: &Volume<f32>) -> Volume<f32> {
 pub fn z_score_in_place(volume: &mut Volume<f32>) {
     // Sums of fixed pieces in a fixed order: the same bits for any number of threads.
     let sum = |of: &(dyn Fn(f32) -> f64 + Sync)| -> f64 {
+        let finite = |&v: &f32| if v.is_finite() { of(v) } else { 0.0 };
         let pieces: Vec<f64> =
-            volume.voxels().par_chunks(PIECE).map(|piece| piece.iter().map(|&v| of(v)).sum()).collect();
+            volume.voxels().par_chunks(PIECE).map(|piece| piece.iter().map(finite).sum()).collect();
         pieces.iter().sum()
     };
-    let count = volume.voxels().len() as f64;
+    let finite = |piece: &[f32]| piece.iter().filter(|v| v.is_finite()).count();
+    let count = volume.voxels().par_chunks(PIECE).map(finite).sum::<usize>() as f64;
     let mean = sum(&f64::from) / count;
     let deviation = (sum(&|v| (f64::from(v) - mean).powi(2)) / count).sqrt();
     let scale = if deviation > 0.0 { 1.0 / deviation } else { 0.0 };
@@ -114,6 +117,14 @@ mod tests {
         let square: f64 = scored.voxels().iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / 1000.0;
         assert!(mean.abs() < 1e-6 && (square - 1.0).abs() < 1e-6);
         assert_eq!(z_score(&volume(vec![3.0; 4])).voxels(), [0.0; 4]);
+    }
+
+    #[test]
+    fn z_scores_are_those_of_the_finite_voxels() {
+        let scored = z_score(&volume(vec![1.0, f32::NAN, 3.0, f32::INFINITY]));
+        assert!(scored.voxels()[1].is_nan());
+        assert_eq!([0, 2, 3].map(|i| scored.voxels()[i]), [-1.0, 1.0, f32::INFINITY]);
+        assert!(z_score(&volume(vec![f32::NAN; 2])).voxels().iter().all(|v| v.is_nan()));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::{VolumeError, metaimage};
 /// Bytes before the magic word.
 const PREAMBLE: u64 = 128;
 
-/// The pixels, as floats, doubles or integers.
+/// The pixels where they are floats or doubles.
 const FLOAT_PIXELS: Tag = tags::FLOAT_PIXEL_DATA;
 const DOUBLE_PIXELS: Tag = tags::DOUBLE_FLOAT_PIXEL_DATA;
 
@@ -102,6 +102,8 @@ pub(super) struct ImageFile {
     pub(super) big_endian: bool,
     pub(super) header: DataSet,
     pub(super) pixels: PixelPlace,
+    /// Whether the pixels are floats or doubles.
+    pub(super) float_pixels: bool,
 }
 
 /// Where the pixels of a file are.
@@ -233,10 +235,7 @@ fn read_header(mut stream: Stream, start: &Start) -> Result<Option<ImageFile>, V
     }
     let (header, stopped) = read_data_set(&mut stream, syntax.encoding, &WANTED)?;
     let Some(Stopped { header: pixels, .. }) = stopped else { return Ok(None) };
-    let broken = |reason: String| VolumeError::Format { path: path.clone(), reason };
-    if pixels.tag() != tags::PIXEL_DATA {
-        return Err(broken("its pixels are floating point numbers, expected integers".to_string()));
-    }
+    let float_pixels = pixels.tag() != tags::PIXEL_DATA;
     let pixels = PixelPlace {
         data_set,
         offset: stream.position(),
@@ -244,7 +243,8 @@ fn read_header(mut stream: Stream, start: &Start) -> Result<Option<ImageFile>, V
         available: stream.remaining(),
         deflated,
     };
-    Ok(Some(ImageFile { syntax: uid, big_endian: syntax.encoding.is_big_endian(), header, pixels, path }))
+    let big_endian = syntax.encoding.is_big_endian();
+    Ok(Some(ImageFile { path, syntax: uid, big_endian, header, pixels, float_pixels }))
 }
 
 /// UID of the transfer syntax, from the file header that begins at byte `start`; the stream is at the data

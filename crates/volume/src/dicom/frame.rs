@@ -111,6 +111,9 @@ pub(super) fn description_of(file: &ImageFile) -> Result<Description, String> {
 
 /// The slices in `file`, or what is wrong with them.
 pub(super) fn frames_of(file: &ImageFile) -> Result<Vec<Frame>, String> {
+    if file.float_pixels {
+        return Err("its pixels are floating point numbers, expected integers".to_string());
+    }
     let top = Attributes { sets: vec![&file.header], big_endian: file.big_endian };
     let groups = file.header.sequences.get(&tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE);
     let frames = top.integer(tags::NUMBER_OF_FRAMES).unwrap_or(1);

@@ -17,6 +17,11 @@ use crate::{Affine, Grid, RIGHT_ANGLE_TOLERANCE, VolumeError};
 /// Slices closer to each other than this share of the usual distance are at one place.
 const SAME_PLACE: f64 = 0.05;
 
+/// A distance along the normal below this share of a pixel is rounding and tells nothing of the usual one: no slices
+/// lie so close, and positions that were computed echo by echo, or written with three digits, differ by less. Not a
+/// share of the largest gap: beside a slice that is far away those between thin slices are as small.
+const ROUNDING_PIXELS: f64 = 0.01;
+
 /// A gap this close to a multiple of the usual distance, as a share of that distance, has missing slices
 /// in it.
 const MULTIPLE_TOLERANCE: f64 = 0.1;
@@ -56,7 +61,7 @@ pub(super) fn ordered(mut frames: Vec<Frame>) -> Vec<Frame> {
 pub(super) fn places(frames: &[Frame]) -> Vec<Range<usize>> {
     let Some(first) = frames.first() else { return Vec::new() };
     let along: Vec<f64> = frames.iter().map(|frame| dot(frame.position, first.normal())).collect();
-    let usual = usual_gap(&along);
+    let usual = usual_gap(&along, first);
     let mut places: Vec<Range<usize>> = Vec::new();
     for i in 0..along.len() {
         match places.last_mut() {
@@ -69,10 +74,11 @@ pub(super) fn places(frames: &[Frame]) -> Vec<Range<usize>> {
     places
 }
 
-/// The median of the gaps that are none of rounding; 0 if there is none.
-fn usual_gap(along: &[f64]) -> f64 {
+/// The median of the gaps between slices such as `frame` that are none of rounding; 0 if there is none.
+fn usual_gap(along: &[f64], frame: &Frame) -> f64 {
+    let rounding = ROUNDING_PIXELS * frame.smaller_pixel_spacing();
     let mut gaps: Vec<f64> =
-        along.windows(2).map(|pair| pair[1] - pair[0]).filter(|&gap| gap > 1e-6).collect();
+        along.windows(2).map(|pair| pair[1] - pair[0]).filter(|&gap| gap > rounding).collect();
     gaps.sort_by(f64::total_cmp);
     gaps.get(gaps.len() / 2).copied().unwrap_or(0.0)
 }
@@ -103,8 +109,7 @@ pub(super) fn arrange(frames: &[&Frame]) -> Arrangement {
     };
     let along = dot(step, normal);
     let across = minus(step, normal.map(|v| v * along));
-    let pixel = first.pixel_spacing[0].min(first.pixel_spacing[1]);
-    let drift = length(across) * (frames.len() - 1) as f64 / pixel;
+    let drift = length(across) * (frames.len() - 1) as f64 / first.smaller_pixel_spacing();
     let step = if drift <= ROUNDING_DRIFT_PIXELS { normal.map(|v| v * length(step)) } else { step };
     let leans = drift > ROUNDING_DRIFT_PIXELS && length(across) > RIGHT_ANGLE_TOLERANCE * length(step);
     if drift > REPORTED_DRIFT_PIXELS || leans {
@@ -123,7 +128,7 @@ pub(super) fn arrange(frames: &[&Frame]) -> Arrangement {
 fn spacing_of(frames: &[&Frame], normal: Vector) -> Vec<DicomFinding> {
     let along: Vec<f64> = frames.iter().map(|frame| dot(frame.position, normal)).collect();
     let gaps: Vec<f64> = along.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    let usual = usual_gap(&along);
+    let usual = usual_gap(&along, frames[0]);
     let mut findings = Vec::new();
     // The number of each slice, counting those that are missing.
     let mut numbers = vec![0usize];
@@ -218,6 +223,10 @@ impl Frame {
         let normal = cross(x, y);
         let norm = length(normal);
         normal.map(|v| v / norm)
+    }
+
+    fn smaller_pixel_spacing(&self) -> f64 {
+        self.pixel_spacing[0].min(self.pixel_spacing[1])
     }
 
     /// What tells it from all others: file, then frame.

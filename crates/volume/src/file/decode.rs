@@ -7,6 +7,11 @@ use crate::{DataType, Voxel};
 /// From here on, doubles do not fit an `i64`, and all of them are whole numbers.
 const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
 
+/// A scaled value this close to a whole number is a label that rounding has moved: slopes in single precision are off
+/// by 6e-8 of themselves, and so are labels up to 255 by 2e-5; stored in 16 bits, labels up to 13 move by 1e-4.
+/// Labels up to 4 in 8 bits move by 4e-3, and whoever rounds those guesses.
+const LABEL_ROUNDING: f64 = 1e-4;
+
 /// How numbers are stored and what they stand for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Encoding {
@@ -37,6 +42,16 @@ pub enum Fit {
     Nearest,
     /// It is refused; but floats take any float, rounded.
     Exact,
+    /// As `Exact`, but a value that slope and intercept make is the whole number that it almost is.
+    Label,
+}
+
+impl Fit {
+    /// What `value`, made by slope and intercept, stands for.
+    pub(crate) fn of_scaled(self, value: f64) -> f64 {
+        let nearest = value.round();
+        if self == Self::Label && (value - nearest).abs() <= LABEL_ROUNDING { nearest } else { value }
+    }
 }
 
 /// A value that does not fit.
@@ -86,8 +101,8 @@ fn decode_from<S: Stored, T: Voxel>(
         (_, false) if S::DATA_TYPE == T::DATA_TYPE => convert(big_endian, bytes, voxels, same::<S, T>),
         (Fit::Nearest, false) => convert(big_endian, bytes, voxels, |v: S| Some(T::from_f64(v.to_f64()))),
         (Fit::Nearest, true) => convert(big_endian, bytes, voxels, |v: S| Some(T::from_f64(value(v)))),
-        (Fit::Exact, false) => convert(big_endian, bytes, voxels, S::exactly::<T>),
-        (Fit::Exact, true) => convert(big_endian, bytes, voxels, |v: S| value(v).exactly()),
+        (_, false) => convert(big_endian, bytes, voxels, S::exactly::<T>),
+        (_, true) => convert(big_endian, bytes, voxels, |v: S| fit.of_scaled(value(v)).exactly()),
     };
     converted.map_err(|at| {
         let stored = S::from_bytes(&bytes[at * size_of::<S>()..][..size_of::<S>()], big_endian);

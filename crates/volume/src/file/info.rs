@@ -60,6 +60,15 @@ pub struct ImageInfo {
     pub qform: Option<Affine>,
 }
 
+/// Slope and intercept that a header means by these two. A slope of 0, of NaN or of infinity scales nothing; an intercept
+/// that is no number is 0, as in the reference implementation of NIfTI (`FIXED_FLOAT` of nifti1_io).
+pub(crate) fn scaling(slope: f64, intercept: f64) -> (f64, f64) {
+    if slope == 0.0 || !slope.is_finite() {
+        return (1.0, 0.0);
+    }
+    (slope, if intercept.is_finite() { intercept } else { 0.0 })
+}
+
 impl ImageInfo {
     /// Values as they are stored (slope 1, intercept 0); what follows from the grid is computed.
     pub(crate) fn new(

@@ -46,6 +46,7 @@ pub use write::{WriteConfig, write, write_smallest, write_with};
 
 pub(crate) use decode::Fit;
 pub(crate) use ending::split_ending;
+pub(crate) use info::scaling;
 #[cfg(feature = "dicom")]
 pub(crate) use load::MAX_EXPANSION;
 pub(crate) use open::Start;

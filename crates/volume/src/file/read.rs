@@ -22,10 +22,13 @@ pub fn read_image(path: impl AsRef<Path>) -> Result<Volume<f32>, VolumeError> {
 
 /// Reads the segmentation at `path`.
 ///
+/// In files with a slope or an intercept a label may be off by 1e-4: nibabel saves floats under a header for integers
+/// with a slope in single precision, and then 1 is 0.9999999997671694.
+///
 /// # Errors
 /// As [`read_image`], and [`VolumeError::Value`] for a voxel that is not a whole number from 0 to 255.
 pub fn read_labels(path: impl AsRef<Path>) -> Result<LabelVolume, VolumeError> {
-    u8::read(path.as_ref(), ReadLimits::default(), Fit::Exact, "a label, a whole number from 0 to 255")
+    u8::read(path.as_ref(), ReadLimits::default(), Fit::Label, "a label, a whole number from 0 to 255")
 }
 
 /// Reads the image at `path` without loss, slope and intercept applied.

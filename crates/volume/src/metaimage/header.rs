@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::fields::fields_of;
 use super::geometry::axes_of;
-use crate::file::{ImageFormat, ImageInfo};
+use crate::file::{ImageFormat, ImageInfo, scaling};
 use crate::text_header::{DataFiles, Fields, Skip, grid_of};
 use crate::{DataType, VolumeError};
 
@@ -113,12 +113,11 @@ fn data_type_of(fields: &Fields) -> Result<DataType, String> {
     })
 }
 
-/// Slope and intercept; a slope of 0 and numbers that are not finite mean that nothing is scaled.
+/// Slope and intercept, 1 and 0 where it says nothing.
 fn scaling_of(fields: &Fields) -> Result<(f64, f64), String> {
     let slope = fields.number("ElementToIntensityFunctionSlope", "a number")?.unwrap_or(1.0);
     let intercept = fields.number("ElementToIntensityFunctionOffset", "a number")?.unwrap_or(0.0);
-    let scaled: bool = slope != 0.0 && f64::is_finite(slope) && f64::is_finite(intercept);
-    Ok(if scaled { (slope, intercept) } else { (1.0, 0.0) })
+    Ok(scaling(slope, intercept))
 }
 
 fn encoding_of(fields: &Fields) -> Result<Encoding, String> {

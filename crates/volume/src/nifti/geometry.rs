@@ -13,18 +13,18 @@ fn half_turn(version: NiftiVersion) -> f64 {
 /// The affine in RAS+ millimetres and which part of the header it is from.
 ///
 /// The sform counts if its code is positive, else the qform if its code is, else the voxels lie along
-/// the world's axes with voxel (0, 0, 0) at the origin. Lengths in metres or micrometres become
+/// the world's axes with voxel (0, 0, 0) at the origin. The sform needs no spacing beside it. Lengths in metres or micrometres become
 /// millimetres; without a unit they are taken to be millimetres.
 pub(super) fn affine_of(raw: &Reader<'_>) -> Result<(Affine, &'static str), VolumeError> {
     let fields = raw.fields;
     let scale = millimetres_in_a_unit(raw);
-    let spacing = spacing_of(raw, scale)?;
     if raw.code(fields.qform_code + fields.code) > 0 {
         let sform: [f64; 12] = raw.reals(fields.srow);
         let row = |r: usize| [0, 1, 2, 3].map(|k| sform[4 * r + k] * scale);
         let rows = [row(0), row(1), row(2), [0.0, 0.0, 0.0, 1.0]];
         return Ok((Affine::new(rows)?, "sform"));
     }
+    let spacing = spacing_of(raw, scale)?;
     if raw.code(fields.qform_code) > 0 {
         return Ok((qform(raw, spacing, scale)?, "qform"));
     }

@@ -6,7 +6,7 @@ use super::NiftiVersion;
 use super::fields::{Fields, ONE, Reader, TWO};
 use super::geometry::{affine_of, qform_beside_sform};
 use super::names::voxel_path;
-use crate::file::{Part, Start, StoredImage};
+use crate::file::{Part, Start, StoredImage, scaling};
 use crate::{DataType, Grid, ImageFormat, ImageInfo, VolumeError};
 
 /// The voxels begin before this byte: extensions of a gigabyte are a broken header.
@@ -79,9 +79,7 @@ impl Header {
             return Err(broken(format!("the voxels begin at byte {offset}, within the header")));
         }
         let [slope, intercept] = raw.reals(fields.scl_slope);
-        // A slope of 0 means "not scaled"; NaN and infinity are taken so too.
-        let scaled = slope != 0.0 && slope.is_finite() && intercept.is_finite();
-        let (slope, intercept) = if scaled { (slope, intercept) } else { (1.0, 0.0) };
+        let (slope, intercept) = scaling(slope, intercept);
         let format = match (fields.version, separate) {
             (NiftiVersion::Two, false) => ImageFormat::Nifti2,
             (NiftiVersion::Two, true) => ImageFormat::Nifti2Pair,

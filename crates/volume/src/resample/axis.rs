@@ -3,6 +3,9 @@
 //! Every way to resample along an axis, smoothed or not, makes each new value a weighted sum of
 //! neighbouring old ones (for the cubic spline, of its coefficients). The weights do not depend on the
 //! other axes, so they are found once.
+//!
+//! All sums have as many weights, those of fewer voxels filled up with zeros, for the loops' sake. Zero times what is
+//! not finite is not 0, so those at the ends of a sum are left out of it, or the sum is taken again without them.
 
 use std::ops::Range;
 
@@ -16,12 +19,16 @@ const GAUSSIAN_REACH: f64 = 4.0;
 pub(super) struct Axis<R> {
     /// Voxels of the target that have a value; the others lie outside the source.
     pub(super) inside: Range<usize>,
-    /// For each voxel inside, the first old one that it takes from.
+    /// For each voxel inside, the first of the old ones that its weights are for.
     pub(super) first: Vec<usize>,
-    /// How many it takes from.
+    /// How many weights each has.
     pub(super) width: usize,
-    /// Their weights, `width` for each voxel inside.
+    /// The weights, `width` for each voxel inside.
     pub(super) weights: Vec<R>,
+    /// For each voxel inside, those of its weights that count: before and after them are zeros.
+    used: Vec<Range<usize>>,
+    /// Of the voxels inside, those with such zeros.
+    pub(super) narrow: Vec<usize>,
     /// Whether its sums are to be divided by their totals. Sums of whole numbers with whole weights are
     /// exact, so that the mean of equal voxels is what they are.
     pub(super) mean: bool,
@@ -87,20 +94,30 @@ impl<R: Real> Axis<R> {
                 weights[index - first] += weight;
             }
         }
-        let weights = weights.into_iter().map(R::of).collect();
+        let weights: Vec<R> = weights.into_iter().map(R::of).collect();
+        let used: Vec<Range<usize>> = weights.chunks(width).map(without_zeros).collect();
+        let narrow = (0..sums.len()).filter(|&i| used[i].len() < width).collect();
         let totals = vec![R::of(1.0); sums.len()];
-        Self { inside: 0..sums.len(), first, width, weights, mean: false, totals, spline: false }
+        let inside = 0..sums.len();
+        Self { inside, first, width, weights, used, narrow, mean: false, totals, spline: false }
     }
 
     /// Of the voxel `i` of those inside: the old voxels that it takes from.
     pub(super) fn taken(&self, i: usize) -> Range<usize> {
-        self.first[i]..self.first[i] + self.width
+        self.first[i] + self.used[i].start..self.first[i] + self.used[i].end
     }
 
     /// Of the voxel `i` of those inside: the weights of [`Axis::taken`].
     pub(super) fn weights(&self, i: usize) -> &[R] {
-        &self.weights[self.width * i..][..self.width]
+        &self.weights[self.width * i..][self.used[i].clone()]
     }
+}
+
+/// Which of `weights` are left without the zeros at both ends.
+fn without_zeros<R: Real>(weights: &[R]) -> Range<usize> {
+    let counts = |weight: &R| *weight != R::default();
+    let start = weights.iter().position(counts).unwrap_or(0);
+    start..weights.iter().rposition(counts).map_or(start, |last| last + 1)
 }
 
 /// Which voxels of an axis of `n` the interval of `width` about `at` overlaps, and how far.
@@ -138,6 +155,8 @@ fn blurred(sum: &[(usize, f64)], blur: &[f64], n: usize, mirror: bool) -> Vec<(u
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn axis(map: (f64, f64), old: usize, new: usize, interpolation: Interpolation) -> Axis<f64> {
@@ -158,6 +177,8 @@ mod tests {
         let mean = axis((2.5, 0.75), 6, 3, Interpolation::Area);
         assert_eq!((mean.inside.clone(), mean.width), (0..3, 3));
         assert_eq!(mean.weights, [1.0, 1.0, 0.5, 0.5, 1.0, 1.0, 0.0, 0.0, 1.0]);
+        assert_eq!((mean.taken(1), mean.taken(2)), (2..5, 5..6));
+        assert_eq!((mean.weights(2), &mean.narrow[..]), (&[1.0][..], &[2][..]));
         assert_eq!(mean.totals, [2.5, 2.5, 1.0]);
     }
 
@@ -195,6 +216,28 @@ mod tests {
             let one = Axis::<f64>::new((scale, 1.0), 3, 1, Interpolation::Linear, AntiAliasing::Gaussian);
             assert_eq!((one.inside, one.width), (0..1, 3));
             assert!((one.weights.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        }
+    }
+
+    proptest! {
+        /// The window over the planes lets go of those before the ones that are taken.
+        #[test]
+        fn what_is_taken_moves_one_way(
+            (scale, offset) in (-4.0f64..4.0, -9.0f64..20.0),
+            (old, new) in (1usize..14, 1usize..30),
+            in_eighths in any::<bool>(),
+            interpolation in prop::sample::select(vec![
+                Interpolation::Nearest, Interpolation::Linear, Interpolation::Cubic, Interpolation::Area,
+            ]),
+            anti_aliasing in prop::sample::select(vec![AntiAliasing::None, AntiAliasing::Gaussian]),
+        ) {
+            let round = |v: f64| if in_eighths { (8.0 * v).round() / 8.0 } else { v };
+            let map = (round(scale), round(offset));
+            let axis = Axis::<f32>::new(map, old, new, interpolation, anti_aliasing);
+            let starts: Vec<usize> = (0..axis.inside.len()).map(|i| axis.taken(i).start).collect();
+            let one_way = if scale < 0.0 { starts.is_sorted_by(|a, b| a >= b) } else { starts.is_sorted() };
+            prop_assert!(one_way, "{:?}", starts);
+            prop_assert!((0..starts.len()).all(|i| !axis.taken(i).is_empty() && axis.taken(i).end <= old));
         }
     }
 }

@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use super::Interpolation;
-use super::kernel::{Real, Taps, tap_count, taps};
+use super::between::Between;
+use super::kernel::{Real, Taps, taps};
 use super::prefilter::to_coefficients;
 use crate::{Affine, Volume, Voxel};
 
@@ -17,23 +18,35 @@ pub(super) fn resample<R: Real, T: Voxel>(
     fill: T,
 ) -> Vec<T> {
     let (voxels, old) = (volume.voxels(), volume.size());
+    let along = |a: usize, at: f64| taps(at, old[a], ways[a]);
     if ways == [Interpolation::Nearest; 3] {
         let offset = |[x, y, z]: [Taps; 3]| x.index[0] + old[0] * (y.index[0] + old[1] * z.index[0]);
-        each_voxel(size, map, old, ways, fill, |taps| voxels[offset(taps)])
+        each_voxel(size, map, along, fill, |taps| voxels[offset(taps)])
     } else if ways.contains(&Interpolation::Cubic) {
         let coefficients = coefficients::<R, T>(voxels, old, ways);
-        each_voxel(size, map, old, ways, fill, |taps| sum::<R, R>(&coefficients, old, taps, ways).to())
+        each_voxel(size, map, along, fill, |taps| sum::<R, R>(&coefficients, old, taps).to())
     } else {
-        each_voxel(size, map, old, ways, fill, |taps| sum::<R, T>(voxels, old, taps, ways).to())
+        each_voxel(size, map, along, fill, |taps| sum::<R, T>(voxels, old, taps).to())
     }
 }
 
-/// `value` of the taps of each voxel whose place in the volume of size `old` is inside.
+/// Voxels at `map` of each index of a grid of `size`, linear between the `voxels` of the grid `between`.
+pub(super) fn resample_between<R: Real, T: Voxel>(
+    voxels: &[T],
+    between: &Between,
+    size: [usize; 3],
+    map: &Affine,
+    fill: T,
+) -> Vec<T> {
+    let along = |a: usize, at: f64| between.taps(a, at);
+    each_voxel(size, map, along, fill, |taps| sum::<R, T>(voxels, between.size(), taps).to())
+}
+
+/// `value` of the taps of each voxel that has some `along` each of the three axes, at the coordinate there.
 fn each_voxel<T: Voxel>(
     size: [usize; 3],
     map: &Affine,
-    old: [usize; 3],
-    ways: [Interpolation; 3],
+    along: impl Fn(usize, f64) -> Option<Taps> + Sync,
     fill: T,
     value: impl Fn([Taps; 3]) -> T + Sync,
 ) -> Vec<T> {
@@ -41,7 +54,7 @@ fn each_voxel<T: Voxel>(
     voxels.par_chunks_mut(size[0]).enumerate().for_each(|(row, line)| {
         for (x, voxel) in line.iter_mut().enumerate() {
             let at = map.apply([x as f64, (row % size[1]) as f64, (row / size[1]) as f64]);
-            *voxel = match [0, 1, 2].map(|a| taps(at[a], old[a], ways[a])) {
+            *voxel = match [0, 1, 2].map(|a| along(a, at[a])) {
                 [Some(x), Some(y), Some(z)] => value([x, y, z]),
                 _ => fill,
             };
@@ -50,14 +63,13 @@ fn each_voxel<T: Voxel>(
     voxels
 }
 
-fn sum<R: Real, V: Voxel>(data: &[V], old: [usize; 3], [x, y, z]: [Taps; 3], ways: [Interpolation; 3]) -> R {
-    let [nx, ny, nz] = ways.map(tap_count);
+fn sum<R: Real, V: Voxel>(data: &[V], old: [usize; 3], [x, y, z]: [Taps; 3]) -> R {
     let mut sum = R::default();
-    for c in 0..nz {
-        for b in 0..ny {
+    for c in 0..z.count {
+        for b in 0..y.count {
             let row = &data[old[0] * (y.index[b] + old[1] * z.index[c])..][..old[0]];
             let mut line = R::default();
-            for a in 0..nx {
+            for a in 0..x.count {
                 line += R::of(x.weight[a]) * R::of(row[x.index[a]]);
             }
             sum += R::of(z.weight[c] * y.weight[b]) * line;

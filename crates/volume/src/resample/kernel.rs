@@ -51,49 +51,49 @@ impl Real for f64 {
     }
 }
 
-/// Up to four voxels of an axis and their weights; unused ones have weight zero.
+/// Up to four voxels of an axis and their weights.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Taps {
     pub(super) index: [usize; 4],
     pub(super) weight: [f64; 4],
-}
-
-/// Number of taps that are used.
-pub(super) fn tap_count(interpolation: Interpolation) -> usize {
-    match interpolation {
-        Interpolation::Nearest => 1,
-        Interpolation::Linear => 2,
-        Interpolation::Cubic => 4,
-        Interpolation::Area => unreachable!("means have as many taps as they need"),
-    }
+    /// How many there are; the others have weight zero, which what is not finite must not meet.
+    pub(super) count: usize,
 }
 
 /// Taps for the coordinate `at` of an axis of `n` voxels; none if it lies outside.
 pub(super) fn taps(at: f64, n: usize, interpolation: Interpolation) -> Option<Taps> {
-    if !(at >= -0.5 - ROUNDING && at <= n as f64 - 0.5 + ROUNDING) {
-        return None;
-    }
+    is_within(at, n, ROUNDING).then(|| taps_within(at, n, interpolation))
+}
+
+/// Whether the coordinate `at` lies within an axis of `n` voxels or at most `beyond` outside.
+pub(super) fn is_within(at: f64, n: usize, beyond: f64) -> bool {
+    at >= -0.5 - beyond && at <= n as f64 - 0.5 + beyond
+}
+
+/// [`taps`] of the border where the coordinate lies outside.
+pub(super) fn taps_within(at: f64, n: usize, interpolation: Interpolation) -> Taps {
     let at = at.clamp(0.0, (n - 1) as f64);
-    Some(match interpolation {
+    match interpolation {
         Interpolation::Nearest => {
             let nearest = ((at + 0.5 + ROUNDING).floor() as usize).min(n - 1);
-            Taps { index: [nearest; 4], weight: [1.0, 0.0, 0.0, 0.0] }
+            Taps { index: [nearest; 4], weight: [1.0, 0.0, 0.0, 0.0], count: 1 }
         }
         Interpolation::Linear => {
             let below = (at.floor() as usize).min(n - 1);
             let t = at - below as f64;
             let above = (below + 1).min(n - 1);
-            Taps { index: [below, above, above, above], weight: [1.0 - t, t, 0.0, 0.0] }
+            let count = if t > 0.0 { 2 } else { 1 };
+            Taps { index: [below, above, above, above], weight: [1.0 - t, t, 0.0, 0.0], count }
         }
         Interpolation::Cubic => {
             let below = at.floor();
             let (t, u) = (at - below, 1.0 - (at - below));
             let index = [-1, 0, 1, 2].map(|k| mirrored(below as isize + k, n));
             let middle = |t: f64| (4.0 - 6.0 * t * t + 3.0 * t * t * t) / 6.0;
-            Taps { index, weight: [u * u * u / 6.0, middle(t), middle(u), t * t * t / 6.0] }
+            Taps { index, weight: [u * u * u / 6.0, middle(t), middle(u), t * t * t / 6.0], count: 4 }
         }
         Interpolation::Area => unreachable!("means have as many taps as they need"),
-    })
+    }
 }
 
 /// Index within 0‥n after reflection at the outermost centres: −1 is 1, n is n − 2.

@@ -17,6 +17,7 @@
 //! gets the fill value; within that half voxel the border value goes on.
 
 mod axis;
+mod between;
 mod config;
 mod general;
 mod kernel;
@@ -33,6 +34,7 @@ use crate::{Affine, Grid, Orientation, Spacing, Volume, VolumeError, Voxel, reor
 pub use config::{AntiAliasing, Interpolation, ResampleConfig};
 
 use axis::Axis;
+use between::Between;
 use kernel::Real;
 
 /// Off-diagonal entries of the voxel-to-voxel map below this count as zero: over 1000 voxels they move a
@@ -41,6 +43,9 @@ const ALIGNED_TOLERANCE: f64 = 1e-6;
 
 /// `volume` on the grid `target`; `fill` where `target` reaches beyond it. Integers are rounded and kept
 /// within their type's range.
+///
+/// What takes from a voxel that is NaN or infinite, with any weight but 0, is not finite either, and nothing else is; the
+/// cubic spline takes from all voxels along an axis.
 ///
 /// ```
 /// use organseg_volume::{Affine, Grid, Interpolation, Spacing, Volume, resample};
@@ -63,8 +68,9 @@ pub fn resample<T: Voxel>(
 
 /// [`resample`] with more options.
 ///
-/// On oblique targets means and blurring are along the source's axes: the source is put on the grid that
-/// has its directions and the target's spacing first, and what comes out is interpolated linearly.
+/// On oblique targets means and blurring are along the source's axes: the source is put on a grid around it that
+/// has its directions and the target's spacing first, and what comes out is interpolated linearly. Of means, a voxel of
+/// the target that touches the image along each of the source's axes has one.
 ///
 /// ```
 /// use organseg_volume::{
@@ -141,19 +147,11 @@ fn resample_ordered<R: Real, T: Voxel>(
     if anti_aliasing == AntiAliasing::None && !ways.contains(&Interpolation::Area) {
         return general::resample::<R, T>(volume, size, &map, ways, fill);
     }
-    let coarse = grid_with_spacing(volume.grid(), spacing_along(volume.grid(), target))
-        .expect("a grid of the target's spacing has as few voxels as the target");
-    let voxels = resample_ordered::<R, T>(volume, &coarse, ways, anti_aliasing, fill);
-    let coarse = Volume::from_vec(coarse, voxels).expect("one voxel for each of the grid's");
-    let linear = [Interpolation::Linear; 3];
-    resample_ordered::<R, T>(&coarse, target, linear, AntiAliasing::None, fill)
-}
-
-/// Along each axis of `grid` the spacing of the axis of `target` that is closest to it, which has its
-/// number; its own if that is larger.
-fn spacing_along(grid: &Grid, target: &Grid) -> Spacing {
-    let (own, wanted) = (grid.spacing().to_array(), target.spacing().to_array());
-    Spacing::new([0, 1, 2].map(|a| wanted[a].max(own[a]))).expect("spacings of grids are valid")
+    let between = Between::new(volume.grid(), target, &map, ways);
+    let maps = between.maps();
+    let axes = [0, 1, 2].map(|a| Axis::<R>::new(maps[a], old[a], between.size()[a], ways[a], anti_aliasing));
+    let voxels = separable::resample(volume, between.size(), &axes, fill);
+    general::resample_between::<R, T>(&voxels, &between, size, &map, fill)
 }
 
 /// The mean of each block of `factors` voxels, as many as there are.
@@ -179,7 +177,8 @@ pub(crate) fn aligned(map: &Affine) -> Option<[(f64, f64); 3]> {
 /// each axis, at least one, beginning at the same outer corner.
 ///
 /// # Errors
-/// [`VolumeError::InvalidSize`] if there would be too many voxels to count.
+/// [`VolumeError::InvalidSize`] if there would be too many voxels to count, [`VolumeError::InvalidSpacing`] if one
+/// spacing is more than 1e60 times the other.
 pub fn grid_with_spacing(grid: &Grid, spacing: Spacing) -> Result<Grid, VolumeError> {
     let (old, new) = (grid.spacing().to_array(), spacing.to_array());
     let size = [0, 1, 2].map(|a| ((grid.size()[a] as f64 * old[a] / new[a]).round() as usize).max(1));
@@ -200,7 +199,8 @@ pub fn grid_with_spacing(grid: &Grid, spacing: Spacing) -> Result<Grid, VolumeEr
 /// ```
 ///
 /// # Errors
-/// [`VolumeError::InvalidSize`] if there would be too many voxels to count.
+/// [`VolumeError::InvalidSize`] if there would be too many voxels to count, [`VolumeError::InvalidSpacing`] if one
+/// spacing is more than 1e60 times the other.
 pub fn grid_that_covers(grid: &Grid, spacing: Spacing) -> Result<Grid, VolumeError> {
     let scale = [0, 1, 2].map(|a| spacing.to_array()[a] / grid.spacing().to_array()[a]);
     let old = grid.size().map(|n| n as f64);
@@ -221,7 +221,8 @@ pub fn grid_that_covers(grid: &Grid, spacing: Spacing) -> Result<Grid, VolumeErr
 /// ```
 ///
 /// # Errors
-/// [`VolumeError::InvalidSize`] for a size of zero along an axis.
+/// [`VolumeError::InvalidSize`] for a size of zero along an axis, [`VolumeError::InvalidSpacing`] if voxels would be
+/// too large or too small to be computed with.
 pub fn grid_with_size(grid: &Grid, size: [usize; 3]) -> Result<Grid, VolumeError> {
     if size.contains(&0) {
         return Err(VolumeError::InvalidSize { size });

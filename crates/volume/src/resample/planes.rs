@@ -106,7 +106,7 @@ impl<R: Real> PlaneMap<'_, R> {
     /// Sets `line` to the sum of rows of `plane` that makes the row `y` of those inside.
     #[inline(always)]
     fn sum_along_y<V: Voxel>(&self, line: &mut [R], plane: &[V], y: usize) {
-        let (width, first) = (self.old[0], self.y.first[y]);
+        let (width, first) = (self.old[0], self.y.taken(y).start);
         sum_rows(line, self.y.weights(y), |k| &plane[width * (first + k)..][..width]);
     }
 }

@@ -58,6 +58,15 @@ pub(super) fn sum_along<R: Real>(out: &mut [R], line: &[R], axis: &Axis<R>) {
             }
         }
     }
+    // The zeros among the weights of some may have met what is not finite, of which zero times is NaN. Without a
+    // branch, which vectorises.
+    let finite = |sound: bool, &v: &R| sound & (R::default() * v == R::default());
+    if !axis.narrow.is_empty() && !out.iter().fold(true, finite) {
+        for &i in &axis.narrow {
+            let terms = line[axis.taken(i)].iter().zip(axis.weights(i));
+            out[i] = terms.fold(R::default(), |sum, (&value, &weight)| sum + weight * value);
+        }
+    }
 }
 
 #[inline(always)]
@@ -76,7 +85,8 @@ fn sum_along_of<R: Real, const WIDTH: usize>(out: &mut [R], line: &[R], axis: &A
 /// Rows that are worked on together where the work along x is a recursion.
 pub(super) const LANES: usize = 16;
 
-/// [`sum_along`] for as many rows at once as there are lanes: `lines[x]` holds the values at x of all.
+/// [`sum_along`] for as many rows at once as there are lanes: `lines[x]` holds the values at x of all. They are
+/// coefficients of a spline, none of which is finite in a row that has one that is not.
 #[inline(always)]
 pub(super) fn sum_along_lanes<R: Real>(out: &mut [[R; LANES]], lines: &[[R; LANES]], axis: &Axis<R>) {
     let sums = axis.first.iter().zip(axis.weights.chunks_exact(axis.width));

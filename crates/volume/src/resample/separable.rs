@@ -218,7 +218,7 @@ impl<'a, R: Real, T: Voxel> Window<'a, R, T> {
     /// Sets `line` to the row `y` of the plane `i` of those inside.
     #[inline(always)]
     fn sum(&self, line: &mut [R], i: usize, y: usize, z: &Axis<R>) {
-        let (width, first) = (self.map.x.inside.len(), z.first[i]);
+        let (width, first) = (self.map.x.inside.len(), z.taken(i).start);
         sum_rows(line, z.weights(i), |k| {
             let plane = self.planes[first + k].as_ref().expect("planes that are taken are in the window");
             &plane[width * y..][..width]

@@ -254,6 +254,70 @@ fn means_and_blurring_on_oblique_grids_keep_a_constant_and_a_ramp() {
     }
 }
 
+/// A grid about `centre` whose axes run along no other grid's.
+fn oblique(size: [usize; 3], spacing: f64, centre: [f64; 3]) -> Grid {
+    let ((s, c), (t, d)) = (0.4f64.sin_cos(), 0.3f64.sin_cos());
+    let axes = [[c, -s * d, s * t], [s, c * d, -c * t], [0.0, t, d]].map(|row| row.map(|v| v * spacing));
+    let middle = size.map(|n| (n - 1) as f64 / 2.0);
+    let row = |r: usize| {
+        let [x, y, z] = axes[r];
+        [x, y, z, centre[r] - x * middle[0] - y * middle[1] - z * middle[2]]
+    };
+    Grid::new(size, Affine::new([row(0), row(1), row(2), [0.0, 0.0, 0.0, 1.0]]).unwrap()).unwrap()
+}
+
+/// The grid between had a whole number of voxels from the near corner, and what it left at the far end was fill.
+#[test]
+fn on_oblique_grids_only_voxels_that_do_not_touch_the_image_are_fill() {
+    const PARTS: usize = 7;
+    let size = [7, 6, 5];
+    let volume = Volume::filled(grid(size, [1.0; 3], [0.0; 3]), 7.0f64);
+    let within =
+        |at: [f64; 3], by: f64| (0..3).all(|a| at[a] > -0.5 + by && at[a] < size[a] as f64 - 0.5 - by);
+    for spacing in [1.0, 2.3, 4.0, 11.0] {
+        let target = oblique([10, 10, 10], spacing, [3.3, 2.9, 1.6]);
+        let found = |config: ResampleConfig| resample_with(&volume, &target, &config, -1.0);
+        let mean = found(ResampleConfig::new(Interpolation::Area));
+        let blurred =
+            found(ResampleConfig::new(Interpolation::Linear).with_anti_aliasing(AntiAliasing::Gaussian));
+        for voxel in (0..1000).map(|i| [i % 10, i / 10 % 10, i / 100]) {
+            let centre = voxel.map(|i| i as f64);
+            let mut parts = (0..PARTS * PARTS * PARTS).map(|part| {
+                let part = [part % PARTS, part / PARTS % PARTS, part / (PARTS * PARTS)];
+                target.voxel_to_world(
+                    [0, 1, 2].map(|a| centre[a] - 0.499 + 0.998 * part[a] as f64 / (PARTS - 1) as f64),
+                )
+            });
+            if parts.any(|part| within(part, 1e-6)) {
+                assert!((mean[voxel] - 7.0).abs() < 1e-9, "{spacing}: {voxel:?} is {}", mean[voxel]);
+            }
+            let centre = target.voxel_to_world(centre);
+            let expected = if within(centre, 1e-6) { 7.0 } else { -1.0 };
+            let certain = within(centre, 1e-6) || !within(centre, -1e-6);
+            assert!(!certain || (blurred[voxel] - expected).abs() < 1e-9, "{spacing}: {voxel:?}");
+        }
+        assert_eq!(mean[[0, 0, 0]], -1.0);
+    }
+}
+
+/// Between grids as unlike as these, rounding turned the axes of the grid between, which was resampled through another
+/// such grid, and that through another.
+#[test]
+fn a_grid_of_any_spacing_has_its_mean_and_ends() {
+    let source = oblique([3, 4, 5], 1e-3, [0.2, -0.1, 0.4]);
+    let volume = Volume::from_fn(source, |[x, y, z]| (x + 10 * y + 100 * z) as f64);
+    let target = grid([1, 1, 1], [1e8, 1.1e8, 1.2e8], [0.0; 3]);
+    for config in [
+        ResampleConfig::new(Interpolation::Area),
+        ResampleConfig::new(Interpolation::Linear).with_anti_aliasing(AntiAliasing::Gaussian),
+    ] {
+        let found = resample_with(&volume, &target, &config, -1.0);
+        // The target's centre lies outside.
+        let expected = if config.interpolation == Interpolation::Area { 216.0 } else { -1.0 };
+        assert!((found.voxels()[0] - expected).abs() < 1e-6, "{config:?}: {:?}", found.voxels());
+    }
+}
+
 #[test]
 fn beyond_the_image_is_fill_and_its_outer_half_voxel_is_not() {
     let volume = Volume::filled(grid([4, 4, 4], [1.0; 3], [0.0; 3]), 7u8);
@@ -313,6 +377,50 @@ proptest! {
         let found = resample_in::<f64, f64>(&volume, &target, ways, AntiAliasing::None, -5.0);
         let expected = slowly::<f64, f64>(&volume, &target, ways, -5.0);
         prop_assert!(far(&found, &expected) < 1e-9);
+    }
+
+    /// Zero times what is not finite is not 0: whether a voxel takes from another is what an image shows that is
+    /// 1 there and 0 elsewhere.
+    #[test]
+    fn a_voxel_that_is_not_finite_spoils_those_that_take_from_it_alone(
+        size in prop::array::uniform3(1usize..6),
+        target_size in prop::array::uniform3(1usize..12),
+        halves in prop::array::uniform3(1usize..6),
+        shift in prop::array::uniform3(-2i32..5),
+        place in any::<prop::sample::Index>(),
+        bad in prop::sample::select(vec![f64::NAN, f64::INFINITY]),
+        single in any::<bool>(),
+    ) {
+        let source = grid(size, [1.0; 3], [0.0; 3]);
+        let target = grid(target_size, halves.map(|h| h as f64 / 2.0), shift.map(|s| f64::from(s) / 2.0));
+        let at = place.index(source.voxel_count());
+        let with = |others: &dyn Fn(usize) -> f64, value: f64| {
+            let voxels = (0..source.voxel_count()).map(|i| if i == at { value } else { others(i) });
+            Volume::from_vec(source, voxels.collect()).unwrap()
+        };
+        let spoiled = with(&|i| (i * 37 % 11) as f64, bad);
+        let (sound, share) = (with(&|i| (i * 37 % 11) as f64, 0.0), with(&|_| 0.0, 1.0));
+        for interpolation in [Interpolation::Nearest, Interpolation::Linear, Interpolation::Area] {
+            let on = |volume: &Volume<f64>| {
+                let ways = [interpolation; 3];
+                if single {
+                    let found = resample(&volume.map(|v| v as f32), &target, interpolation, 0.0);
+                    found.map(f64::from).into_vec()
+                } else if interpolation == Interpolation::Area {
+                    resample(volume, &target, interpolation, 0.0).into_vec()
+                } else {
+                    slowly::<f64, f64>(volume, &target, ways, 0.0)
+                }
+            };
+            let (spoiled, sound, share) = (on(&spoiled), on(&sound), on(&share));
+            for i in 0..spoiled.len() {
+                if share[i] == 0.0 {
+                    prop_assert_eq!(spoiled[i], sound[i], "{}, voxel {}", interpolation, i);
+                } else {
+                    prop_assert!(!spoiled[i].is_finite());
+                }
+            }
+        }
     }
 
     /// Linear interpolation reproduces an affine function exactly, on any rotated grid inside.

@@ -4,6 +4,7 @@ use dicom_core::{PrimitiveValue, VR};
 use dicom_dictionary_std::{tags, uids};
 use organseg_volume::{
     DataType, DicomFinding, DicomOptions, VolumeError, find_dicom_series, probe, read, read_image,
+    read_labels,
 };
 
 use super::writer::{EXPLICIT_VR_BIG_ENDIAN, Slice, series};
@@ -128,6 +129,15 @@ fn slopes_that_are_not_whole_make_floats() {
     let error = read::<i16>(folder.path()).unwrap_err();
     assert!(matches!(&error, VolumeError::Value { voxel: [1, 0, 0], .. }), "{error}");
     assert!(error.to_string().contains("holds -0.5, expected a value that i16 holds exactly"), "{error}");
+}
+
+#[test]
+fn labels_are_read_through_a_slope_that_is_rounded() {
+    let folder = series(1, |_, slice| {
+        slice.pixels([0, 255, 510].repeat(4)).rescale(0.003_921_57, 0.0);
+    });
+    assert_eq!(read_labels(folder.path()).unwrap().voxels()[..3], [0, 1, 2]);
+    assert!(read::<u8>(folder.path()).is_err());
 }
 
 #[test]

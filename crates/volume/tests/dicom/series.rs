@@ -1,6 +1,6 @@
 //! What is in a folder, and which of it is meant.
 
-use dicom_core::VR;
+use dicom_core::{PrimitiveValue, VR};
 use dicom_dictionary_std::tags;
 use organseg_volume::{DicomFolder, DicomOptions, DicomSeries, find_dicom_series, probe, read};
 
@@ -94,6 +94,38 @@ fn echoes_at_one_place_are_stacks_of_their_own() {
     assert_eq!(found.choose(Some("4/2")).unwrap().stack.as_deref(), Some("EchoNumbers 2"));
 }
 
+/// Some programs compute positions echo by echo: they differ by rounding, which is no distance between slices.
+#[test]
+fn echoes_whose_positions_differ_by_rounding_are_at_one_place() {
+    // The last with two echoes of one slice, which has no distance to others to compare with.
+    for (jitter, slices) in [(1e-5, 4), (1e-3, 4), (1e-5, 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        for echo in [1, 2] {
+            for z in 0..slices {
+                let off = if (z + echo) % 2 == 0 { jitter } else { 0.0 };
+                Slice::new(z)
+                    .text(tags::ECHO_NUMBERS, VR::IS, &echo.to_string())
+                    .position([-10.0, -20.0, 30.0 + 2.5 * z as f64 + off])
+                    .write(folder.path(), &format!("{echo}{z}"));
+            }
+        }
+        let found = find_dicom_series(folder.path()).unwrap();
+        assert_eq!(keys(&found), ["4/1", "4/2"], "{jitter} mm, {slices} slices");
+        assert!(found.iter().all(|series| series.grid(&DicomOptions::default()).is_ok()));
+    }
+}
+
+#[test]
+fn thin_slices_with_one_far_away_stay_apart() {
+    let folder = series(5, |z, slice| {
+        slice.position([-10.0, -20.0, if z == 4 { 400.0 } else { 0.6 * z as f64 }]);
+    });
+    let found = find_dicom_series(folder.path()).unwrap();
+    assert_eq!((found.len(), found[0].files.len()), (1, 5));
+    let error = found[0].grid(&DicomOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("apart") && !error.contains("one place"), "{error}");
+}
+
 #[test]
 fn points_in_time_are_told_apart_only_where_slices_coincide() {
     let folder = tempfile::tempdir().unwrap();
@@ -129,6 +161,34 @@ fn localizers_and_other_orientations_are_stacks_of_their_own() {
         found.iter().map(|series| (series.stack.clone().unwrap(), series.files.len())).collect();
     let expected = [("orientation 1", 3), ("orientation 2", 2), ("localizer", 1)];
     assert_eq!(stacks, expected.map(|(name, n)| (name.to_string(), n)));
+}
+
+/// A parametric map beside the scan that it was made from.
+#[test]
+fn an_image_of_floats_is_a_series_that_cannot_be_read_and_no_harm_to_others() {
+    for (tag, vr, pixels) in [
+        (tags::FLOAT_PIXEL_DATA, VR::OF, PrimitiveValue::F32([0.5; 12].into_iter().collect())),
+        (tags::DOUBLE_FLOAT_PIXEL_DATA, VR::OD, PrimitiveValue::F64([0.5; 12].into_iter().collect())),
+    ] {
+        let folder = series(3, |_, _| {});
+        let map = Slice::new(0)
+            .text(tags::SERIES_INSTANCE_UID, VR::UI, "1.2.3.2")
+            .text(tags::SERIES_NUMBER, VR::IS, "5")
+            .remove(tags::PIXEL_DATA)
+            .put(tag, vr, pixels)
+            .write(folder.path(), "map");
+        let found = DicomFolder::open(folder.path()).unwrap();
+        assert_eq!((keys(&found.series), found.damaged.len()), (vec!["4", "5"], 0));
+        assert!(found.series[0].findings().is_empty(), "{:?}", found.series[0].findings());
+        assert_eq!(found.series[0].read::<i16>(&DicomOptions::default()).unwrap().size(), [4, 3, 3]);
+        for error in
+            [found.series[1].grid(&DicomOptions::default()).unwrap_err(), read::<f32>(&map).unwrap_err()]
+        {
+            let error = error.to_string();
+            assert!(error.starts_with(&map.display().to_string()), "{error}");
+            assert!(error.contains("floating point numbers, expected integers"), "{error}");
+        }
+    }
 }
 
 #[test]

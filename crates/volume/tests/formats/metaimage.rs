@@ -181,6 +181,15 @@ fn values_are_scaled_as_the_header_says() {
     files.put("scan.mha", &local(scaling), &numbered());
     assert_eq!(read_image(files.path("scan.mha")).unwrap().voxels()[..3], [-10.0, -8.0, -6.0]);
     assert_eq!(probe(files.path("scan.mha")).unwrap().slope, 2.0);
+    for (slope, intercept, third) in
+        [("2", "nan", 4.0), ("2", "-inf", 4.0), ("nan", "7", 2.0), ("0", "7", 2.0)]
+    {
+        let scaling = format!(
+            "ElementToIntensityFunctionSlope = {slope}\nElementToIntensityFunctionOffset = {intercept}"
+        );
+        files.put("scan.mha", &local(&scaling), &numbered());
+        assert_eq!(read_image(files.path("scan.mha")).unwrap().voxels()[2], third, "{slope}, {intercept}");
+    }
 }
 
 #[test]

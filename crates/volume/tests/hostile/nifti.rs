@@ -129,7 +129,10 @@ impl Layout {
             }
         }
         for (what, value) in [("NaN", f64::NAN), ("infinity", f64::INFINITY), ("0", 0.0), ("-1", -1.0)] {
-            lie(format!("spacing {what}"), &|bytes| self.put_float(bytes, self.pixdim, 2, value));
+            lie(format!("spacing {what} and no sform"), &|bytes| {
+                self.put_code(bytes, self.sform_code, 0);
+                self.put_float(bytes, self.pixdim, 2, value);
+            });
         }
         for (what, value) in [("NaN", f64::NAN), ("infinity", f64::INFINITY), ("0", 0.0)] {
             lie(format!("{what} in the sform"), &|bytes| {

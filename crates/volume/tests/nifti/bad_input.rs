@@ -152,13 +152,11 @@ fn a_spacing_that_is_none_is_refused() {
             file.f32s(field::PIXDIM + 8, &[value]);
         };
         assert_says(&spoiled(spoil), &format!("spacing [1.0, {shown}, 1.0] mm is not valid"));
-        // An sform does not make up for it.
-        let with_sform = spoiled(|file| {
+        let with_qform = spoiled(|file| {
             spoil(file);
-            file.i16s(field::SFORM_CODE, &[1]);
-            file.f32s(field::SROW, &[1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+            file.i16s(field::QFORM_CODE, &[1]);
         });
-        assert_says(&with_sform, "is not valid, expected three positive finite numbers");
+        assert_says(&with_qform, "is not valid, expected three positive finite numbers");
     }
 }
 

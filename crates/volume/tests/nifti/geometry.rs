@@ -63,6 +63,19 @@ fn a_qform_turns_and_mirrors() {
 }
 
 #[test]
+fn a_sform_needs_no_spacing_beside_it() {
+    for spacing in [0.0, -1.5, f32::NAN, f32::INFINITY] {
+        let mut file = RawFile::sound();
+        put_qform(&mut file, 1.0);
+        put_sform(&mut file);
+        file.f32s(field::PIXDIM + 8, &[spacing]);
+        let info = probed(&file).unwrap();
+        assert_eq!((info.affine_source, info.grid.spacing().to_array()), ("sform", [2.0, 2.0, 4.0]));
+        assert_eq!(info.qform, None, "a qform without a spacing is none");
+    }
+}
+
+#[test]
 fn a_quaternion_rounded_past_one_is_a_half_turn() {
     let mut file = RawFile::sound();
     put_qform(&mut file, 1.0);

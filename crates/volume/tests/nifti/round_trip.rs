@@ -120,6 +120,9 @@ fn slope_and_intercept_apply_unless_the_slope_is_no_number_to_scale_by() {
     assert_eq!(third_voxel(0.0, 7.0), 2.0);
     assert_eq!(third_voxel(f32::NAN, 7.0), 2.0);
     assert_eq!(third_voxel(f32::INFINITY, 7.0), 2.0);
+    for intercept in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        assert_eq!(third_voxel(2.5, intercept), 5.0, "an intercept that is none is 0");
+    }
 }
 
 #[test]
@@ -153,6 +156,39 @@ fn labels_may_be_stored_as_any_type_but_must_be_whole_numbers_to_255() {
             format!("voxel [1, 0, 0] holds {shown}, expected a label, a whole number from 0 to 255");
         assert_eq!(message, format!("{}: {expected}", path.display()));
     }
+}
+
+/// A mask of floats that nibabel saves under a header for integers is scaled by a slope in single precision, and the
+/// label 1 comes back as 1.0000000591389835 or 0.9999999997671694.
+#[test]
+fn labels_that_the_rounding_of_a_slope_has_moved_are_read_as_labels_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("labels.nii");
+    let put = |code: i16, bits: i16, voxels: &[u8], slope: f32, intercept: f32| {
+        let mut file = RawFile::new(false, &[2, 1, 1], code, bits);
+        file.f32s(field::SCL_SLOPE, &[slope, intercept]);
+        file.bytes.extend(voxels);
+        std::fs::write(&path, &file.bytes).unwrap();
+    };
+    put(2, 8, &[0, 255], 1.0 / 255.0, 0.0);
+    assert_eq!(read_labels(&path).unwrap().voxels(), [0, 1]);
+    let message = read::<u8>(&path).unwrap_err().to_string();
+    assert!(
+        message.ends_with("holds 1.0000000591389835, expected a value that u8 holds exactly"),
+        "{message}"
+    );
+    let ends = [i16::MIN, i16::MAX].map(i16::to_le_bytes).concat();
+    put(4, 16, &ends, 1.0 / 65535.0, 32768.0 / 65535.0);
+    assert_eq!(read_labels(&path).unwrap().voxels(), [0, 1]);
+    // Labels 0 to 4 in eight bits: 1 became 64 · 4 / 255, which is no rounding of the slope.
+    put(2, 8, &[0, 64], 4.0 / 255.0, 0.0);
+    let message = read_labels(&path).unwrap_err().to_string();
+    assert!(message.contains("holds 1.003921"), "{message}");
+    // Beyond a label, and without a slope to blame.
+    put(2, 8, &[0, 255], 256.0 / 255.0, 0.0);
+    assert!(read_labels(&path).is_err());
+    put(16, 32, &[0.0f32, 0.999_99].map(f32::to_le_bytes).concat(), 1.0, 0.0);
+    assert!(read_labels(&path).is_err());
 }
 
 #[test]

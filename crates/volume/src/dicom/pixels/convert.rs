@@ -87,7 +87,7 @@ fn scale<const N: usize, T: Voxel>(
             let value = value(pixel);
             match fit {
                 Fit::Nearest => Ok(T::from_f64(value)),
-                Fit::Exact => exactly(value).ok_or_else(|| format!("{value:?}")),
+                _ => exactly(fit.of_scaled(value)).ok_or_else(|| format!("{value:?}")),
             }
         });
     };
@@ -109,7 +109,7 @@ fn scale<const N: usize, T: Voxel>(
         match (fit, T::from_integer(value.into())) {
             (_, Some(voxel)) => Ok(voxel),
             (Fit::Nearest, None) => Ok(T::from_f64(value as f64)),
-            (Fit::Exact, None) => Err(value.to_string()),
+            (_, None) => Err(value.to_string()),
         }
     })
 }
