@@ -79,7 +79,11 @@ fn a_singular_affine() {
 #[test]
 fn zero_and_negative_spacing() {
     for spacing in [0f32, -1.5] {
-        let (folder, path) = damaged(80, &spacing.to_le_bytes());
+        let mut image = plain_nifti();
+        // Without its sform, which would say where the voxels are whatever the spacing is.
+        image[254..256].copy_from_slice(&0i16.to_le_bytes());
+        image[80..84].copy_from_slice(&spacing.to_le_bytes());
+        let (folder, path) = file("damaged.nii", &image);
         cannot_be_read(&folder, &path, &["damaged.nii", "spacing", &format!("{spacing:?}")]);
     }
 }

@@ -10,6 +10,7 @@ mod support;
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use organseg::train::{EpochRecord, read_history, sample_rng};
@@ -34,7 +35,9 @@ train = { epochs = 3, batch = 2, checkpoint_every = 0, checkpoint_minutes = 0.00
 /// A training of these settings into `model`, not yet started.
 fn training(model: &Path, resume: bool) -> Command {
     let (data, config) = (world().join("data"), world().join("unbreakable.toml"));
-    std::fs::write(&config, SETTINGS).unwrap();
+    // Once: a training of another test that read the file while it is written would have no settings.
+    static WRITTEN: Once = Once::new();
+    WRITTEN.call_once(|| std::fs::write(&config, SETTINGS).unwrap());
     let mut command = Command::new(env!("CARGO_BIN_EXE_organseg"));
     command.args(["train", "--data", text(&data), "--model", text(model), "--config", text(&config)]);
     command.args(["--seed", "5"]);
