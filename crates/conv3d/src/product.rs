@@ -156,9 +156,11 @@ pub(crate) unsafe fn add_products<S: Simd>(s: S, vectors: usize, add: bool, sums
         } else if S::ROWS == 12 {
             sums_block::<S, 16, 1>(s, 0, add, sums);
         } else {
-            for first in [0, 4, 8, 12] {
-                sums_block::<S, 4, 1>(s, first, add, sums);
-            }
+            // As few pieces as registers allow: with four sums of two registers each, every addition would wait for the
+            // one before.
+            sums_block::<S, 6, 1>(s, 0, add, sums);
+            sums_block::<S, 5, 1>(s, 6, add, sums);
+            sums_block::<S, 5, 1>(s, 11, add, sums);
         }
     }
 }

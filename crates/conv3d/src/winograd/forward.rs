@@ -247,7 +247,9 @@ impl Kernel for Planes<'_, '_> {
         let slots: [usize; POINTS] = std::array::from_fn(|i| slot(first + i as isize) * room.ring_slice);
         let workspace = self.workspace.as_mut_ptr();
         let [ring, results, depth, products, _] = room.starts;
-        let calls = PLANE * POINTS * weights.groups().count() * room.tiles.div_ceil(S::ROWS);
+        let blocks: Vec<(usize, usize)> = pieces(room.tiles, S::ROWS).collect();
+        let groups: Vec<(usize, usize)> = weights.groups().collect();
+        let calls = PLANE * POINTS * groups.len() * blocks.len();
         let mut ahead = Ahead::new(self.next_runs, calls);
         for plane in 0..PLANE {
             // SAFETY: all indices follow the sizes in `Room::new`: plane < 36, slots < 6, i < inputs · tiles
@@ -270,8 +272,8 @@ impl Kernel for Planes<'_, '_> {
                 }
                 let products = workspace.add(products);
                 for q in 0..POINTS {
-                    for (group, vectors) in weights.groups() {
-                        for (tile, rows) in pieces(room.tiles, S::ROWS) {
+                    for &(group, vectors) in &groups {
+                        for &(tile, rows) in &blocks {
                             ahead.fetch(s);
                             let product = Product {
                                 data: depth.add(q * inputs * room.tiles + tile).cast(),
