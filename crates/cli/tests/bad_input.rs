@@ -192,7 +192,10 @@ fn cases_without_foreground_are_told_and_left_to_the_first_look() {
     masks.iter().for_each(empty);
     let other = folder.path().join("other");
     let train = ["train", "--data", text(&data), "--model", text(&other), "--config", text(&config)];
-    fail(&[&train[..], &["--epochs", "1"]].concat(), &["stage coarse and fine", "no voxel is labelled in any of 4 cases"]);
+    fail(
+        &[&train[..], &["--epochs", "1"]].concat(),
+        &["stage coarse and fine", "no voxel is labelled in any of 4 cases"],
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ensemble::fold_name;
 use crate::evaluation::{CaseResult, ResultSummary, evaluate_case};
-use crate::training::{Stages, TrainRequest, train};
+use crate::training::{Stages, TrainRequest, any_organ, train};
 use crate::{ModelConfig, PipelineError, Segmenter};
 
 /// Results of all folds.
@@ -55,6 +55,13 @@ pub fn cross_validate(
             let (field, found) = (format!("{name}.start"), start.display().to_string());
             let expected = "nothing: those weights may know the cases that a fold holds back";
             return Err(PipelineError::Config { field, found, expected });
+        }
+    }
+    // A fold without an organ to be tested on is not to be found out when those before it are trained.
+    for (k, split) in splits.folds().iter().enumerate() {
+        if !any_organ(dataset, &split.val)? {
+            let stage = format!("test of fold {k}");
+            return Err(PipelineError::NoForeground { stage, cases: split.val.len() });
         }
     }
     let mut folds = Vec::new();
@@ -117,11 +124,18 @@ impl CrossValidation {
         }
         text.push_str(&format!("{:<6} {}\n", "fold", columns(head)));
         for (k, fold) in self.folds.iter().enumerate() {
-            let mut cells: Vec<String> =
-                fold.summary.two_stages.iter().map(|two| spread(&two.coarse.dice)).collect();
+            let none = || "-".to_string();
+            let mut cells = Vec::new();
+            if two {
+                cells
+                    .push(fold.summary.two_stages.as_ref().map_or_else(none, |two| spread(&two.coarse.dice)));
+            }
             cells.push(spread(&fold.summary.refined.dice));
             if several {
-                cells.extend(fold.summary.refined.labels.values().map(spread));
+                // A fold may have had nothing of a label.
+                let of = &fold.summary.refined.labels;
+                let labels = self.summary.refined.labels.keys();
+                cells.extend(labels.map(|label| of.get(label).map_or_else(none, spread)));
             }
             text.push_str(&format!("{k:<6} {}\n", columns(cells)));
         }
@@ -150,4 +164,30 @@ fn mean(stats: &Stats) -> String {
 
 fn spread(stats: &Stats) -> String {
     format!("{}, {:.2}, {:.2}", mean(stats), 100.0 * stats.min, 100.0 * stats.max)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::evaluation::LabelDice;
+
+    #[test]
+    fn a_fold_without_a_label_has_no_figure_in_its_column() {
+        let fold = |labels: &[(u8, f64)]| {
+            let labels: BTreeMap<u8, f64> = labels.iter().copied().collect();
+            let refined = LabelDice { mean: Some(0.5), labels };
+            let cases = vec![CaseResult { case: "a".into(), refined, two_stages: None }];
+            FoldResult { summary: ResultSummary::of(&cases).unwrap(), cases }
+        };
+        let folds = vec![fold(&[(1, 0.25), (3, 0.75)]), fold(&[(1, 0.5), (2, 0.125), (3, 1.0)])];
+        let all: Vec<_> = folds.iter().flat_map(|fold| fold.cases.clone()).collect();
+        let text = CrossValidation { summary: ResultSummary::of(&all).unwrap(), folds }.to_text();
+        let lines: Vec<&str> = text.lines().collect();
+        let [all, first, second, third] =
+            ["all labels", "label 1", "label 2", "label 3"].map(|head| lines[1].find(head).unwrap());
+        let cell = |at: usize| lines[2][at..].split_whitespace().next().unwrap();
+        assert_eq!([all, first, second, third].map(cell), ["50.00", "25.00", "-", "75.00"], "{text}");
+    }
 }

@@ -1,6 +1,7 @@
 //! One run at a time trains a stage of a model: two would write over each other's checkpoints.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::PipelineError;
@@ -10,20 +11,29 @@ use crate::PipelineError;
 /// have the right at once.
 #[derive(Debug)]
 pub(crate) struct StageLock {
-    _file: File,
+    _file: Option<File>,
 }
 
 impl StageLock {
-    /// Takes the right to train `stage` in `folder`. Where the file system knows no locks, everybody gets it.
+    /// Takes the right to train `stage` in `folder`. Where the file system knows no locks, everybody gets it; and so
+    /// where nothing can be written, for a finished stage needs no more.
     pub(crate) fn take(folder: &Path, stage: &str) -> Result<Self, PipelineError> {
         let path = folder.join(format!("{stage}.lock"));
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(|source| PipelineError::Io { path, source })?;
+        let file = match file {
+            Ok(file) => file,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) =>
+            {
+                return Ok(Self { _file: None });
+            }
+            Err(source) => return Err(PipelineError::Io { path, source }),
+        };
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
                 Err(PipelineError::Busy { folder: folder.to_path_buf(), stage: stage.to_string() })
             }
-            Ok(()) | Err(TryLockError::Error(_)) => Ok(Self { _file: file }),
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(Self { _file: Some(file) }),
         }
     }
 }

@@ -125,9 +125,7 @@ pub fn train(request: &TrainRequest<'_>) -> Result<TrainSummary, PipelineError> 
     }
     let begun = |name: &&str| goes_on(request, name) || is_kept(request, name);
     if !request.stages.names().iter().all(begun) {
-        for cases in [&request.split.train, &request.split.val] {
-            check_organ(request, cases)?;
-        }
+        check_organs(request)?;
     }
     let _mine = prepare_folder(request)?;
     let mut summary = TrainSummary::new();
@@ -152,17 +150,28 @@ fn check_stage(request: &TrainRequest<'_>, name: &str, stage: &StageConfig) -> R
     }
 }
 
-/// Whether one of `cases` has an organ, as a rule the first: a fine stage without one is not to fail when the coarse
-/// one was trained.
-fn check_organ(request: &TrainRequest<'_>, cases: &[String]) -> Result<(), PipelineError> {
-    for name in cases {
-        let case = find(request.dataset, name)?;
-        if organ_box(&case.load_labels()?, request.dataset.ignore).is_some() {
-            return Ok(());
+/// Whether one of the cases called `names` has an organ: as a rule the first.
+pub(crate) fn any_organ(dataset: &Dataset, names: &[String]) -> Result<bool, PipelineError> {
+    for name in names {
+        if organ_box(&find(dataset, name)?.load_labels()?, dataset.ignore).is_some() {
+            return Ok(true);
         }
     }
-    let stage = request.stages.names().join(" and ");
-    Err(PipelineError::NoForeground { stage, cases: cases.len() })
+    Ok(false)
+}
+
+/// Whether there are organs where there must be: in the training, and in the validation of a stage that is nothing
+/// without them or chooses its weights by them. A later stage is not to fail when an earlier one was trained.
+fn check_organs(request: &TrainRequest<'_>) -> Result<(), PipelineError> {
+    let chooses = |(name, stage): (&str, &StageConfig)| name == "fine" || stage.train.patience > 0;
+    let validated = request.stages.of(request.config).any(chooses);
+    for (cases, needed) in [(&request.split.train, true), (&request.split.val, validated)] {
+        if needed && !any_organ(request.dataset, cases)? {
+            let stage = request.stages.names().join(" and ");
+            return Err(PipelineError::NoForeground { stage, cases: cases.len() });
+        }
+    }
+    Ok(())
 }
 
 /// Whether there is a checkpoint of stage `name` to go on from.
@@ -197,7 +206,10 @@ fn prepare_folder(request: &TrainRequest<'_>) -> Result<Vec<StageLock>, Pipeline
         let made = ModelConfig::load(folder)?;
         let different = made.differences(request.config);
         if !different.is_empty() {
-            let reason = format!("it describes another model than the one asked for: {different}");
+            let reason = format!(
+                "it describes another model than the one asked for: {different} (plan.toml beside it or above, given as \
+                 --plan, is what it was planned with)"
+            );
             return Err(PipelineError::Resume { path: model, reason });
         }
         check_starts(request, &made)?;
@@ -306,8 +318,17 @@ fn train_stage(
     let to_look_at = prepare(&request.split.val, false)?;
     let names_of = |cases: &[PreparedCase]| cases.iter().map(|case| case.name.clone()).collect();
     let validated_on: Vec<String> = names_of(&to_look_at);
-    let validation = ValidationCases::new(to_look_at, patch_size, labels, ignore, request.device)
-        .ok_or_else(|| PipelineError::NoForeground { stage: name.to_string(), cases: validated_on.len() })?;
+    let validation = ValidationCases::new(to_look_at, patch_size, labels, ignore, request.device);
+    if !validation.has_labels() {
+        let cases = validated_on.len();
+        if stage.train.patience > 0 {
+            return Err(PipelineError::NoForeground { stage: name.to_string(), cases });
+        }
+        eprintln!(
+            "warning: stage {name}: nothing is labelled in its {cases} validation cases as it sees them: no figure will say \
+             how good it is"
+        );
+    }
     let cases = prepare(&request.split.train, true)?;
     let split = Split { train: names_of(&cases), val: validated_on };
     let source: Arc<dyn SampleSource> = Arc::new(CaseSource {

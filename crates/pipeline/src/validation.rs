@@ -41,18 +41,23 @@ pub(crate) struct ValidationCases<'a> {
 }
 
 impl<'a> ValidationCases<'a> {
-    /// None if no case has one of `labels`: a network that finds nothing would do as well there as any other.
+    /// Of `labels` those count that one of the cases has.
     pub(crate) fn new(
         cases: Vec<PreparedCase>,
         patch_size: Option<[usize; 3]>,
         labels: impl Iterator<Item = Label>,
         ignore: Option<Label>,
         device: &'a Device,
-    ) -> Option<Self> {
+    ) -> Self {
         let present = labels_present(&cases.iter().map(|case| &case.labels).collect::<Vec<_>>());
         let labels: Vec<Label> = labels.filter(|label| present.contains(label)).collect();
         let last = RefCell::new(vec![None; cases.len()]);
-        (!labels.is_empty()).then_some(Self { cases, patch_size, labels, ignore, device, last })
+        Self { cases, patch_size, labels, ignore, device, last }
+    }
+
+    /// Whether any label counts: if not, a network that finds nothing does as well as any other.
+    pub(crate) fn has_labels(&self) -> bool {
+        !self.labels.is_empty()
     }
 
     /// Forgets how well the last network did, which is not the one that is kept.

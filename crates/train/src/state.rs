@@ -59,6 +59,9 @@ pub(crate) struct Validated {
     pub(crate) epoch: usize,
     /// Mean DSC of each label.
     pub(crate) dice: BTreeMap<Label, f64>,
+    /// Whether cases without a label were left out of its mean; earlier checkpoints counted them as 1.
+    #[serde(default)]
+    pub(crate) absent_left_out: bool,
 }
 
 impl Validated {
@@ -78,12 +81,14 @@ impl TrainingState {
     /// Puts down a look at the validation cases, with early stopping after `patience` looks without progress
     /// (0 for never). Whether it was the best.
     pub(crate) fn validated(&mut self, dice: BTreeMap<Label, f64>, patience: usize) -> bool {
-        let now = Validated { epoch: self.epoch, dice };
+        let now = Validated { epoch: self.epoch, dice, absent_left_out: true };
         self.last = Some(now.clone());
         if patience == 0 {
             return false;
         }
-        let better = self.best.as_ref().is_none_or(|best| now.mean() > best.mean());
+        // A best by another measure is none to compare with.
+        let best = self.best.as_ref().filter(|best| best.absent_left_out);
+        let better = best.is_none_or(|best| now.mean() > best.mean());
         if better {
             self.best = Some(now);
             self.without_progress = 0;

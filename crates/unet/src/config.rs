@@ -258,6 +258,20 @@ impl UnetConfig {
         [0, 1, 2].map(|axis| levels.clone().map(|level| self.stride(level)[axis]).product())
     }
 
+    /// Checks the strides alone, however many levels there are going to be.
+    ///
+    /// # Errors
+    /// [`UnetError::Config`] for a stride of other numbers than 1 and 2, or without a 2, and for more than 7 of them.
+    pub fn check_strides(&self) -> Result<(), UnetError> {
+        let sound = |stride: &[usize; 3]| stride.iter().all(|s| (1..=2).contains(s)) && stride.contains(&2);
+        if self.strides.len() > 7 || !self.strides.iter().all(sound) {
+            let found = format!("{:?}", self.strides);
+            let expected = "at most 7 of 1 or 2 along (x, y, z), one 2 at least in each";
+            return Err(UnetError::Config { field: "strides", found, expected });
+        }
+        Ok(())
+    }
+
     /// Checks that this describes a network.
     ///
     /// # Errors
@@ -273,12 +287,10 @@ impl UnetConfig {
         if self.channels.is_empty() || self.channels.len() > 8 || self.channels.contains(&0) {
             return fail("channels", format!("{:?}", self.channels), "1 to 8 levels of at least 1 channel");
         }
-        let sound = |stride: &[usize; 3]| stride.iter().all(|s| (1..=2).contains(s)) && stride.contains(&2);
-        let fitting = self.strides.is_empty() || self.strides.len() + 1 == self.levels();
-        if !fitting || !self.strides.iter().all(sound) {
+        self.check_strides()?;
+        if !self.strides.is_empty() && self.strides.len() + 1 != self.levels() {
             let found = format!("{:?} for {} levels", self.strides, self.levels());
-            let expected = "nothing, or 1 or 2 along (x, y, z), one 2 at least, for each level but the first";
-            return fail("strides", found, expected);
+            return fail("strides", found, "nothing, or a stride for each level but the first");
         }
         if self.convolutions_per_level == 0 {
             return fail("convolutions_per_level", "0".into(), "at least 1");
@@ -325,13 +337,11 @@ mod tests {
             ),
             (
                 base().with_strides(vec![[2, 2, 1]]),
-                "strides is [[2, 2, 1]] for 3 levels, expected nothing, or 1 or 2 along (x, y, z), one 2 at least, for \
-                 each level but the first",
+                "strides is [[2, 2, 1]] for 3 levels, expected nothing, or a stride for each level but the first",
             ),
             (
                 base().with_strides(vec![[2, 2, 1], [1, 1, 1]]),
-                "strides is [[2, 2, 1], [1, 1, 1]] for 3 levels, expected nothing, or 1 or 2 along (x, y, z), one 2 at \
-                 least, for each level but the first",
+                "strides is [[2, 2, 1], [1, 1, 1]], expected at most 7 of 1 or 2 along (x, y, z), one 2 at least in each",
             ),
             (UnetConfig { negative_slope: 1.5, ..base() }, "negative_slope is 1.5, expected 0 to 1"),
             (UnetConfig { negative_slope: f64::NAN, ..base() }, "negative_slope is NaN, expected 0 to 1"),

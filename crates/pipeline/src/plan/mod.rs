@@ -100,6 +100,9 @@ impl Plan {
         overlay(&mut settled, &given);
         // Once before, for sizes depend on decimation, spacing and networks; once after, for the last word.
         let mut config = overlaid(base, &given, overrides)?;
+        for stage in ["coarse", "fine", "single"] {
+            config.stage_mut(stage).network.check_strides()?;
+        }
         let fingerprint = Fingerprint::measure(dataset, names)?;
         config.labels = dataset.labels.clone();
         config.dataset = Some(PlannedDataset {

@@ -319,3 +319,16 @@ fn a_modality_that_may_be_ct_is_told() {
         assert!(of(name)[0].contains(told), "{name}");
     }
 }
+
+#[test]
+fn a_stride_by_hand_that_cannot_be_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dataset, _, _) = planned_phantoms(folder.path(), None);
+    let names: Vec<String> = dataset.names().iter().map(ToString::to_string).collect();
+    let path = folder.path().join("settings.toml");
+    std::fs::write(&path, "[single.network]\nstrides = [[2, 2, 0]]").unwrap();
+    let base = ModelConfig::default();
+    let made = Plan::make(&base, Some(Method::Single), Some(&path), &dataset, &names, MAX_PATCH_VOXELS);
+    let error = made.unwrap_err().to_string();
+    assert!(error.contains("strides is [[2, 2, 0]], expected at most 7 of 1 or 2"), "{error}");
+}
