@@ -65,7 +65,7 @@ pub(crate) struct View<'a> {
 }
 
 /// Several networks give back what they prepared once they have looked: ten of five levels, those of a cross-validation in
-/// two stages, hold 1.7 GB of it. Preparing it again costs little beside their looks.
+/// two stages, hold 1.7 GB of it by their number of weights. Each scan prepares it again.
 fn forget_prepared(nets: &[Unet3d]) {
     if nets.len() > 1 {
         nets.iter().for_each(Unet3d::forget_prepared);

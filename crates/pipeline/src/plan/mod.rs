@@ -36,9 +36,6 @@ use crate::{Method, ModelConfig, PipelineError};
 /// the default network some 3 GB, 6 GB in batches of two.
 pub const MAX_PATCH_VOXELS: usize = 1 << 20;
 
-/// Slices so many times as far apart as the pixels are thick: the direction in which they are stacked is known.
-const THICK_SLICES: f64 = 2.0;
-
 /// A configuration and where it comes from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -179,7 +176,7 @@ fn nearly_ct(modality: &Modality) -> Option<String> {
 fn slices_in_several_directions(fingerprint: &Fingerprint) -> Option<String> {
     let thick = |case: &CaseFingerprint| {
         let finest = case.spacing_mm.into_iter().fold(f64::INFINITY, f64::min);
-        let mut axes = (0..3).filter(|&a| case.spacing_mm[a] >= THICK_SLICES * finest);
+        let mut axes = (0..3).filter(|&a| case.spacing_mm[a] >= shape::THICK * finest);
         axes.next().filter(|_| axes.next().is_none())
     };
     let count = |axis: usize| fingerprint.cases.iter().filter(|case| thick(case) == Some(axis)).count();

@@ -14,7 +14,7 @@ const DEEPEST_VOXELS: usize = 3;
 
 /// Voxels so many times as long as those of the finest axis are thick slices: they are not halved until the others have
 /// caught up, as in nnU-Net.
-const THICK: f64 = 2.0;
+pub(super) const THICK: f64 = 2.0;
 
 /// Halvings at most: 5 levels.
 const MOST_HALVINGS: usize = 4;
@@ -76,7 +76,7 @@ pub(super) fn strides_of_levels(size: [usize; 3], spacing_mm: [f64; 3], levels: 
 const MARGIN: f64 = 10.0;
 const BOX1_MARGIN: f64 = 8.0;
 
-/// The paper's movement of a crop's sides.
+/// Movement of a crop's sides, which the paper has not.
 const JITTER: f64 = 4.0;
 
 /// Margins and movement of the fine stage's boxes, along (x, y, z).

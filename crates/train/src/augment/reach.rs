@@ -18,6 +18,14 @@ impl AugmentConfig {
     /// };
     /// // From 10 voxels on either side of the centre to 20.
     /// assert_eq!(half_as_large.reach_voxels([21, 1, 11], [1.0; 3]), [10, 0, 5]);
+    /// // Some samples are not enlarged, but all may be deformed.
+    /// let enlarged = AugmentConfig {
+    ///     scale_range: [2.0, 2.0],
+    ///     elastic_probability: 1.0,
+    ///     elastic_voxels: 3.0,
+    ///     ..half_as_large
+    /// };
+    /// assert_eq!(enlarged.reach_voxels([21, 1, 11], [1.0; 3]), [3; 3]);
     /// assert_eq!(AugmentConfig::none().reach_voxels([21, 1, 11], [1.0; 3]), [0; 3]);
     /// ```
     #[must_use]
@@ -26,7 +34,8 @@ impl AugmentConfig {
         let angle = if spatial { self.rotation_degrees } else { 0.0 };
         let sin = angle.min(90.0).to_radians().sin();
         let turned = (sin * (1.0 + sin)).min(1.0);
-        let scale = if spatial { self.scale_range[0] } else { 1.0 };
+        // A sample that is deformed alone is not magnified.
+        let scale = if spatial { self.scale_range[0].min(1.0) } else { 1.0 };
         let moved = if self.elastic_probability > 0.0 { self.elastic_voxels } else { 0.0 };
         let finest = spacing_mm.into_iter().fold(f64::INFINITY, f64::min);
         let half = size.map(|n| n.saturating_sub(1) as f64 / 2.0);
