@@ -5,12 +5,14 @@ python compare.py unet [--turns 3] [--patch 64,96,96]
 
 Build ours first: cargo build --release -p organseg-benches --bins. PyTorch gets its better layout, and the
 better of its default and its tuned memory setting, for each time by itself. `unet` also runs OpenVINO and ONNX
-Runtime where they are installed (unet_runtimes.py).
+Runtime where they are installed (unet_runtimes.py), and bfloat16 where the processor multiplies it: elsewhere PyTorch
+takes minutes for a prediction.
 """
 
 import argparse
 import importlib.util
 import os
+import pathlib
 import statistics
 import sys
 
@@ -45,9 +47,12 @@ def main():
         last, bf16 = [*theirs, "--channels-last"], ["--bf16", "--what", "inference"]
         variants = {
             "default": theirs, "tuned": theirs, "default channels-last": last, "tuned channels-last": last,
-            "tuned bf16": [*theirs, *bf16], "tuned channels-last bf16": [*last, *bf16],
         }
-        for module, runtime in [("openvino", "openvino"), ("openvino", "openvino-bf16"), ("onnxruntime", "onnx")]:
+        runtimes = [("openvino", "openvino"), ("onnxruntime", "onnx")]
+        if has_bfloat16():
+            variants |= {"tuned bf16": [*theirs, *bf16], "tuned channels-last bf16": [*last, *bf16]}
+            runtimes.append(("openvino", "openvino-bf16"))
+        for module, runtime in runtimes:
             if importlib.util.find_spec(module):
                 variants[runtime] = [*script("unet_runtimes.py"), "--runtime", runtime, *patch, *rounds]
     mine, others, peaks = {}, {}, {}
@@ -72,6 +77,15 @@ def main():
     for name, values in peaks.items():
         if values and values[0]:
             print(f"peak memory {name}: {statistics.median(values):.0f} MB")
+
+
+def has_bfloat16():
+    """Whether the processor has instructions for products of bfloat16."""
+    try:
+        flags = pathlib.Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return True
+    return "avx512_bf16" in flags or "amx_bf16" in flags or "bf16" in flags.split()
 
 
 if __name__ == "__main__":
