@@ -4,8 +4,9 @@
 //! (a correlation, as everywhere in deep learning). The gradient for the input is the adjoint map, the
 //! gradient for the weights the correlation of the input with the gradient.
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, WithDType, bail};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail};
 
+use crate::bias::{add_bias, gradient_for_bias};
 use crate::kernels::adjoint::adjoint;
 use crate::kernels::forward::forward;
 use crate::kernels::weight_gradient::weight_gradient;
@@ -33,19 +34,6 @@ pub fn conv3d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, params: &Conv3
             x.apply_op3(&weight, &bias.contiguous()?, Conv3d(*params))
         }
         Some(bias) => bail!("conv3d: bias has shape {:?}, expected [{}]", bias.dims(), shape.outputs),
-    }
-}
-
-/// `y` (N, C, D, H, W) plus `bias` (C), whose gradient is summed up in `f32` where the numbers of `y` have fewer
-/// digits: the sum of a hundred thousand voxels in eight or eleven bits is no sum.
-pub(crate) fn add_bias(y: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    let bias = bias.reshape((1, bias.dims1()?, 1, 1, 1))?;
-    match y.dtype() {
-        // Backward goes the same way: each voxel's gradient becomes `f32`, and then they are added.
-        number @ (DType::F16 | DType::BF16) if bias.dtype() == number => {
-            y + bias.to_dtype(DType::F32)?.broadcast_as(y.shape())?.to_dtype(number)?
-        }
-        _ => y.broadcast_add(&bias),
     }
 }
 
@@ -186,11 +174,6 @@ fn gradient_for_weight(
     }
     let (_, _, d, h, w) = weight.dims5()?;
     x.apply_op2_no_bwd(gradient, &WeightGradient { params: *params, kernel: [d, h, w] }).map(Some)
-}
-
-/// The sum of the gradient over samples and voxels, (C_out).
-pub(crate) fn gradient_for_bias(gradient: &Tensor) -> Result<Tensor> {
-    gradient.flatten_from(2)?.sum(2)?.sum(0)
 }
 
 /// Maps the gradient of a convolution's output and its weight to the gradient of its input of `size`.

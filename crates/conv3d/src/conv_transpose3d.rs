@@ -5,7 +5,8 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
-use crate::conv3d::{InputGradient, WeightGradient, add_bias, conv3d, input_gradient};
+use crate::bias::add_bias;
+use crate::conv3d::{InputGradient, WeightGradient, conv3d, input_gradient};
 use crate::params::Conv3dParams;
 use crate::storage::by_type;
 
@@ -40,7 +41,9 @@ pub fn conv_transpose3d(
             [kd, kh, kw]
         );
     }
-    let y = x.contiguous()?.apply_op2(&weight.contiguous()?, Transposed { stride })?;
+    let op = Transposed { stride };
+    op.output_size([d, h, w], [kd, kh, kw])?;
+    let y = x.contiguous()?.apply_op2(&weight.contiguous()?, op)?;
     match bias {
         None => Ok(y),
         Some(bias) if bias.dims() == [outputs] => add_bias(&y, bias),
@@ -57,6 +60,24 @@ impl Transposed {
     fn params(&self) -> Conv3dParams {
         Conv3dParams { stride: self.stride, ..Conv3dParams::default() }
     }
+
+    /// (D', H', W').
+    fn output_size(&self, input: [usize; 3], kernel: [usize; 3]) -> Result<[usize; 3]> {
+        let size = |a: usize| (input[a] - 1).checked_mul(self.stride[a])?.checked_add(kernel[a]);
+        match [0, 1, 2].map(size) {
+            [Some(d), Some(h), Some(w)] => Ok([d, h, w]),
+            _ => {
+                bail!("conv_transpose3d: stride {:?} of an input of {input:?}: too many voxels", self.stride)
+            }
+        }
+    }
+
+    /// The adjoint of the convolution, for an input and a kernel of these layouts.
+    fn adjoint(&self, x: &Layout, w: &Layout) -> Result<InputGradient> {
+        let (_, _, d, h, k) = x.shape().dims5()?;
+        let (_, _, kd, kh, kw) = w.shape().dims5()?;
+        Ok(InputGradient { params: self.params(), size: self.output_size([d, h, k], [kd, kh, kw])? })
+    }
 }
 
 impl CustomOp2 for Transposed {
@@ -71,9 +92,7 @@ impl CustomOp2 for Transposed {
         w: &CpuStorage,
         lw: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (input, kernel) = (&lx.dims()[2..], &lw.dims()[2..]);
-        let size = [0, 1, 2].map(|a| (input[a] - 1) * self.stride[a] + kernel[a]);
-        let op = InputGradient { params: self.params(), size };
+        let op = self.adjoint(lx, lw)?;
         by_type!("conv_transpose3d", x, input_gradient(&op, (x, lx), (w, lw)))
     }
 
@@ -85,9 +104,7 @@ impl CustomOp2 for Transposed {
         w: &candle_core::CudaStorage,
         lw: &Layout,
     ) -> Result<(candle_core::CudaStorage, Shape)> {
-        let (input, kernel) = (&lx.dims()[2..], &lw.dims()[2..]);
-        let size = [0, 1, 2].map(|a| (input[a] - 1) * self.stride[a] + kernel[a]);
-        InputGradient { params: self.params(), size }.cuda_fwd(x, lx, w, lw)
+        self.adjoint(lx, lw)?.cuda_fwd(x, lx, w, lw)
     }
 
     fn bwd(

@@ -166,7 +166,7 @@ impl Convolution {
     ///
     /// # Panics
     /// If a slice has not the lines of its shape, if the weights are another convolution's or the adjoint's, if
-    /// there is a bias and [`Convolution::uses_winograd`].
+    /// there is a bias or a planar output and [`Convolution::uses_winograd`].
     pub fn forward(
         &self,
         weights: &Weights<'_>,
@@ -211,7 +211,7 @@ impl Convolution {
         match weights.of(self, Direction::Forward) {
             Prepared::Winograd(weights) => {
                 let (Input::Blocks(inputs), Output::Blocks(parts)) = (input, output) else {
-                    unreachable!("Winograd's convolution is in blocks")
+                    panic!("Winograd's convolution is in blocks")
                 };
                 assert!(bias.is_none(), "Winograd's convolution adds no bias");
                 self.winograd(weights, batch, size, inputs, parts, moments)
@@ -243,7 +243,7 @@ impl Convolution {
         match weights.of(self, Direction::Adjoint) {
             Prepared::Winograd(weights) => {
                 let (Input::Blocks(inputs), Output::Blocks(parts)) = (gradient, output) else {
-                    unreachable!("Winograd's convolution is in blocks")
+                    panic!("Winograd's convolution is in blocks")
                 };
                 assert!(bias.is_none(), "Winograd's convolution adds no bias");
                 self.winograd(weights, batch, size, inputs, parts, false);
@@ -264,8 +264,8 @@ impl Convolution {
                 match output {
                     Output::Blocks(parts) => run(DirectOutput::Blocks(&SharedOutput::new(parts, volumes))),
                     Output::Planar(values) => {
-                        let channels = self.inputs.count();
-                        assert_eq!(values.len(), channels * volumes, "the output has its values");
+                        let channels = &self.inputs;
+                        assert_eq!(values.len(), channels.count() * volumes, "the output has its values");
                         run(DirectOutput::Planar { values: &Disjoint::new(values), channels });
                     }
                 }
@@ -413,7 +413,7 @@ impl Convolution {
         wanted: bool,
     ) -> Vec<Moments> {
         let (Input::Blocks(inputs), Output::Blocks(parts)) = (input, output) else {
-            unreachable!("Winograd's convolution is in blocks")
+            panic!("Winograd's convolution is in blocks")
         };
         let [input_channels, output_channels] = self.channels(direction);
         let counts = [input_channels.count(), output_channels.count()];
@@ -485,8 +485,8 @@ impl Convolution {
                 moments.chunks(pieces.max(1)).map(|pieces| join(pieces.iter())).collect()
             }
             Output::Planar(values) => {
-                let channels = self.outputs.count();
-                assert_eq!(values.len(), channels * volumes, "the output has its values");
+                let channels = &self.outputs;
+                assert_eq!(values.len(), channels.count() * volumes, "the output has its values");
                 run(DirectOutput::Planar { values: &Disjoint::new(values), channels }, None);
                 Vec::new()
             }

@@ -41,8 +41,7 @@ impl Activation {
 /// variance, then `activation`; as PyTorch's `instance_norm` and its activations.
 ///
 /// # Errors
-/// If a shape does not fit, naming it; on other devices than the CPU; for other numbers than `f32` and
-/// `f64`.
+/// If a shape does not fit, naming it; for devices and numbers that this [crate] does not know.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

@@ -30,6 +30,7 @@
 //! ```
 
 mod ahead;
+mod bias;
 pub mod blocked;
 mod channel_sums;
 mod channels;

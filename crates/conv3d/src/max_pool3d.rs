@@ -12,7 +12,7 @@ use crate::storage::{by_type, five, result, values};
 /// (N, C, D', H', W') with D' = (D − kD) / sD + 1, rounded down.
 ///
 /// # Errors
-/// If a window does not fit; on other devices than the CPU; for other numbers than `f32` and `f64`.
+/// If a window does not fit; for devices and numbers that this [crate] does not know.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

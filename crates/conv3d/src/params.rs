@@ -13,7 +13,8 @@ pub enum Algorithm {
     /// As the sums that it is: errors of some 1e-6 of the result's rms with many channels, less with few.
     Direct,
     /// Winograd's minimal filtering where it can be done (3×3×3, stride 1, padding 1): several times faster,
-    /// with rms errors of one to three times those of the sums. `f32` only.
+    /// with rms errors of one to three times those of the sums. `f32` only. What is no number or infinite spoils the
+    /// 4×4×4 voxels around it and not 3×3×3.
     Winograd,
 }
 
@@ -49,6 +50,10 @@ impl Conv3dParams {
     }
 }
 
+/// Strides up to this one are taken as they are, whatever the size. Longer ones reach beyond a smaller input, and are
+/// taken as the input is long: memory and time go with the stride.
+const LONG_STRIDE: usize = 16;
+
 /// All sizes of one convolution, consistent with each other. Axes are (D, H, W).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConvShape {
@@ -81,16 +86,20 @@ impl ConvShape {
                 params.stride
             );
         }
-        let mut output = [0; 3];
+        let (mut output, mut stride) = ([0; 3], params.stride);
         for a in 0..3 {
-            let padded = input[a] + 2 * params.padding[a];
+            let padded = params.padding[a].checked_mul(2).and_then(|zeros| zeros.checked_add(input[a]));
+            let Some(padded) = padded else {
+                bail!("conv3d: padding {:?}, expected numbers of voxels that can be counted", params.padding)
+            };
             if padded < kernel[a] {
                 bail!(
                     "conv3d: a kernel of {kernel:?} does not fit an input of {input:?} with padding {:?}",
                     params.padding
                 );
             }
-            output[a] = (padded - kernel[a]) / params.stride[a] + 1;
+            output[a] = (padded - kernel[a]) / stride[a] + 1;
+            stride[a] = stride[a].min(padded.max(LONG_STRIDE));
         }
         Ok(Self {
             batch,
@@ -99,7 +108,7 @@ impl ConvShape {
             input,
             kernel,
             output,
-            stride: params.stride,
+            stride,
             padding: params.padding,
             algorithm: params.algorithm,
         })

@@ -1,6 +1,7 @@
 //! Max pooling by one or two along each axis, on blocks.
 //!
-//! As [`max_pool3d`](crate::max_pool3d()): of equal values the first in memory gets the gradient.
+//! As [`max_pool3d`](crate::max_pool3d()): of equal values the first in memory gets the gradient, and NaN counts as
+//! largest.
 
 use rayon::prelude::*;
 
@@ -18,7 +19,7 @@ use crate::source::{Lines, Source, WithLines};
 pub fn max_pool(source: &Source<'_>, size: [usize; 3], factors: [usize; 3]) -> Buffer {
     let to = pooled_size(size, factors);
     let (voxels, pooled) = (size.iter().product::<usize>(), to.iter().product::<usize>());
-    let blocks = source.len() / voxels;
+    let blocks = whole_blocks(source, voxels);
     let mut out = Buffer::new(blocks * pooled);
     let isa = Isa::detect();
     let row = to[2];
@@ -50,7 +51,7 @@ pub fn max_pool_gradient(
 ) {
     let to = pooled_size(size, factors);
     let (voxels, pooled) = (size.iter().product::<usize>(), to.iter().product::<usize>());
-    let blocks = source.len() / voxels;
+    let blocks = whole_blocks(source, voxels);
     assert_eq!((gradient.len(), sum.len()), (blocks * pooled, blocks * voxels), "gradients fit the pooling");
     let isa = Isa::detect();
     // The slices of the source that one slice of windows looks at. An odd last slice gets nothing.
@@ -66,6 +67,16 @@ pub fn max_pool_gradient(
             }
         });
     });
+}
+
+/// Blocks of `voxels` lines that `source` has.
+pub(crate) fn whole_blocks(source: &Source<'_>, voxels: usize) -> usize {
+    let lines = source.len();
+    assert!(
+        lines == 0 || (voxels > 0 && lines.is_multiple_of(voxels)),
+        "{lines} lines are no blocks of {voxels} voxels"
+    );
+    lines.checked_div(voxels).unwrap_or(0)
 }
 
 /// (D, H, W) of what windows of `factors` make of `size`.
@@ -151,7 +162,7 @@ impl Windows for Pool<'_> {
     fn window<S: Simd>(&mut self, s: S, x: usize, values: [S::V; 8]) {
         let mut largest = values[0];
         for &value in &values[1..] {
-            largest = s.where_positive(s.sub(value, largest), value, largest);
+            largest = s.where_above([value, largest], value, largest);
         }
         // SAFETY: a mutable reference to a line can be written.
         unsafe { s.store(&raw mut self.out[x], largest) };
@@ -175,17 +186,17 @@ impl Windows for Unpool<'_> {
     fn window<S: Simd>(&mut self, s: S, x: usize, values: [S::V; 8]) {
         // SAFETY: references to lines can be read and written.
         unsafe {
-            let mut left = s.load(&raw const self.gradient[x]);
-            let mut largest = values[0];
-            for &value in &values[1..] {
-                largest = s.where_positive(s.sub(value, largest), value, largest);
+            let gradient = s.load(&raw const self.gradient[x]);
+            let (mut largest, mut chosen) = (values[0], s.zero());
+            for (i, &value) in values.iter().enumerate().skip(1) {
+                chosen = s.where_above([value, largest], s.splat(i as f32), chosen);
+                largest = s.where_above([value, largest], value, largest);
             }
-            for (i, &value) in values.iter().enumerate() {
+            for i in 0..values.len() {
                 let to = &raw mut self.sum[place(i, x, self.apart, self.step)];
-                // The share of the first that is not below the largest; nothing is left for others.
-                let below = s.sub(largest, value);
-                let share = s.where_positive(below, s.zero(), left);
-                left = s.where_positive(below, left, s.zero());
+                // Above zero for all but the chosen one.
+                let apart = s.sub(chosen, s.splat(i as f32));
+                let share = s.where_positive(s.mul(apart, apart), s.zero(), gradient);
                 s.store(to, s.add(s.load(to), share));
             }
         }
@@ -194,5 +205,58 @@ impl Windows for Unpool<'_> {
     #[inline(always)]
     fn count(&self) -> usize {
         self.gradient.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor, Var};
+
+    use super::*;
+    use crate::blocked::{Channels, from_blocks, to_blocks};
+    use crate::max_pool3d;
+    use crate::test_support::normal;
+
+    /// Values of few kinds, so that windows have several largest ones, some infinite and some no numbers.
+    fn values(count: usize) -> Vec<f32> {
+        let odd = |v: f32| match v {
+            v if v > 1.8 => f32::NAN,
+            v if v > 1.5 => f32::INFINITY,
+            v if v < -1.5 => f32::NEG_INFINITY,
+            v => v.round(),
+        };
+        normal(count, 3).into_iter().map(odd).collect()
+    }
+
+    #[test]
+    fn blocks_are_pooled_like_any_tensor_whatever_the_numbers() {
+        let (size, channels) = ([4, 5, 6], Channels::new(&[20]));
+        let voxels = size.iter().product::<usize>();
+        let x = values(2 * 20 * voxels);
+        let [d, h, w] = size;
+        let bits = |values: &[f32]| -> Vec<u32> {
+            values.iter().map(|v| if v.is_nan() { f32::NAN.to_bits() } else { v.to_bits() }).collect()
+        };
+        for factors in [[2, 2, 2], [1, 2, 2], [2, 1, 1]] {
+            let tensor = Tensor::from_slice(&x, (2, 20, d, h, w), &Device::Cpu).unwrap();
+            let tensor = Var::from_tensor(&tensor).unwrap();
+            let y = max_pool3d(&tensor, factors, factors).unwrap();
+            let gradient = normal(y.elem_count(), 4);
+            let wanted = Tensor::from_slice(&gradient, y.shape(), &Device::Cpu).unwrap();
+            // What a product hands on to y is the other factor, a number everywhere.
+            let gradients = (&y * wanted).unwrap().sum_all().unwrap().backward().unwrap();
+            let gradients = gradients.get(&tensor).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let expected = y.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+
+            let blocks = to_blocks(&x, &channels, voxels);
+            let pooled = max_pool(&Source::Plain(&blocks), size, factors);
+            let to = pooled_size(size, factors).iter().product();
+            assert_eq!(bits(&from_blocks(&pooled, &channels, to)), bits(&expected), "{factors:?}");
+            let mut sum = Buffer::new(blocks.len());
+            sum.fill(Line::ZERO);
+            let gradient = to_blocks(&gradient, &channels, to);
+            max_pool_gradient(&Source::Plain(&blocks), size, factors, &gradient, &mut sum);
+            assert_eq!(from_blocks(&sum, &channels, voxels), gradients, "{factors:?}");
+        }
     }
 }

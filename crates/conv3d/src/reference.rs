@@ -157,7 +157,10 @@ pub fn max_pool3d(x: &Array5, kernel: [usize; 3], stride: [usize; 3]) -> Array5 
         let at = y.at(index);
         Array5::for_each([1, 1, kernel[0], kernel[1], kernel[2]], |[_, _, k @ ..]| {
             let from = [0, 1, 2].map(|a| place[a] * stride[a] + k[a]);
-            y.values[at] = y.values[at].max(x.values[x.at([n, c, from[0], from[1], from[2]])]);
+            let value = x.values[x.at([n, c, from[0], from[1], from[2]])];
+            if value > y.values[at] || value.is_nan() {
+                y.values[at] = value;
+            }
         });
     });
     y

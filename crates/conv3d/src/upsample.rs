@@ -11,7 +11,7 @@ use crate::storage::{by_type, five, result, values};
 /// `x` (N, C, D, H, W) brought to `size` (D', H', W'), each voxel the value of the nearest.
 ///
 /// # Errors
-/// If a size is zero; on other devices than the CPU; for other numbers than `f32` and `f64`.
+/// If a size is zero; for devices and numbers that this [crate] does not know.
 pub fn upsample_nearest3d(x: &Tensor, size: [usize; 3]) -> Result<Tensor> {
     upsample(x, size, false)
 }
@@ -141,7 +141,10 @@ fn gather<T: WithDType>(op: &Upsample, x: &CpuStorage, layout: &Layout) -> Resul
         for_each_output::<T>(op, [d, h, w], |output, inputs| {
             let mut sum = T::zero();
             for (at, weight) in inputs {
-                sum += weight * x[at];
+                // What has no share does not count, were it infinite.
+                if weight != T::zero() {
+                    sum += weight * x[at];
+                }
             }
             y[output] = sum;
         });
@@ -191,7 +194,9 @@ fn scatter<T: WithDType>(
     x.par_chunks_mut(d * h * w).zip(channels).for_each(|(x, g)| {
         for_each_output::<T>(&op.op, op.from, |output, inputs| {
             for (at, weight) in inputs {
-                x[at] += weight * g[output];
+                if weight != T::zero() {
+                    x[at] += weight * g[output];
+                }
             }
         });
     });

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use crate::line::Line;
 use crate::memory::Buffer;
+use crate::pool_blocks::whole_blocks;
 use crate::simd::{Isa, Kernel, Simd};
 use crate::source::{Lines, Source, WithLines};
 
@@ -63,7 +64,7 @@ fn taps(i: usize, n: usize, factor: usize) -> Taps {
 
 fn resample(source: &Source<'_>, from: [usize; 3], to: [usize; 3], axes: &[Vec<Taps>; 3]) -> Buffer {
     let (voxels, outputs) = (from.iter().product::<usize>(), to.iter().product::<usize>());
-    let mut out = Buffer::new(source.len() / voxels * outputs);
+    let mut out = Buffer::new(whole_blocks(source, voxels) * outputs);
     let isa = Isa::detect();
     out.par_chunks_mut(to[2].max(1)).enumerate().for_each(|(task, out)| {
         let (block, place) = (task / (to[0] * to[1]), task % (to[0] * to[1]));

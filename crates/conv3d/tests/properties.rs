@@ -180,3 +180,51 @@ fn wrong_shapes_and_types_are_named() {
     let half = x.to_dtype(DType::F16).unwrap();
     assert!(message(max_pool3d(&half, [2; 3], [2; 3])).contains("expected F32 or F64"));
 }
+
+#[test]
+fn a_stride_that_reaches_beyond_the_input_costs_no_memory() {
+    let (x, w) =
+        (tensor(&array([1, 2, 3, 3, 3], 1), DType::F32), tensor(&array([2, 2, 2, 2, 2], 2), DType::F32));
+    let long = Conv3dParams { stride: [1, 1 << 40, 700], ..Conv3dParams::default() };
+    let near = Conv3dParams { stride: [1, 3, 3], ..Conv3dParams::default() };
+    let run = |params: &Conv3dParams| {
+        let x = Var::from_tensor(&x).unwrap();
+        let y = conv3d(&x, &w, None, params).unwrap();
+        let gradients = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+        let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        (y.dims().to_vec(), flat(&y), flat(gradients.get(&x).unwrap()))
+    };
+    assert_eq!(run(&long), run(&near));
+    assert_eq!(run(&long).0, [1, 2, 2, 1, 1]);
+    let padded = Conv3dParams { padding: [usize::MAX / 2 + 1, 0, 0], ..Conv3dParams::default() };
+    assert!(conv3d(&x, &w, None, &padded).unwrap_err().to_string().contains("padding"));
+    assert!(conv_transpose3d(&x, &w, None, [usize::MAX, 1, 1]).unwrap_err().to_string().contains("too many"));
+}
+
+#[test]
+fn no_channels_give_no_numbers() {
+    for dtype in [DType::F32, DType::F64] {
+        let zeros = |dims: [usize; 5]| Tensor::zeros(&dims[..], dtype, &Device::Cpu).unwrap();
+        let params = Conv3dParams::default();
+        let none = conv3d(&zeros([1, 2, 3, 3, 3]), &zeros([0, 2, 1, 1, 1]), None, &params).unwrap();
+        assert_eq!(none.dims(), [1, 0, 3, 3, 3]);
+        let of_none = conv3d(&zeros([1, 0, 3, 3, 3]), &zeros([2, 0, 1, 1, 1]), None, &params).unwrap();
+        assert_eq!(of_none.dims(), [1, 2, 3, 3, 3]);
+        let raised =
+            conv_transpose3d(&zeros([1, 2, 3, 3, 3]), &zeros([2, 0, 1, 1, 1]), None, [1; 3]).unwrap();
+        assert_eq!(raised.dims(), [1, 0, 3, 3, 3]);
+    }
+}
+
+#[test]
+fn the_nearest_value_is_taken_as_it_is() {
+    let x =
+        Tensor::new(&[f32::INFINITY, 1.0, f32::NAN], &Device::Cpu).unwrap().reshape((1, 1, 1, 1, 3)).unwrap();
+    let flat = |t: Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let y = flat(upsample_nearest3d(&x, [2, 1, 6]).unwrap());
+    assert_eq!(y[..4], [f32::INFINITY, f32::INFINITY, 1.0, 1.0]);
+    assert!(y[4].is_nan() && y[5].is_nan());
+    // An axis that keeps its size mixes nothing.
+    let y = flat(upsample_trilinear3d(&x, [2, 1, 3]).unwrap());
+    assert_eq!(y[..2], [f32::INFINITY, 1.0]);
+}

@@ -74,7 +74,8 @@ pub(super) fn kernel<T: CudaNumber>(device: &CudaDevice, name: &str) -> Result<K
 
 /// The kernel that changes the numbers of a list by `rule`.
 pub(super) fn kernel_of_rule<T: CudaNumber>(device: &CudaDevice, rule: &Rule) -> Result<Kernel> {
-    let module = format!("{}: {}", T::MODULE, rule.statements);
+    // All that the source depends on.
+    let module = format!("{} {} of {}: {}", T::MODULE, rule.changes, rule.tensors, rule.statements);
     loaded(device, &module, "change_all", || source_of_rule::<T>(rule))
 }
 

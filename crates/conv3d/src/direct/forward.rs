@@ -6,6 +6,7 @@ use super::axis::Axis;
 use super::rows::{DirectInput, RowPlan};
 use super::weights::DirectWeights;
 use crate::ahead::Ahead;
+use crate::channels::Channels;
 use crate::kernels::disjoint::Disjoint;
 use crate::line::{LANES, Line};
 use crate::memory::Buffer;
@@ -23,8 +24,8 @@ pub(crate) enum DirectOutput<'a> {
     Planar {
         /// The values.
         values: &'a Disjoint<'a, f32>,
-        /// C.
-        channels: usize,
+        /// Which of them are in which block of weights.
+        channels: &'a Channels,
     },
 }
 
@@ -198,8 +199,9 @@ fn write<S: Simd>(
             }
         }
         DirectOutput::Planar { values, channels } => {
-            for lane in 0..LANES.min(channels - block * LANES) {
-                let channel = (n * channels + block * LANES + lane) * d * h * w;
+            let (count, block_channels) = (channels.count(), channels.block(block));
+            for lane in 0..block_channels.count {
+                let channel = (n * count + block_channels.start + lane) * d * h * w;
                 let bias = job.bias.map_or(0.0, |bias| bias[block].0[lane]);
                 if ax.step == 1 {
                     // SAFETY: this row of this channel is of this task alone.

@@ -21,13 +21,13 @@ proptest! {
         batch in 1usize..3, inputs in 1usize..36, outputs in 1usize..36, planar in prop::array::uniform2(any::<bool>()),
         size in (1usize..6, 1usize..8, 1usize..28), kernel in prop::array::uniform3(1usize..4),
         stride in prop::array::uniform3(1usize..4), padding in prop::array::uniform3(0usize..3),
-        biased in any::<bool>(), seed in any::<u64>(),
+        biased in any::<bool>(), cut in prop::array::uniform2(0usize..20), seed in any::<u64>(),
     ) {
         let size = [size.0, size.1, size.2];
         prop_assume!((0..3).all(|a| size[a] + 2 * padding[a] >= kernel[a]));
         let params = Conv3dParams { stride, padding, algorithm: Algorithm::Direct };
         for isa in Isa::all() {
-            check(isa, [batch, inputs, outputs], planar, size, kernel, params, biased, seed);
+            check(isa, [batch, inputs, outputs], cut, planar, size, kernel, params, biased, seed);
         }
     }
 }
@@ -36,6 +36,7 @@ proptest! {
 fn check(
     isa: Isa,
     [batch, inputs, outputs]: [usize; 3],
+    cut: [usize; 2],
     planar: [bool; 2],
     size: [usize; 3],
     kernel: [usize; 3],
@@ -43,8 +44,10 @@ fn check(
     biased: bool,
     seed: u64,
 ) {
-    let what = format!("{isa:?} {size:?} {kernel:?} {params:?}");
-    let (c, o) = (Channels::new(&[inputs]), Channels::new(&[outputs]));
+    let what = format!("{isa:?} {cut:?} {size:?} {kernel:?} {params:?}");
+    // Of one tensor or of two side by side.
+    let side_by_side = |count: usize, cut: usize| Channels::new(&[count - cut.min(count), cut.min(count)]);
+    let (c, o) = (side_by_side(inputs, cut[0]), side_by_side(outputs, cut[1]));
     let mut convolution = Convolution::new(kernel, params, c.clone(), o.clone()).with_isa(isa);
     if planar[0] {
         convolution = convolution.with_planar_input();
@@ -112,6 +115,9 @@ fn check(
         TOLERANCE,
         &format!("{what}: for the input, added"),
     );
+    let mut planar = vec![0.0; x.len()];
+    convolution.adjoint(&weights, batch, size, input_g, Output::Planar(&mut planar), None);
+    assert_near(&planar, &expected.values, TOLERANCE, &format!("{what}: for the input, not in blocks"));
 
     let expected: Array5 = reference::conv3d_weight_gradient(&wide_x, &wide_g, kernel, &params);
     let found = convolution.weight_gradient(batch, size, input_x, Source::Plain(&blocks_g));

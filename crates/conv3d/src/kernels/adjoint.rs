@@ -21,6 +21,9 @@ pub(crate) fn adjoint<T: WithDType>(shape: &ConvShape, gradient: &[T], weight: &
     if let (Some(gradient), Some(weight)) = (as_f32(gradient), as_f32(weight)) {
         return from_f32(single::adjoint(shape, gradient, weight));
     }
+    if shape.batch * shape.inputs * shape.input_voxels() == 0 {
+        return Vec::new();
+    }
     let fits = (0..3).all(|a| shape.kernel[a] > shape.padding[a]);
     if shape.stride == [1; 3] && fits {
         let flipped = ConvShape {

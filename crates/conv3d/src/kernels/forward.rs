@@ -22,6 +22,9 @@ pub(crate) fn forward<T: WithDType>(
     }
     let (voxels, products) = (shape.output_voxels(), shape.products());
     let mut output = vec![T::zero(); shape.batch * shape.outputs * voxels];
+    if output.is_empty() {
+        return output;
+    }
     let chunk = chunk_columns(shape);
     let chunks = voxels.div_ceil(chunk);
     let sample = shape.inputs * shape.input_voxels();

@@ -1,9 +1,9 @@
 //! Sixteen lanes in one register of AVX-512.
 
 use std::arch::x86_64::{
-    __m512, _CMP_GT_OQ, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_fmadd_ps, _mm512_fnmadd_ps, _mm512_load_ps,
-    _mm512_mask_blend_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_store_ps,
-    _mm512_sub_ps,
+    __m512, _CMP_GT_OQ, _CMP_UNORD_Q, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_fmadd_ps, _mm512_fnmadd_ps,
+    _mm512_load_ps, _mm512_mask_blend_ps, _mm512_max_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_store_ps, _mm512_sub_ps,
 };
 
 use super::{Kernel, Simd};
@@ -91,6 +91,15 @@ impl Simd for Avx512 {
         unsafe {
             let positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(test, _mm512_setzero_ps());
             _mm512_mask_blend_ps(positive, otherwise, then)
+        }
+    }
+
+    #[inline(always)]
+    fn where_above(self, [a, b]: [Self::V; 2], then: Self::V, otherwise: Self::V) -> Self::V {
+        // SAFETY: the token.
+        unsafe {
+            let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b) | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a);
+            _mm512_mask_blend_ps(above, otherwise, then)
         }
     }
 

@@ -56,6 +56,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// In each lane `then` where `test` is above zero, `otherwise` elsewhere.
     fn where_positive(self, test: Self::V, then: Self::V, otherwise: Self::V) -> Self::V;
 
+    /// In each lane `then` where the first of `pair` is above the second or is no number, `otherwise` elsewhere.
+    fn where_above(self, pair: [Self::V; 2], then: Self::V, otherwise: Self::V) -> Self::V;
+
     /// The larger of two numbers in every lane; `b` where `a` is NaN.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
 

@@ -1,8 +1,8 @@
 //! Sixteen lanes in four registers of NEON.
 
 use std::arch::aarch64::{
-    float32x4_t, vaddq_f32, vbslq_f32, vcgtzq_f32, vdupq_n_f32, vfmaq_f32, vfmsq_f32, vld1q_f32, vmaxnmq_f32,
-    vmulq_f32, vst1q_f32, vsubq_f32,
+    float32x4_t, vaddq_f32, vbslq_f32, vceqq_f32, vcgtq_f32, vcgtzq_f32, vdupq_n_f32, vfmaq_f32, vfmsq_f32,
+    vld1q_f32, vmaxnmq_f32, vmulq_f32, vmvnq_u32, vorrq_u32, vst1q_f32, vsubq_f32,
 };
 
 use super::{Kernel, Simd};
@@ -102,6 +102,15 @@ impl Simd for Neon {
     fn where_positive(self, test: Self::V, then: Self::V, otherwise: Self::V) -> Self::V {
         // SAFETY: the token.
         all!(I => unsafe { vbslq_f32(vcgtzq_f32(test[I]), then[I], otherwise[I]) })
+    }
+
+    #[inline(always)]
+    fn where_above(self, [a, b]: [Self::V; 2], then: Self::V, otherwise: Self::V) -> Self::V {
+        // SAFETY: the token.
+        all!(I => unsafe {
+            let number = vceqq_f32(a[I], a[I]);
+            vbslq_f32(vorrq_u32(vcgtq_f32(a[I], b[I]), vmvnq_u32(number)), then[I], otherwise[I])
+        })
     }
 
     #[inline(always)]

@@ -42,7 +42,9 @@ extern "C" __global__ void upsample(const T *x, T *y, Upsampling s) {
         for (int corner = 0; corner < 8; ++corner) {
             int z = corner / 4, v = corner / 2 % 2, u = corner % 2;
             Index from = (place[0][z] * s.input[1] + place[1][v]) * s.input[2] + place[2][u];
-            sum += weight[0][z] * weight[1][v] * weight[2][u] * get(channel[from]);
+            A share = weight[0][z] * weight[1][v] * weight[2][u];
+            // What has no share does not count, were it infinite.
+            if (share != (A)0) sum += share * get(channel[from]);
         }
         y[i] = put(sum);
     }
