@@ -104,7 +104,7 @@ fn split(dataset: &Dataset, real: bool, seed: u64) -> Result<Split> {
     Ok(Split { train: train.to_vec(), val: val.to_vec() })
 }
 
-/// Small networks and few epochs for phantoms; the paper's settings for real scans.
+/// Small networks and few epochs for phantoms; what is planned for real scans.
 fn configure(dataset: &Dataset, split: &Split, arguments: &Arguments) -> Result<ModelConfig> {
     let mut config = ModelConfig::default();
     if arguments.data.is_none() {

@@ -6,7 +6,7 @@
 //! MICCAI 2019.
 //!
 //! # Where to start
-//! - Images: [`volume`] reads and writes NIfTI, turns, resamples and windows.
+//! - Images: [`volume`] reads and writes NIfTI, NRRD and MetaImage, reads DICOM, turns, resamples and windows.
 //! - Regions: [`roi`] has boxes, crops, connected components and voting.
 //! - Scores: [`metrics`] has DSC, surface distances and tables.
 //! - Networks: [`unet`] on the operations of [`conv3d`].

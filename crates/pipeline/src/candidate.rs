@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::main_pieces::main_pieces;
 use crate::{Margin, PipelineError};
 
-/// How the candidate boxes are made; the defaults are the paper's.
+/// How the candidate boxes are made; the margins are the paper's by default, which keeps all pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BoxConfig {

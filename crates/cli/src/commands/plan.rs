@@ -34,7 +34,7 @@ pub(crate) struct Options {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum StagesArgument {
-    /// One if a scan is no larger than a patch may be, else two.
+    /// One if a scan is no larger than a patch may be, or the organ is small pieces all over it, else two.
     Auto,
     Single,
     Two,
