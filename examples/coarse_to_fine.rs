@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use organseg::phantom::{PhantomConfig, write_dataset};
 use organseg::pipeline::{
-    CaseResult, Device, MAX_PATCH_VOXELS, ModelConfig, Montage, ResultSummary, Segmenter, Stages,
+    CaseResult, DeviceChoice, MAX_PATCH_VOXELS, ModelConfig, Montage, ResultSummary, Segmenter, Stages,
     TrainRequest, evaluate_case, plan, train,
 };
 use organseg::train::{AugmentConfig, Dataset, Split, Splits, StopSignal};
@@ -31,6 +31,9 @@ struct Arguments {
     /// Decides everything random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// cpu, cuda:N or auto.
+    #[arg(long, default_value_t)]
+    device: DeviceChoice,
 }
 
 /// Phantoms to train on, and to test on.
@@ -45,6 +48,7 @@ fn main() -> Result<()> {
     organseg::conv3d::keep_freed_memory();
     let arguments = Arguments::parse();
     let started = Instant::now();
+    let device = arguments.device.open()?;
     let out = &arguments.out;
     let model = out.join("model");
     ensure!(!model.exists(), "{} exists already; remove it or choose another --out", model.display());
@@ -67,12 +71,12 @@ fn main() -> Result<()> {
         stages: Stages::Both,
         folder: &model,
         resume: false,
-        device: &Device::Cpu,
+        device: &device,
         stop: StopSignal::default(),
     })?;
     println!("trained in {:.0} s", started.elapsed().as_secs_f64());
 
-    let results = test(&dataset, &split.val, &model, out)?;
+    let results = test(&dataset, &split.val, &Segmenter::load(&model, &device)?, out)?;
     let summary = ResultSummary::of(&results).context("there are no cases to test on")?;
     let json = serde_json::to_string_pretty(&summary)?;
     write_atomically(&out.join("results.json"), |file| file.write_all(json.as_bytes()))?;
@@ -141,8 +145,7 @@ fn percent(share: Option<f64>) -> f64 {
 }
 
 /// Segments the cases, writes their masks and a picture, and returns their figures.
-fn test(dataset: &Dataset, names: &[String], model: &Path, out: &Path) -> Result<Vec<CaseResult>> {
-    let segmenter = Segmenter::load(model, &Device::Cpu)?;
+fn test(dataset: &Dataset, names: &[String], model: &Segmenter, out: &Path) -> Result<Vec<CaseResult>> {
     let masks = out.join("masks");
     std::fs::create_dir_all(&masks)?;
     let mut montage = Montage::default();
@@ -153,7 +156,7 @@ fn test(dataset: &Dataset, names: &[String], model: &Path, out: &Path) -> Result
     );
     for name in names {
         let case = dataset.case(name)?.load(dataset)?;
-        let (result, found) = evaluate_case(&segmenter, name, &case.image, &case.label, dataset.ignore)?;
+        let (result, found) = evaluate_case(model, name, &case.image, &case.label, dataset.ignore)?;
         let two = result.two_stages.as_ref().context("the model has two stages")?;
         println!(
             "{name:<20} {:>8.2} {:>8.2} {:>13.2} {:>13.2}{}",

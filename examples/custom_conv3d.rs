@@ -8,7 +8,8 @@ use clap::Parser;
 use organseg::conv3d::{Conv3dParams, conv3d};
 use organseg::phantom::{PhantomConfig, generate};
 use organseg::pipeline::Montage;
-use organseg::volume::{LabelVolume, Volume, window_to_unit};
+use organseg::train::{from_tensor, to_tensor};
+use organseg::volume::{Volume, window_to_unit};
 
 /// Learns to denoise.
 #[derive(Parser)]
@@ -59,12 +60,10 @@ fn main() -> Result<()> {
         }
     }
 
-    let voxels = denoise(&x)?.flatten_all()?.to_vec1::<f32>()?;
-    let denoised = Volume::from_vec(*noisy.grid(), voxels)?.map(|v| v * (HIGH - LOW) + LOW);
-    let nothing = LabelVolume::filled(*noisy.grid(), 0);
+    let denoised = from_tensor(&denoise(&x)?, *noisy.grid())?.map(|v| v * (HIGH - LOW) + LOW);
     let mut montage = Montage::default();
     for volume in [&noisy, &denoised, &clean] {
-        montage.add_row(volume, &[(&nothing, [0; 3])], 4);
+        montage.add_row(volume, &[], 4);
     }
     let picture = arguments.out.join("noisy_denoised_clean.png");
     montage.save(&picture)?;
@@ -72,8 +71,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// A volume as a tensor (1, 1, D, H, W), 0 to 1: the voxels already lie in the right order.
+/// A volume as a tensor (1, 1, D, H, W), 0 to 1.
 fn tensor(volume: &Volume<f32>) -> Result<Tensor> {
-    let [x, y, z] = volume.size();
-    Ok(Tensor::from_vec(window_to_unit(volume, LOW, HIGH)?.into_vec(), (1, 1, z, y, x), &Device::Cpu)?)
+    Ok(to_tensor(&window_to_unit(volume, LOW, HIGH)?, &Device::Cpu)?)
 }

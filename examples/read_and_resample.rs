@@ -6,9 +6,7 @@ use anyhow::Result;
 use clap::Parser;
 use organseg::phantom::{PhantomConfig, generate};
 use organseg::pipeline::Montage;
-use organseg::volume::{
-    Interpolation, LabelVolume, Orientation, Spacing, grid_with_spacing, read_image, resample, write,
-};
+use organseg::volume::{Interpolation, Orientation, Spacing, grid_with_spacing, read_image, resample, write};
 
 /// Puts a scan on a grid of another spacing.
 #[derive(Parser)]
@@ -51,8 +49,7 @@ fn main() -> Result<()> {
     // The same slices before and after, without an outline.
     let mut montage = Montage::default();
     for volume in [&scan, &resampled] {
-        let nothing = LabelVolume::filled(*volume.grid(), 0);
-        montage.add_row(volume, &[(&nothing, [0; 3])], 4);
+        montage.add_row(volume, &[], 4);
     }
     let picture = arguments.out.join("before_and_after.png");
     montage.save(&picture)?;

@@ -7,7 +7,8 @@ use clap::Parser;
 use organseg::metrics::dice;
 use organseg::phantom::{PANCREAS_LABEL, PhantomConfig, generate, write_dataset};
 use organseg::pipeline::{
-    Device, MAX_PATCH_VOXELS, Method, ModelConfig, Montage, Segmenter, Stages, TrainRequest, plan, train,
+    DeviceChoice, MAX_PATCH_VOXELS, Method, ModelConfig, Montage, Segmenter, Stages, TrainRequest, plan,
+    train,
 };
 use organseg::train::{AugmentConfig, Dataset, Splits, StopSignal};
 use organseg::volume::write;
@@ -21,12 +22,16 @@ struct Arguments {
     /// Where everything goes.
     #[arg(long, default_value = "out/train_single_stage")]
     out: PathBuf,
+    /// cpu, cuda:N or auto.
+    #[arg(long, default_value_t)]
+    device: DeviceChoice,
 }
 
 fn main() -> Result<()> {
     // Tensors come and go: memory that is given back would be fresh pages each time.
     organseg::conv3d::keep_freed_memory();
     let arguments = Arguments::parse();
+    let device = arguments.device.open()?;
     let (data, model) = (arguments.out.join("phantoms"), arguments.out.join("model"));
     ensure!(!model.exists(), "{} exists already; remove it or choose another --out", model.display());
     let size = PhantomConfig::default().with_size([72, 60, 44]);
@@ -52,12 +57,12 @@ fn main() -> Result<()> {
         stages: Stages::Single,
         folder: &model,
         resume: false,
-        device: &Device::Cpu,
+        device: &device,
         stop: StopSignal::default(),
     })?;
 
     let unseen = generate(&size, 12_345)?;
-    let found = Segmenter::load(&model, &Device::Cpu)?.segment(&unseen.image)?;
+    let found = Segmenter::load(&model, &device)?.segment(&unseen.image)?;
     println!("DSC on a new scan {:.3}", dice(&found.mask, &unseen.labels, PANCREAS_LABEL)?);
     let mask = arguments.out.join("mask.nii.gz");
     write(&mask, &found.mask)?;

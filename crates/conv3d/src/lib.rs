@@ -29,6 +29,9 @@
 //! # Ok::<(), candle_core::Error>(())
 //! ```
 
+/// The tensors that the operations are for, in the version that they are for.
+pub use candle_core;
+
 mod ahead;
 mod bias;
 pub mod blocked;

@@ -43,6 +43,14 @@ pub enum PipelineError {
     /// What is wrong in a model's files, with the file or folder.
     #[error("{path}: {source}", path = path.display())]
     Model { path: PathBuf, source: Box<PipelineError> },
+    /// A GPU that is not there, or cannot be used.
+    #[error(
+        "looked for NVIDIA's driver and GPU number {number} of this machine (`organseg doctor` says what there is): {source}"
+    )]
+    Gpu { number: usize, source: candle_core::Error },
+    /// A GPU for a program that knows none.
+    #[error("this organseg was built without its `cuda` feature")]
+    NoCuda,
     /// No model to segment with.
     #[error("no model is named, expected at least one")]
     NoModels,

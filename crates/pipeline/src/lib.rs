@@ -6,6 +6,7 @@
 mod candidate;
 mod card;
 mod cross_validation;
+mod device;
 mod ensemble;
 mod error;
 mod evaluation;
@@ -35,6 +36,7 @@ pub use candle_core::{DType, Device};
 pub use candidate::{BoxConfig, CandidateBoxes, candidate_boxes};
 pub use card::{KindOfWeights, WeightsCard};
 pub use cross_validation::{CrossValidation, FoldResult, cross_validate};
+pub use device::{DeviceChoice, UnknownDevice};
 pub use ensemble::model_folders;
 pub use error::PipelineError;
 pub use evaluation::{

@@ -37,14 +37,21 @@ impl Montage {
         Self { window, rows: Vec::new() }
     }
 
-    /// Adds a row: `columns` axial slices of `scan` through `outlines[0]`, the outline of each mask in its
-    /// colour. The patient's right is on the left, as radiologists look.
+    /// Adds a row: `columns` axial slices of `scan` through `outlines[0]`, or through all of the scan if there are none,
+    /// the outline of each mask in its colour. The patient's right is on the left, as radiologists look.
+    ///
+    /// # Panics
+    /// If a mask has not the scan's size once both are turned to RAS.
     pub fn add_row(&mut self, scan: &Volume<f32>, outlines: &[(&LabelVolume, [u8; 3])], columns: usize) {
         let scan = reorient(scan, Orientation::RAS);
         let masks: Vec<_> =
             outlines.iter().map(|(mask, color)| (reorient(mask, Orientation::RAS), *color)).collect();
-        let row = slices_through(&masks[0].0, columns)
-            .into_iter()
+        for (mask, _) in &masks {
+            assert_eq!(mask.size(), scan.size(), "a mask has the size of its scan");
+        }
+        let all = [0, scan.size()[2] - 1];
+        let ends = masks.first().and_then(|(mask, _)| slices_of(mask)).unwrap_or(all);
+        let row = spread_over(ends, columns)
             .map(|z| {
                 let small = slice(&scan, z, self.window);
                 let zoom = (SIDE_PIXELS / small.width().max(small.height()).max(1)).clamp(1, ZOOM);
@@ -87,17 +94,16 @@ impl Montage {
     }
 }
 
-/// `count` slices spread over those in which `mask` has voxels, or over all if it has none.
-fn slices_through(mask: &LabelVolume, count: usize) -> Vec<usize> {
+/// The first and the last slice in which `mask` has voxels.
+fn slices_of(mask: &LabelVolume) -> Option<[usize; 2]> {
     let [nx, ny, nz] = mask.size();
-    let filled: Vec<usize> = (0..nz)
-        .filter(|z| mask.voxels()[z * nx * ny..(z + 1) * nx * ny].iter().any(|&label| label != 0))
-        .collect();
-    let (first, last) = match (filled.first(), filled.last()) {
-        (Some(&first), Some(&last)) => (first, last),
-        _ => (0, nz - 1),
-    };
-    (1..=count).map(|i| first + (last - first) * i / (count + 1)).collect()
+    let filled = |z: &usize| mask.voxels()[z * nx * ny..(z + 1) * nx * ny].iter().any(|&label| label != 0);
+    Some([(0..nz).find(filled)?, (0..nz).rfind(filled)?])
+}
+
+/// `count` slices from `first` to `last`.
+fn spread_over([first, last]: [usize; 2], count: usize) -> impl Iterator<Item = usize> {
+    (1..=count).map(move |i| first + (last - first) * i / (count + 1))
 }
 
 /// Slice `z` in grey, x to the left and y upwards.

@@ -4,8 +4,9 @@
 
 use std::slice::from_ref;
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use organseg_conv3d::blocked::release_memory;
+use organseg_train::to_tensor;
 use organseg_unet::{Blocks, Unet3d, UnetConfig};
 use organseg_volume::{LabelVolume, Volume};
 
@@ -79,8 +80,7 @@ impl View<'_> {
         let size = image.size();
         let labels = with_tiles_that_fit(tiling.tile, self.device, |tile| {
             if let ([net], true) = (nets, size == tile && tiling.flips == [false; 3]) {
-                let [x, y, z] = size;
-                let input = Tensor::from_slice(image.voxels(), (1, 1, z, y, x), self.device)?;
+                let input = to_tensor(image, self.device)?;
                 return Scores::of(net, &input)?.most_probable();
             }
             most_probable_in_tiles(nets, image, Tiling { tile, ..tiling }, self.device)

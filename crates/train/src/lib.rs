@@ -39,6 +39,7 @@ mod splits;
 mod state;
 mod stop;
 mod tensorboard;
+mod tensors;
 mod trainer;
 mod view;
 
@@ -62,4 +63,5 @@ pub use sample_rng::sample_rng;
 pub use schedule::Schedule;
 pub use splits::{Split, Splits};
 pub use stop::StopSignal;
+pub use tensors::{from_tensor, to_tensor};
 pub use trainer::{SampleSource, Trainer, Validation};

@@ -48,6 +48,17 @@ pub trait Validation {
     fn dice(&self, net: &Unet3d, case: usize) -> Result<BTreeMap<Label, f64>, TrainError>;
 }
 
+/// No validation: no cases.
+impl Validation for () {
+    fn cases(&self) -> usize {
+        0
+    }
+
+    fn dice(&self, _: &Unet3d, _: usize) -> Result<BTreeMap<Label, f64>, TrainError> {
+        Ok(BTreeMap::new())
+    }
+}
+
 /// A network being trained.
 pub struct Trainer {
     pub(crate) stage: String,

@@ -32,11 +32,12 @@ mod training_pass;
 mod unet;
 pub mod weights;
 
+/// The operations that networks are made of.
+pub use candle_nn;
 pub use config::{Blocks, Downsampling, Norm, Skips, UnetConfig, Upsampling};
 pub use error::UnetError;
 pub use init::initialize;
 pub use loss::{EmptySlices, LossConfig, LossParts, batch_loss};
-/// The operations that networks are made of.
 pub use organseg_conv3d as conv3d;
 pub use organseg_conv3d::Algorithm;
 pub use training_pass::TrainingPass;

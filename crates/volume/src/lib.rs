@@ -42,6 +42,9 @@ mod text_header;
 mod volume;
 mod voxel;
 
+/// What [`Volume::array`] gives, in the version that it gives.
+pub use ndarray;
+
 pub use affine::{Affine, RIGHT_ANGLE_TOLERANCE};
 pub use atomic_file::write_atomically;
 pub use decimate::{LabelRule, decimate_labels, decimate_mean, upsample_linear, upsample_nearest};

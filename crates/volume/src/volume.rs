@@ -42,6 +42,27 @@ impl<T: Voxel> Volume<T> {
         }
     }
 
+    /// Volume from an array indexed `[[x, y, z]]`, whatever its order in memory.
+    ///
+    /// ```
+    /// use organseg_volume::{Grid, Spacing, Volume, ndarray::array};
+    /// let grid = Grid::with_spacing([1, 2, 3], Spacing::isotropic(1.0)?)?;
+    /// let volume = Volume::from_array(grid, array![[[1, 2, 3], [4, 5, 6]]].view())?;
+    /// assert_eq!(volume[[0, 1, 2]], 6);
+    /// assert_eq!(volume.voxels(), [1, 4, 2, 5, 3, 6]);
+    /// # Ok::<(), organseg_volume::VolumeError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`VolumeError::SizeMismatch`] unless the array has the grid's size.
+    pub fn from_array(grid: Grid, array: ArrayView3<'_, T>) -> Result<Self, VolumeError> {
+        let found = <[usize; 3]>::from(array.dim());
+        if found != grid.size() {
+            return Err(VolumeError::SizeMismatch { expected: grid.size(), found });
+        }
+        Ok(Self { grid, voxels: array.t().iter().copied().collect() })
+    }
+
     /// Volume that holds `value` everywhere.
     #[must_use]
     pub fn filled(grid: Grid, value: T) -> Self {

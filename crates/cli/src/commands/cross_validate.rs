@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum, value_parser};
-use organseg::pipeline::{Stages, cross_validate};
+use organseg::pipeline::{DeviceChoice, Stages, cross_validate};
 use organseg::train::{Dataset, Split, Splits};
 
-use super::device::DeviceChoice;
+use super::device::open;
 use super::interrupt::{or_interrupted, stop_signal};
 use super::output::{make_folder, print, print_json, write_text};
 use super::prediction::PredictionChoice;
@@ -55,7 +55,7 @@ enum StagesChoice {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let device = options.device.open()?;
+    let device = open(options.device)?;
     let dataset = Dataset::open(&options.data)?;
     let splits = Splits::k_fold(&dataset.names(), options.folds, options.training.split_seed)?;
     let stages = options.stages.map(|stages| match stages {

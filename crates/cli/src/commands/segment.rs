@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use organseg::pipeline::{
-    PreparedScan, Segmentation, SegmentationReport, Segmenter, Sighting, model_folders,
+    DeviceChoice, PreparedScan, Segmentation, SegmentationReport, Segmenter, Sighting, model_folders,
 };
 use organseg::volume::{DataType, probe, read, read_image, write};
 use serde::Serialize;
 
-use super::device::DeviceChoice;
+use super::device::open;
 use super::dicom::SeriesChoice;
 use super::files::{ENDINGS_TEXT, has_images, image_name, images_in, scan_name};
 use super::geometry_notes::geometry_notes;
@@ -76,7 +76,7 @@ type Read = (PreparedScan, Vec<String>);
 type Seen = (Sighting, Vec<String>);
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let device = options.device.open()?;
+    let device = open(options.device)?;
     let jobs = jobs(&options.input, &options.out)?;
     let models = models(&options.model)?;
     let model = Segmenter::load_ensemble(&models, &device)?;

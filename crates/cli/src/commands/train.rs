@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum, value_parser};
-use organseg::pipeline::{ModelConfig, Stages, TrainRequest, train, weights_path};
+use organseg::pipeline::{DeviceChoice, ModelConfig, Stages, TrainRequest, train, weights_path};
 use organseg::train::{Checkpoint, Dataset, Splits};
 
-use super::device::DeviceChoice;
+use super::device::open;
 use super::interrupt::{or_interrupted, stop_signal};
 use super::output::{make_folder, print, print_json, write_text};
 use super::training::TrainingOptions;
@@ -72,7 +72,7 @@ impl From<StagesArgument> for Stages {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let device = options.device.open()?;
+    let device = open(options.device)?;
     let dataset = Dataset::open(&options.data)?;
     let training = &options.training;
     let splits = Splits::k_fold(&dataset.names(), options.folds, training.split_seed)?;
