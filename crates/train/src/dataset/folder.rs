@@ -25,7 +25,8 @@ pub(super) fn open(root: &Path) -> Result<Dataset, TrainError> {
         return Err(TrainError::EmptyDataset { path: root.to_path_buf(), expected });
     }
     let mut cases = BTreeMap::new();
-    let names: Vec<_> = images.iter().map(|(stem, image)| (case_name(stem, &labels), image)).collect();
+    let names: Vec<_> =
+        images.iter().map(|(stem, image)| (case_name(stem, &images, &labels), image)).collect();
     for ((name, channel), image) in names {
         if channel > 0 {
             let found = format!("it is channel {channel} of case {name}");
@@ -52,10 +53,20 @@ pub(super) fn open(root: &Path) -> Result<Dataset, TrainError> {
 }
 
 /// Which case an image belongs to, and which of its channels it is. A name that is that of a label file
-/// is the case's (decathlon), even if it ends as a channel does.
-fn case_name(stem: &str, labels: &BTreeMap<String, PathBuf>) -> (String, u32) {
+/// is the case's (decathlon), even if it ends as a channel does: `amos_0507`. So is one without a label, unless
+/// there is a label, or a first channel, of the case that it would be a channel of.
+fn case_name(
+    stem: &str,
+    images: &BTreeMap<String, PathBuf>,
+    labels: &BTreeMap<String, PathBuf>,
+) -> (String, u32) {
     match channel_of(stem) {
-        Some((name, channel)) if !labels.contains_key(stem) => (name.to_string(), channel),
+        Some((name, channel)) if !labels.contains_key(stem) => {
+            let first = format!("{name}_0000");
+            let has_first = images.contains_key(&first) && !labels.contains_key(&first);
+            let is_channel = has_first || labels.contains_key(name);
+            if is_channel { (name.to_string(), channel) } else { (stem.to_string(), 0) }
+        }
         _ => (stem.to_string(), 0),
     }
 }
@@ -217,3 +228,25 @@ mod tests {
         assert_eq!(Dataset::open(folder(manifest, &v1).path()).unwrap().names(), ["a", "b"]);
     }
 }
+    #[test]
+    fn a_case_whose_number_looks_like_a_channel_and_whose_label_is_missing_is_no_channel() {
+        let files = [
+            "imagesTr/amos_0000.nii.gz",
+            "imagesTr/amos_0507.nii.gz",
+            "imagesTr/amos_0508.nii.gz",
+            "labelsTr/amos_0000.nii.gz",
+            "labelsTr/amos_0508.nii.gz",
+        ];
+        let error = refused(DECATHLON, &files).to_string();
+        assert!(error.contains("imagesTr/amos_0507.nii.gz: has no label"), "{error}");
+        assert!(error.contains("labelsTr/amos_0507.nii.gz"), "{error}");
+        // With a first channel, or with a label of the case, it is a channel.
+        for (files, expected) in [
+            (["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"], "a_0000.nii.gz: has no label"),
+            (["imagesTr/a_0001.nii.gz", "labelsTr/a.nii.gz"], "it is channel 1 of case a"),
+        ] {
+            let error = refused(DECATHLON, &files).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
