@@ -1,8 +1,8 @@
 //! Settings that fit a dataset, where a person has set none: from what [`Fingerprint`] measures, by rules that
 //! docs/METHOD.md lists.
 //!
-//! - Intensities: z-scores but for CT; there the method's window if it holds the organs' intensities, else one
-//!   from their percentiles.
+//! - Intensities: z-scores but for CT, of the voxels that are not 0 where a quarter of each scan was cut away, or what the
+//!   channel's name says; for CT the method's window if it holds the organs' intensities, else one from their percentiles.
 //! - Spacing: each scan's own if they hardly differ, else the median (`spacing.rs`).
 //! - One stage if a whole scan is no larger than a patch may be or its organs are too small for a decimated one, else two,
 //!   and how far the coarse one is decimated;

@@ -18,6 +18,7 @@ fn fingerprint(modality: &str, size: [usize; 3], spacing_mm: &[[f64; 3]], organ:
         organ_size: Some(organ),
         piece_ml: Some(50.0),
         labels: BTreeMap::from([(1, extent)]),
+        zero_background: 0.0,
     };
     Fingerprint {
         modality: Modality::from(modality.to_string()),
@@ -41,7 +42,7 @@ fn a_hippocampus_is_looked_at_once_in_patches_of_almost_its_size() {
     assert_eq!(config.single.network.channels, [16, 32, 64, 128]);
     assert_eq!((config.single.train.batch, config.single.train.augment.mirror_axes), (2, [true; 3]));
     assert_eq!((config.single.train.loss.cross_entropy, config.single.train.loss.center), (1.0, 0.0));
-    assert_eq!(config.preprocessing.intensity, Intensity::ZScore);
+    assert_eq!(config.preprocessing.intensity, Intensity::ZScore { nonzero: false });
     assert_eq!(config.preprocessing.spacing_mm, None);
     let config = planned(&mr, Some(Method::Two));
     assert_eq!((config.method, config.decimation), (Method::Two, [2; 3]));
