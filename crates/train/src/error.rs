@@ -51,6 +51,16 @@ pub enum TrainError {
         path = path.display())]
     #[expect(missing_docs, reason = "the message names the fields")]
     UnknownLabel { path: PathBuf, found: Label, voxels: u64, declared: Vec<Label> },
+    /// Labels that leave numbers out, where a network is to be planned or trained.
+    #[error(
+        "{dataset}: its labels are {labels}, expected 1 to {number} without a gap: a network has a class for each number \
+         from 0 to the highest, here {}; correct what is stray in the masks, or let `organseg check DATASET --fix-to DIR` \
+         write a copy that is numbered so",
+        u16::from(*highest) + 1,
+        dataset = dataset.display()
+    )]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    LabelGaps { dataset: PathBuf, labels: Box<str>, highest: Label, number: usize },
     /// An image and its label are not on one grid; the cause says how they differ.
     #[error("{image} and its label {label} do not lie on one grid",
         image = image.display(), label = label.display())]

@@ -69,7 +69,8 @@ impl Plan {
     /// `model.toml`, stands.
     ///
     /// # Errors
-    /// What reading the file or a case meets, naming the case; [`PipelineError::OtherDataset`] for a file whose
+    /// [`TrainError::LabelGaps`](organseg_train::TrainError::LabelGaps) for labels that leave numbers out; what reading the
+    /// file or a case meets, naming the case; [`PipelineError::OtherDataset`] for a file whose
     /// labels or modality are not the dataset's; [`PipelineError::IgnoreLabel`] where a loss ignores another label
     /// than the dataset does; [`PipelineError::OtherMethod`] for a plan of another method.
     pub fn make(
@@ -81,6 +82,7 @@ impl Plan {
         max_patch_voxels: usize,
     ) -> Result<Self, PipelineError> {
         let given = match overrides {
+        dataset.check_label_numbers()?;
             Some(path) => {
                 let config = ModelConfig::read(path)?;
                 let given = read_table(path)?;
@@ -118,7 +120,7 @@ impl Plan {
             reasons.extend(rules::stages(chosen).iter().map(|stage| (setting(stage), reason.to_string())));
         }
         config.check()?;
-        let mut warnings = warnings(&fingerprint, config.method);
+        let mut warnings = [dataset.warnings.clone(), warnings(&fingerprint, config.method)].concat();
         warnings.extend(notes);
         Ok(Self { config, measured: file::measured(&fingerprint), reasons, warnings })
     }
@@ -126,15 +128,16 @@ impl Plan {
     fn as_read(path: &Path, config: ModelConfig, dataset: &Dataset) -> Self {
         let measured = vec![format!("read from {}", path.display())];
         let planned_for = config.dataset.as_ref().map(|planned| planned.name.as_str());
-        let warnings = match planned_for {
-            Some(name) if name != dataset.name => vec![format!(
+        let mut warnings = dataset.warnings.clone();
+        match planned_for {
+            Some(name) if name != dataset.name => warnings.push(format!(
                 "{}: planned for the dataset {name}, and {} is {}; nothing of it was measured",
                 path.display(),
                 dataset.root.display(),
                 dataset.name
-            )],
-            _ => Vec::new(),
-        };
+            )),
+            _ => {}
+        }
         Self { config, measured, reasons: BTreeMap::new(), warnings }
     }
 }
