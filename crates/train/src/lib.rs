@@ -43,7 +43,7 @@ mod tensorboard;
 mod trainer;
 mod view;
 
-pub use augment::AugmentConfig;
+pub use augment::{AugmentConfig, ThickSlices};
 pub use check::{CaseCheck, CheckReport, FixReport, Problem, Unfixable, check_dataset, fix_to};
 pub use checkpoint::Checkpoint;
 pub use config::TrainConfig;

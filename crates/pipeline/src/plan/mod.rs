@@ -10,6 +10,7 @@
 //! - Cross-entropy besides the paper's loss, for the stage that has the last word in the place of its center loss, unless
 //!   a part of the loss is set.
 //! - Axes to mirror along: all, without x where left and right have different labels (`laterality.rs`).
+//! - Whether samples are turned within their slices alone: where those are thick and few (`shape.rs`).
 //! - The label that losses ignore: the dataset's.
 //!
 //! What the caller's base sets otherwise than the default, and what a file sets, stands. A file with a table
@@ -81,8 +82,8 @@ impl Plan {
         names: &[String],
         max_patch_voxels: usize,
     ) -> Result<Self, PipelineError> {
-        let given = match overrides {
         dataset.check_label_numbers()?;
+        let given = match overrides {
             Some(path) => {
                 let config = ModelConfig::read(path)?;
                 let given = read_table(path)?;

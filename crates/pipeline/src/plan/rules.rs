@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use organseg_train::{Fingerprint, Intensity, Modality, Precision};
+use organseg_train::{Fingerprint, Intensity, Modality, Precision, ThickSlices};
 use toml::Table;
 
-use super::shape::{Margins, channels, decimation, patch_within, strides, strides_of_levels, voxels};
+use super::shape::{
+    Margins, axis_of_slices, channels, decimation, patch_within, strides, strides_of_levels, voxels,
+};
 use super::spacing::{at_spacing, size_at, working_spacing};
 use super::statistics::{median, median_size};
 use super::{is_set, laterality, table_at};
@@ -14,12 +16,12 @@ use crate::{Margin, Method, ModelConfig, WhenEmpty};
 /// Samples a step: nnU-Net's least. Steps of more take as much longer on a CPU and learn less a minute.
 const BATCH: usize = 2;
 
-/// Weight of the cross-entropy, as in nnU-Net. On MR of the hippocampus, fold 0, some five minutes gave a mean DSC of
-/// 0.861 with Dice + cross-entropy, 0.855 with center loss too, 0.852 with Dice + center: one seed each.
 /// Where so much of each scan is exactly 0 from its border on, an organ was cut out of its surroundings. nnU-Net looks at
 /// the box of all that is not 0, and takes the same share.
 const CUT_AWAY: f64 = 0.25;
 
+/// Weight of the cross-entropy, as in nnU-Net. On MR of the hippocampus, fold 0, some five minutes gave a mean DSC of
+/// 0.861 with Dice + cross-entropy, 0.855 with center loss too, 0.852 with Dice + center: one seed each.
 const CROSS_ENTROPY: f64 = 1.0;
 
 /// Weight of the center loss of the network that has the last word; the paper has it in both. On fold 1 of the same MR five
@@ -303,6 +305,16 @@ impl Rules<'_> {
                 self.because(name, reason);
             }
         }
+        let shown = stage.patch_size.unwrap_or(seen);
+        let slices = path("train.augment.thick_slices");
+        if let Some(axis) = axis_of_slices(shown, spacing_mm).filter(|_| self.open(&slices)) {
+            stage.train.augment.thick_slices = ThickSlices::along(axis);
+            let reason = format!(
+                "samples of {shown:?} voxels, {spacing_mm:.1?} mm apart, are turned and scaled within their slices alone: \
+                 out of their plane there are too few to show what lies between them"
+            );
+            self.because(&slices, reason);
+        }
         if self.open(&path("train.batch")) {
             stage.train.batch = BATCH;
             self.because(&path("train.batch"), "nnU-Net's least; on a CPU larger ones learn less a minute");
@@ -360,12 +372,6 @@ fn intensity(fingerprint: &Fingerprint) -> (Intensity, String) {
     (window, format!("percentiles 0.5 and 99.5, for the method's window does not hold them: {measured}"))
 }
 
-pub(super) fn modality_name(modality: &Modality) -> String {
-    match modality.to_string() {
-        name if name.is_empty() => "a modality without a name".into(),
-        name => name,
-    }
-}
 /// The same of images that are not CT.
 fn intensity_without_unit(fingerprint: &Fingerprint) -> (Intensity, String) {
     let name = modality_name(&fingerprint.modality);
@@ -386,3 +392,9 @@ fn intensity_without_unit(fingerprint: &Fingerprint) -> (Intensity, String) {
     (Intensity::ZScore { nonzero: true }, reason)
 }
 
+pub(super) fn modality_name(modality: &Modality) -> String {
+    match modality.to_string() {
+        name if name.is_empty() => "a modality without a name".into(),
+        name => name,
+    }
+}
