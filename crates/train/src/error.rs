@@ -114,6 +114,20 @@ pub enum TrainError {
         /// Which weights there are from before.
         kept: Box<str>,
     },
+    /// What went wrong while a training was running, with where it was; the last checkpoint stays as it is. Epoch and step
+    /// count from 0.
+    #[error("stage {stage}: {doing} failed in epoch {epoch}, step {step}: {source}; {kept}")]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    Running {
+        stage: String,
+        /// What was being done, with the cases and sizes.
+        doing: Box<str>,
+        epoch: usize,
+        step: usize,
+        /// Which weights there are from before.
+        kept: Box<str>,
+        source: Box<TrainError>,
+    },
     /// Somebody asked the training to stop, and it did after a step. Epoch and step count from 0.
     #[error("stage {stage}: stopped before step {step} of epoch {epoch}{saved}")]
     #[expect(missing_docs, reason = "the message names the fields")]
