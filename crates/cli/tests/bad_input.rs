@@ -428,3 +428,33 @@ fn a_folder_of_both_images_and_dicom_is_not_guessed_at() {
     fail(&segment, &["mask.nii.gz", "1.dcm", "DICOM"]);
     assert_eq!(names_in(folder.path()), ["1.dcm", "mask.nii.gz"]);
 }
+
+/// Masks of one organ that are stored as 0 and 255 are no network of 256 classes.
+#[test]
+fn labels_that_leave_numbers_out_are_refused_until_they_are_numbered_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = copy_of_data(folder.path());
+    let mut rows = String::new();
+    for name in names_in(&data.join("labelsTr")) {
+        change(&data.join("labelsTr").join(&name), |mask: LabelVolume| {
+            mask.map(|v| if v > 0 { 255 } else { 0 })
+        });
+        let image = name.replace(".nii.gz", "_0000.nii.gz");
+        rows.push_str(&format!("imagesTr/{image},labelsTr/{name}\n"));
+    }
+    let list = data.join("cases.csv");
+    std::fs::write(&list, rows).unwrap();
+    let (plan, model) = (folder.path().join("plan.toml"), folder.path().join("model"));
+    let words = ["255 (label 255)", "1 to 1 without a gap", "256", "--fix-to DIR"];
+    fail(&["plan", text(&list), "--out", text(&plan)], &words);
+    fail(&["train", "--data", text(&list), "--model", text(&model)], &words);
+    assert!(!plan.exists() && !model.exists(), "nothing is written");
+    fail(&["check", text(&list)], &["the dataset has problems"]);
+
+    let fixed = folder.path().join("fixed");
+    let told = succeed(&["check", text(&list), "--fix-to", text(&fixed)]);
+    assert!(told.contains("\"255\": 1"), "{told}");
+    succeed(&["check", text(&fixed)]);
+    succeed(&["plan", text(&fixed), "--out", text(&plan)]);
+    assert!(std::fs::read_to_string(&plan).unwrap().contains("1 = \"label 255\""));
+}

@@ -113,6 +113,7 @@ pub fn train(request: &TrainRequest<'_>) -> Result<TrainSummary, PipelineError> 
         let (folder, stages) = (request.folder.to_path_buf(), request.stages.names().join(" and "));
         return Err(PipelineError::OtherStages { folder, stages, asked, found });
     }
+    request.dataset.check_label_numbers()?;
     let (training, validation) = (request.split.train.len(), request.split.val.len());
     if training == 0 || validation == 0 {
         return Err(PipelineError::Split { train: training, validation });

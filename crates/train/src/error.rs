@@ -51,6 +51,16 @@ pub enum TrainError {
         path = path.display())]
     #[expect(missing_docs, reason = "the message names the fields")]
     UnknownLabel { path: PathBuf, found: Label, voxels: u64, declared: Vec<Label> },
+    /// Labels that leave numbers out, where a network is to be planned or trained.
+    #[error(
+        "{dataset}: its labels are {labels}, expected 1 to {number} without a gap: a network has a class for each number \
+         from 0 to the highest, here {}; correct what is stray in the masks, or let `organseg check DATASET --fix-to DIR` \
+         write a copy that is numbered so",
+        u16::from(*highest) + 1,
+        dataset = dataset.display()
+    )]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    LabelGaps { dataset: PathBuf, labels: Box<str>, highest: Label, number: usize },
     /// An image and its label are not on one grid; the cause says how they differ.
     #[error("{image} and its label {label} do not lie on one grid",
         image = image.display(), label = label.display())]
@@ -103,6 +113,20 @@ pub enum TrainError {
         learning_rate: f64,
         /// Which weights there are from before.
         kept: Box<str>,
+    },
+    /// What went wrong while a training was running, with where it was; the last checkpoint stays as it is. Epoch and step
+    /// count from 0.
+    #[error("stage {stage}: {doing} failed in epoch {epoch}, step {step}: {source}; {kept}")]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    Running {
+        stage: String,
+        /// What was being done, with the cases and sizes.
+        doing: Box<str>,
+        epoch: usize,
+        step: usize,
+        /// Which weights there are from before.
+        kept: Box<str>,
+        source: Box<TrainError>,
     },
     /// Somebody asked the training to stop, and it did after a step. Epoch and step count from 0.
     #[error("stage {stage}: stopped before step {step} of epoch {epoch}{saved}")]

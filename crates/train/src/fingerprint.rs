@@ -43,6 +43,10 @@ pub struct CaseFingerprint {
     /// Half of what is above label 0 lies in connected pieces of at most so many millilitres; none for a case without
     /// foreground. An organ with strays about it is as large as the organ, scattered lesions as small as lesions.
     pub piece_ml: Option<f64>,
+    /// Share of the image's voxels that are exactly 0, as are all between them and the border along the image's first
+    /// axis: what was cut away around a skull-stripped brain. Zeros among the noise of air are few of them.
+    #[serde(default)]
+    pub zero_background: f64,
     /// Of the labels that occur.
     pub labels: BTreeMap<Label, LabelExtent>,
 }
@@ -82,7 +86,7 @@ impl Fingerprint {
             // What nobody annotated is no organ to be measured.
             let label = without_ignored(loaded.label, dataset.ignore);
             collect_intensities(&loaded.image, &label, &mut intensities);
-            cases.push(describe(&case.name, &label));
+            cases.push(describe(&case.name, &label, zero_background(&loaded.image)));
         }
         let intensities = range_of(intensities)?;
         let (modality, labels) = (dataset.modality.clone(), dataset.labels.clone());
@@ -97,7 +101,7 @@ impl Fingerprint {
     }
 }
 
-fn describe(name: &str, label: &LabelVolume) -> CaseFingerprint {
+fn describe(name: &str, label: &LabelVolume, zero_background: f64) -> CaseFingerprint {
     let turned = reorient(label, Orientation::RAS);
     let spacing_mm = turned.grid().spacing().to_array();
     let counts = voxels_per_label(&turned);
@@ -118,8 +122,21 @@ fn describe(name: &str, label: &LabelVolume) -> CaseFingerprint {
         spacing_mm,
         organ_size: place.map(|place| place.size()),
         piece_ml: place.map(|place| typical_piece(&crop(&turned, &place, 0)) as f64 * voxel_ml),
+        zero_background,
         labels,
     }
+}
+
+/// The share of `image` that is exactly 0 from one of the two ends of its row on.
+fn zero_background(image: &Volume<f32>) -> f64 {
+    let row_length = image.size()[0];
+    let zeros = |row: &[f32]| {
+        let ahead = row.iter().take_while(|v| **v == 0.0).count();
+        let behind = row.iter().rev().take_while(|v| **v == 0.0).count();
+        (ahead + behind).min(row_length)
+    };
+    let count: usize = image.voxels().chunks(row_length).map(zeros).sum();
+    count as f64 / image.voxels().len() as f64
 }
 
 /// Voxels of the connected piece of `mask` with which, from the smallest on, half of its voxels are counted.
@@ -195,6 +212,14 @@ mod tests {
         assert_eq!((one.piece_ml, found.cases[1].piece_ml), (Some(24.0 * (6.0 / 1000.0)), None));
         let range = found.intensities.unwrap();
         assert!(range.low >= 3.0 && range.low < 15.0 && range.high == 18.0, "{range:?}");
+    }
+
+    #[test]
+    fn zeros_are_background_from_the_border_on() {
+        let grid = Grid::with_spacing([5, 2, 2], Spacing::isotropic(1.0).unwrap()).unwrap();
+        let rows = [[0., 0., 1., 0., 0.], [1., 0., 0., 0., 1.], [0.; 5], [0., 2., 0., 3., -1.]];
+        let image = Volume::from_vec(grid, rows.concat()).unwrap();
+        assert_eq!(zero_background(&image), (4.0 + 0.0 + 5.0 + 1.0) / 20.0);
     }
 
     #[test]

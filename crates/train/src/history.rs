@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use organseg_volume::{Label, write_atomically};
@@ -67,7 +67,8 @@ impl EpochRecord {
 }
 
 /// Appends `record` to the file at `path`, down to the disk: a checkpoint that is written afterwards never
-/// knows of an epoch that the history does not.
+/// knows of an epoch that the history does not. Half a line that a killed process or a full disk left at the end
+/// is cut off before.
 ///
 /// # Errors
 /// [`TrainError::Io`] naming the file.
@@ -76,9 +77,29 @@ pub fn append_history(path: &Path, record: &EpochRecord) -> Result<(), TrainErro
     let mut line = serde_json::to_string(record).expect("a record of numbers and strings is valid JSON");
     line.push('\n');
     let _lock = lock(path).map_err(io)?;
+    let mut file = OpenOptions::new().create(true).read(true).append(true).open(path).map_err(io)?;
+    cut_half_line(&mut file).map_err(io)?;
     // One write, so that a reader never sees half a line.
-    let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(io)?;
     file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).map_err(io)
+}
+
+/// Takes what follows the last newline out of `file`: the next line would be lost with it. The epoch of such a half
+/// line is in no checkpoint, and is run again.
+fn cut_half_line(file: &mut File) -> std::io::Result<()> {
+    let length = file.seek(SeekFrom::End(0))?;
+    let mut last = [b'\n'];
+    if length > 0 {
+        file.seek(SeekFrom::Start(length - 1))?;
+        file.read_exact(&mut last)?;
+    }
+    if last == [b'\n'] {
+        return Ok(());
+    }
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
+    file.set_len(whole as u64)
 }
 
 /// The records in the file at `path`; none if there is no such file. A last line that a killed process
@@ -165,6 +186,7 @@ mod tests {
         let expected = [("coarse", 0), ("coarse", 1), ("fine", 0)].map(|(s, e)| (s.to_string(), e));
         assert_eq!(left, expected);
     }
+
     #[test]
     fn half_a_line_at_the_end_is_taken_out() {
         let folder = tempfile::tempdir().unwrap();
@@ -175,6 +197,22 @@ mod tests {
         rewind_history(&path, "fine", 1).unwrap();
         append_history(&path, &record("fine", 1)).unwrap();
         assert_eq!(read_history(&path).unwrap(), [record("fine", 0), record("fine", 1)]);
+    }
+
+    /// Of two stages that train at once one was killed in the middle of a line, or found the disk full.
+    #[test]
+    fn half_a_line_does_not_swallow_the_next_stage_s_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.jsonl");
+        for whole in [vec![], vec![record("coarse", 0)]] {
+            let lines = whole.iter().map(|r| serde_json::to_string(r).unwrap() + "\n").collect::<String>();
+            std::fs::write(&path, lines + "{\"stage\":\"coa").unwrap();
+            append_history(&path, &record("fine", 0)).unwrap();
+            let expected = [whole, vec![record("fine", 0)]].concat();
+            assert_eq!(read_history(&path).unwrap(), expected);
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.lines().count() == expected.len() && text.ends_with('\n'), "{text}");
+        }
     }
 
     #[test]

@@ -6,69 +6,12 @@
 
 use organseg_volume::{
     Grid, Interpolation, LabelVolume, Orientation, Spacing, Volume, grid_that_covers, reorient,
-    reorient_owned, reoriented_grid, resample, window_to_unit_in_place, z_score_in_place,
+    reorient_owned, reoriented_grid, resample,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{Modality, TrainError};
-
-/// How intensities become what the network sees.
-///
-/// In TOML or JSON: `{ kind = "window", low = -100.0, high = 240.0 }` or `{ kind = "z_score" }`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Intensity {
-    /// Clipped to [low, high] and scaled to [0, 1]; for CT, in Hounsfield units.
-    Window {
-        /// What becomes 0.
-        low: f32,
-        /// What becomes 1.
-        high: f32,
-    },
-    /// Mean 0 and standard deviation 1 over all voxels of the scan, for modalities without a unit.
-    ZScore,
-}
-
-impl Default for Intensity {
-    /// The window of the method: −100 to 240 HU, soft tissue with fat as its dark end.
-    fn default() -> Self {
-        Self::Window { low: -100.0, high: 240.0 }
-    }
-}
-
-impl Intensity {
-    /// The window for CT, z-scores for all else.
-    #[must_use]
-    pub fn for_modality(modality: &Modality) -> Self {
-        match modality {
-            Modality::Ct => Self::default(),
-            Modality::Other(_) => Self::ZScore,
-        }
-    }
-
-    /// `image` with its intensities changed.
-    ///
-    /// # Errors
-    /// [`TrainError::Volume`] for a window whose `low` is not below its `high`.
-    pub fn apply(&self, image: &Volume<f32>) -> Result<Volume<f32>, TrainError> {
-        let mut changed = image.clone();
-        self.apply_in_place(&mut changed)?;
-        Ok(changed)
-    }
-
-    /// [`Intensity::apply`] without a second image.
-    ///
-    /// # Errors
-    /// As [`Intensity::apply`].
-    pub fn apply_in_place(&self, image: &mut Volume<f32>) -> Result<(), TrainError> {
-        match *self {
-            Self::Window { low, high } => window_to_unit_in_place(image, low, high)?,
-            Self::ZScore => z_score_in_place(image),
-        }
-        Ok(())
-    }
-}
+use crate::{Intensity, Modality, TrainError};
 
 /// What is done with each scan before the network sees it.
 ///
@@ -102,7 +45,7 @@ pub struct Preprocessing {
 }
 
 impl Preprocessing {
-    /// The default for images of `modality`: at their own spacing, windowed if CT, z-scored if not.
+    /// The default for images of `modality`: at their own spacing, intensities by [`Intensity::for_modality`].
     #[must_use]
     pub fn for_modality(modality: &Modality) -> Self {
         Self::default().with_intensity(Intensity::for_modality(modality))
@@ -310,7 +253,9 @@ mod tests {
         let image = Volume::from_fn(grid, |[x, y, z]| (x * y * z) as f32);
         for preprocessing in [
             Preprocessing::default(),
-            Preprocessing::default().with_spacing_mm([2.0; 3]).with_intensity(Intensity::ZScore),
+            Preprocessing::default()
+                .with_spacing_mm([2.0; 3])
+                .with_intensity(Intensity::ZScore { nonzero: false }),
         ] {
             let prepared = preprocessing.prepare(&image).unwrap();
             let labels = preprocessing.prepare_labels(&labels(grid)).unwrap();

@@ -11,6 +11,7 @@
 //! the records of epochs that it runs again, and finds all others.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -159,7 +160,7 @@ impl<'a> Run<'a> {
     }
 
     /// The range of sample indices of step `step` of an epoch.
-    fn samples_of(&self, step: usize) -> std::ops::Range<usize> {
+    fn samples_of(&self, step: usize) -> Range<usize> {
         let per_step = self.trainer.config.batch * self.trainer.config.accumulate;
         step * per_step..((step + 1) * per_step).min(self.trainer.state.samples_per_epoch)
     }
@@ -167,15 +168,20 @@ impl<'a> Run<'a> {
     fn step(&mut self, loader: &mut PrefetchLoader<Sample>) -> Result<(), TrainError> {
         let started = Instant::now();
         let waited = loader.wait_seconds();
-        let range = self.samples_of(self.trainer.state.step);
-        let samples = loader.by_ref().take(range.len()).collect::<Result<Vec<_>, _>>()?;
+        let step = self.trainer.state.step;
+        let first = self.trainer.state.epoch * self.trainer.state.samples_per_epoch;
+        let range = self.samples_of(step);
+        let range = first + range.start..first + range.end;
+        let samples = self.draw(loader, range.clone())?;
         let waited = loader.wait_seconds() - waited;
         self.trainer.state.epoch_waited += waited;
         self.trainer.state.waited += waited;
         let rate = self.trainer.rate();
         self.trainer.state.learning_rate = rate;
-        if let StepOutcome::NotFinite(what) = self.trainer.step(&samples, rate)? {
-            return Err(self.not_finite(what, self.trainer.state.step));
+        match self.trainer.step(&samples, rate) {
+            Ok(StepOutcome::NotFinite(what)) => return Err(self.not_finite(what, step)),
+            Ok(_) => {}
+            Err(error) => return Err(self.failed_on(&samples, range, error)),
         }
         self.trainer.state.costs.step(started.elapsed());
         self.book();
@@ -183,15 +189,65 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// The next samples of `loader`; `indices`, counted through the epochs, are theirs.
+    fn draw(
+        &self,
+        loader: &mut PrefetchLoader<Sample>,
+        indices: Range<usize>,
+    ) -> Result<Vec<Sample>, TrainError> {
+        let mut samples = Vec::with_capacity(indices.len());
+        for (index, sample) in indices.zip(loader) {
+            let failed = |error| self.failed(&format!("drawing a sample of {}", self.case_at(index)), error);
+            samples.push(sample.map_err(failed)?);
+        }
+        Ok(samples)
+    }
+
+    /// Which case sample `index`, counted through the epochs, is of.
+    fn case_at(&self, index: usize) -> String {
+        let samples = self.trainer.state.samples_per_epoch;
+        format!("case {}", self.source.describe(index / samples, index % samples))
+    }
+
+    /// `error` of a step on `samples`, whose indices are counted through the epochs.
+    fn failed_on(&self, samples: &[Sample], indices: Range<usize>, error: TrainError) -> TrainError {
+        let of = |(index, sample): (usize, &Sample)| {
+            let [x, y, z] = sample.size;
+            format!("{}: {x} × {y} × {z} voxels", self.case_at(index))
+        };
+        let shown: Vec<_> = indices.zip(samples).map(of).collect();
+        let at_once = self.trainer.config.batch.min(samples.len());
+        self.failed(
+            &format!("a step on {} samples ({}), {at_once} at once,", samples.len(), shown.join(", ")),
+            error,
+        )
+    }
+
+    /// `error` with what was being done and where.
+    fn failed(&self, doing: &str, error: TrainError) -> TrainError {
+        TrainError::Running {
+            stage: self.trainer.stage.clone(),
+            doing: doing.into(),
+            epoch: self.trainer.state.epoch,
+            step: self.trainer.state.step,
+            kept: self.kept().into(),
+            source: Box::new(error),
+        }
+    }
+
+    /// Which weights there are from before.
+    fn kept(&self) -> String {
+        match self.checkpoint_path().filter(|path| path.exists()) {
+            Some(path) => format!("the last good weights are in {}", path.display()),
+            None => "no checkpoint had been written".to_string(),
+        }
+    }
+
     fn not_finite(&self, what: &'static str, step: usize) -> TrainError {
         let learning_rate = self.trainer.state.learning_rate;
         let (stage, epoch) = (self.trainer.stage.clone(), self.trainer.state.epoch);
         let cases: Vec<_> = self.samples_of(step).map(|i| self.source.describe(epoch, i)).collect();
-        let kept = match self.checkpoint_path().filter(|path| path.exists()) {
-            Some(path) => format!("the last good weights are in {}", path.display()),
-            None => "no checkpoint had been written".to_string(),
-        };
-        let (cases, kept) = (cases.join(", ").into(), kept.into());
+        let (cases, kept) = (cases.join(", ").into(), self.kept().into());
         TrainError::NotFinite { stage, what, epoch, step, cases, learning_rate, kept }
     }
 
@@ -248,7 +304,9 @@ impl<'a> Run<'a> {
             if self.options.stop.is_set() {
                 return Ok(None);
             }
-            for (label, dice) in self.validation.dice(&net, case)? {
+            let look = || format!("looking at validation case {} of {cases}", case + 1);
+            let dice = self.validation.dice(&net, case).map_err(|error| self.failed(&look(), error))?;
+            for (label, dice) in dice {
                 found.entry(label).or_default().push(dice);
             }
         }
@@ -345,6 +403,8 @@ impl<'a> Run<'a> {
         let limit = MEASURE_SHARE * self.trainer.config.minutes * 60.0;
         let mut loader = self.loader();
         let per_step = self.samples_of(0).len();
+        let mut index = self.trainer.state.epoch * self.trainer.state.samples_per_epoch
+            + self.samples_of(self.trainer.state.step).start;
         let started = Instant::now();
         for number in 0..WARMING_STEPS + MEASURED_STEPS.end() {
             let enough = number >= WARMING_STEPS + MEASURED_STEPS.start();
@@ -355,9 +415,13 @@ impl<'a> Run<'a> {
                 break;
             }
             let step = Instant::now();
-            let samples = loader.by_ref().take(per_step).collect::<Result<Vec<_>, _>>()?;
+            let indices = index..index + per_step;
+            let samples = self.draw(&mut loader, indices.clone())?;
+            index += per_step;
             // What comes out does not matter; nor does the rate, as long as the numbers stay numbers.
-            other.step(&samples, 1e-6 * self.trainer.config.learning_rate)?;
+            other
+                .step(&samples, 1e-6 * self.trainer.config.learning_rate)
+                .map_err(|error| self.failed_on(&samples, indices, error))?;
             if number >= WARMING_STEPS {
                 self.trainer.state.costs.step(step.elapsed());
             }

@@ -489,3 +489,76 @@ fn focal_and_tversky_parts_are_in_the_history_and_for_tensorboard() {
     let old: EpochRecord = serde_json::from_value(line).unwrap();
     assert_eq!(old, EpochRecord { focal: None, tversky: None, ..record });
 }
+
+/// A source that has something wrong with a sample.
+struct Wrong {
+    /// Of samples from this on, counted through the epochs.
+    from: usize,
+    /// A size that is not that of its voxels, or a failure, or a panic.
+    what: &'static str,
+}
+
+impl SampleSource for Wrong {
+    fn samples_per_epoch(&self) -> usize {
+        SAMPLES
+    }
+
+    fn sample(&self, epoch: usize, index: usize) -> Result<Sample, TrainError> {
+        let sample = Balls::source(None).sample(epoch, index)?;
+        match self.what {
+            _ if epoch * SAMPLES + index < self.from => Ok(sample),
+            "label" => Ok(Sample { labels: vec![9; sample.labels.len()], ..sample }),
+            "panic" => panic!("planted"),
+            _ => Err(TrainError::NoForeground.in_case(&self.describe(epoch, index))),
+        }
+    }
+
+    fn describe(&self, epoch: usize, index: usize) -> String {
+        format!("ball_{epoch}_{index}")
+    }
+}
+
+#[test]
+fn what_fails_within_a_run_says_where_it_was() {
+    for (what, expected) in [
+        ("label", "a step on 1 samples (case ball_1_2: 8 × 8 × 8 voxels), 1 at once, failed"),
+        ("failure", "drawing a sample of case ball_1_2 failed"),
+        ("panic", "drawing a sample of case ball_1_2 failed"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let source: Arc<dyn SampleSource> = Arc::new(Wrong { from: SAMPLES + 2, what });
+        let config = TrainConfig { batch: 1, epochs: 3, ..TrainConfig::default() };
+        let options = RunOptions { folder: Some(folder.path()), ..RunOptions::default() };
+        let error = trainer(&config).run(&source, &Sum, &options).unwrap_err();
+        assert!(matches!(error, TrainError::Running { epoch: 1, step: 2, .. }), "{error:?}");
+        let message = error.to_string();
+        for expected in
+            ["stage fine: ", expected, "in epoch 1, step 2: ", "weights are in", "checkpoint-fine"]
+        {
+            assert!(message.contains(expected), "no {expected:?} in {message}");
+        }
+        assert!(std::error::Error::source(&error).is_some());
+    }
+}
+
+#[test]
+fn what_fails_within_a_validation_says_at_which_case() {
+    struct Fails;
+    impl Validation for Fails {
+        fn cases(&self) -> usize {
+            2
+        }
+
+        fn dice(&self, _: &Unet3d, case: usize) -> Result<BTreeMap<Label, f64>, TrainError> {
+            if case == 1 { Err(TrainError::NoForeground) } else { Ok(BTreeMap::new()) }
+        }
+    }
+    let config = TrainConfig { epochs: 1, ..TrainConfig::default() };
+    let error = trainer(&config).run(&Balls::source(None), &Fails, &RunOptions::default()).unwrap_err();
+    let message = error.to_string();
+    assert!(
+        message.starts_with("stage fine: looking at validation case 2 of 2 failed in epoch 0"),
+        "{message}"
+    );
+    assert!(message.ends_with("no checkpoint had been written"), "{message}");
+}

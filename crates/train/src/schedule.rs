@@ -32,7 +32,7 @@ const END_DIVISOR: f64 = 1e4;
 /// assert!((Schedule::OneCycle.factor(0.0, 100.0) - 1.0 / 25.0).abs() < 1e-12);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "snake_case", from = "Written")]
 #[non_exhaustive]
 pub enum Schedule {
     /// The same rate throughout.
@@ -51,6 +51,33 @@ pub enum Schedule {
     /// Up for 30 % of the steps, then down to nearly nothing.
     #[default]
     OneCycle,
+}
+
+/// [`Schedule`] as it is read. serde lets a unit variant of a tagged enum have any fields, and a struct variant
+/// only its own: `{ kind = "one_cycle", end = 0.1 }` is to be refused.
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+enum Written {
+    Constant {},
+    Cosine {
+        #[serde(default)]
+        end: f64,
+    },
+    Polynomial {
+        power: f64,
+    },
+    OneCycle {},
+}
+
+impl From<Written> for Schedule {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Constant {} => Self::Constant,
+            Written::Cosine { end } => Self::Cosine { end },
+            Written::Polynomial { power } => Self::Polynomial { power },
+            Written::OneCycle {} => Self::OneCycle,
+        }
+    }
 }
 
 impl Schedule {
@@ -143,6 +170,26 @@ mod tests {
                 assert!((found - expected).abs() < TOLERANCE, "{name}, step {step}: {found}, {expected}");
             }
         }
+    }
+
+    #[test]
+    fn every_kind_is_read_as_it_is_written_and_with_no_field_of_another() {
+        for (schedule, text) in [
+            (Schedule::Constant, r#"{"kind":"constant"}"#),
+            (Schedule::Cosine { end: 0.1 }, r#"{"kind":"cosine","end":0.1}"#),
+            (Schedule::Polynomial { power: 0.9 }, r#"{"kind":"polynomial","power":0.9}"#),
+            (Schedule::OneCycle, r#"{"kind":"one_cycle"}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&schedule).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Schedule>(text).unwrap(), schedule);
+            let more = text.replace('}', r#","peak":1}"#);
+            let error = serde_json::from_str::<Schedule>(&more).unwrap_err().to_string();
+            assert!(error.contains("unknown field `peak`"), "{text}: {error}");
+        }
+        let error = toml::from_str::<Schedule>("kind = \"one_cycle\"\nend = 0.1").unwrap_err().to_string();
+        assert!(error.contains("unknown field `end`"), "{error}");
+        let cosine = serde_json::from_str::<Schedule>(r#"{"kind":"cosine"}"#).unwrap();
+        assert_eq!(cosine, Schedule::Cosine { end: 0.0 });
     }
 
     #[test]

@@ -279,7 +279,8 @@ impl Trainer {
     /// TensorBoard (`tensorboard/STAGE`).
     ///
     /// # Errors
-    /// What the source, the validation or a file gives; [`TrainError::NotFinite`] if the loss, its
+    /// [`TrainError::Running`] with what the source, a step or the validation gives and where it was; what a file gives;
+    /// [`TrainError::NotFinite`] if the loss, its
     /// gradient or a weight is NaN or infinite, naming epoch, step and cases; the last checkpoint stays.
     /// [`TrainError::Stopped`] if it was asked to stop, after a checkpoint.
     pub fn run(

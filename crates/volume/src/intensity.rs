@@ -51,19 +51,62 @@ pub fn z_score(volume: &Volume<f32>) -> Volume<f32> {
 
 /// [`z_score`] for one who does not need the old intensities: no second image is made.
 pub fn z_score_in_place(volume: &mut Volume<f32>) {
+    z_score_of(volume, |_| true);
+}
+
+/// [`z_score_in_place`] over the voxels that are not exactly 0; those that are stay 0, and an image of nothing else does.
+/// For scans of which everything but an organ was cut away.
+///
+/// ```
+/// use organseg_volume::{Grid, Spacing, Volume, z_score_of_nonzero_in_place};
+/// let grid = Grid::with_spacing([4, 1, 1], Spacing::isotropic(1.0)?)?;
+/// let mut brain = Volume::from_vec(grid, vec![0.0, 2.0, 6.0, 0.0])?;
+/// z_score_of_nonzero_in_place(&mut brain);
+/// assert_eq!(brain.voxels(), [0.0, -1.0, 1.0, 0.0]);
+/// # Ok::<(), organseg_volume::VolumeError>(())
+/// ```
+pub fn z_score_of_nonzero_in_place(volume: &mut Volume<f32>) {
+    z_score_of(volume, |v| v != 0.0);
+}
+
+/// Changes the voxels for which `counts` holds by their own mean and deviation.
+fn z_score_of(volume: &mut Volume<f32>, counts: impl Fn(f32) -> bool + Sync) {
     // Sums of fixed pieces in a fixed order: the same bits for any number of threads.
     let sum = |of: &(dyn Fn(f32) -> f64 + Sync)| -> f64 {
-        let finite = |&v: &f32| if v.is_finite() { of(v) } else { 0.0 };
+        let finite = |&v: &f32| if v.is_finite() && counts(v) { of(v) } else { 0.0 };
         let pieces: Vec<f64> =
             volume.voxels().par_chunks(PIECE).map(|piece| piece.iter().map(finite).sum()).collect();
         pieces.iter().sum()
     };
-    let finite = |piece: &[f32]| piece.iter().filter(|v| v.is_finite()).count();
+    let finite = |piece: &[f32]| piece.iter().filter(|v| v.is_finite() && counts(**v)).count();
     let count = volume.voxels().par_chunks(PIECE).map(finite).sum::<usize>() as f64;
     let mean = sum(&f64::from) / count;
     let deviation = (sum(&|v| (f64::from(v) - mean).powi(2)) / count).sqrt();
     let scale = if deviation > 0.0 { 1.0 / deviation } else { 0.0 };
-    change_each(volume, |v| ((f64::from(v) - mean) * scale) as f32);
+    change_each(volume, |v| if counts(v) { ((f64::from(v) - mean) * scale) as f32 } else { v });
+}
+
+/// Scales so that the smallest value becomes 0 and the largest 1; an image of one value becomes 0. Voxels that are NaN
+/// or infinite do not count, and are not finite afterwards.
+///
+/// ```
+/// use organseg_volume::{Grid, Spacing, Volume, min_max_to_unit_in_place};
+/// let grid = Grid::with_spacing([3, 1, 1], Spacing::isotropic(1.0)?)?;
+/// let mut scan = Volume::from_vec(grid, vec![-2.0, 0.0, 6.0])?;
+/// min_max_to_unit_in_place(&mut scan);
+/// assert_eq!(scan.voxels(), [0.0, 0.25, 1.0]);
+/// # Ok::<(), organseg_volume::VolumeError>(())
+/// ```
+pub fn min_max_to_unit_in_place(volume: &mut Volume<f32>) {
+    let finite = || volume.voxels().par_iter().copied().filter(|v| v.is_finite());
+    let low = finite().reduce(|| f32::INFINITY, f32::min);
+    let high = finite().reduce(|| f32::NEG_INFINITY, f32::max);
+    // Doubles, in which no range of floats overflows.
+    let (low, range) = (f64::from(low), f64::from(high) - f64::from(low));
+    change_each(volume, |v| {
+        let above = f64::from(v) - low;
+        if range > 0.0 { (above / range) as f32 } else { (0.0 * above) as f32 }
+    });
 }
 
 fn change_each(volume: &mut Volume<f32>, change: impl Fn(f32) -> f32 + Sync) {
@@ -125,6 +168,35 @@ mod tests {
         assert!(scored.voxels()[1].is_nan());
         assert_eq!([0, 2, 3].map(|i| scored.voxels()[i]), [-1.0, 1.0, f32::INFINITY]);
         assert!(z_score(&volume(vec![f32::NAN; 2])).voxels().iter().all(|v| v.is_nan()));
+    }
+
+    #[test]
+    fn zeros_count_in_no_z_score_of_the_rest() {
+        let of = |values: &[f32]| {
+            let mut scored = volume(values.to_vec());
+            z_score_of_nonzero_in_place(&mut scored);
+            scored.into_vec()
+        };
+        let rest = of(&[5.0, 7.0, 9.0, 3.0]);
+        let with_zeros = of(&[0.0, 5.0, 0.0, 0.0, 7.0, 9.0, 3.0, -0.0]);
+        assert_eq!([1, 4, 5, 6].map(|i| with_zeros[i]), rest[..]);
+        assert_eq!([0, 2, 3, 7].map(|i| with_zeros[i]), [0.0; 4]);
+        assert_eq!(of(&[0.0; 3]), [0.0; 3]);
+        assert_eq!(of(&[0.0, 4.0]), [0.0; 2], "one value has no deviation");
+    }
+
+    #[test]
+    fn smallest_and_largest_become_0_and_1() {
+        let of = |values: &[f32]| {
+            let mut scaled = volume(values.to_vec());
+            min_max_to_unit_in_place(&mut scaled);
+            scaled.into_vec()
+        };
+        assert_eq!(of(&[f32::MIN, 0.0, f32::MAX]), [0.0, 0.5, 1.0]);
+        assert_eq!(of(&[3.0; 2]), [0.0; 2]);
+        let found = of(&[1.0, f32::NAN, 3.0, f32::INFINITY]);
+        assert_eq!([found[0], found[2], found[3]], [0.0, 1.0, f32::INFINITY]);
+        assert!(found[1].is_nan());
     }
 
     #[test]

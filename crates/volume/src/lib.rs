@@ -56,7 +56,10 @@ pub use file::{
 };
 pub use file::{WriteConfig, smallest_type, write_smallest, write_with};
 pub use grid::{GEOMETRY_TOLERANCE_VOXELS, Grid};
-pub use intensity::{percentiles, window_to_unit, window_to_unit_in_place, z_score, z_score_in_place};
+pub use intensity::{
+    min_max_to_unit_in_place, percentiles, window_to_unit, window_to_unit_in_place, z_score,
+    z_score_in_place, z_score_of_nonzero_in_place,
+};
 pub use nifti::NiftiVersion;
 pub use orientation::{Orientation, reorient, reorient_owned, reoriented_grid};
 pub use resample::{

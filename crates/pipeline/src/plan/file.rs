@@ -115,6 +115,13 @@ pub(super) fn measured(fingerprint: &Fingerprint) -> Vec<String> {
             range.low, range.median, range.high
         ));
     }
+    let zeros: Vec<_> = cases.iter().map(|case| 100.0 * case.zero_background).collect();
+    if zeros.iter().any(|&share| share >= 1.0) {
+        lines.push(format!(
+            "exactly 0 from the border on: {:.0} % of a scan (median of the cases)",
+            median(&zeros)
+        ));
+    }
     for (label, name) in &fingerprint.labels {
         let volumes: Vec<f64> = cases
             .iter()

@@ -80,6 +80,7 @@ mod tests {
             spacing_mm: [1.0; 3],
             organ_size: Some([50; 3]),
             piece_ml: Some(50.0),
+            zero_background: 0.0,
             labels: [(1, a), (2, b)]
                 .map(|(label, &(voxels, middle_mm))| (label, LabelExtent { voxels, middle_mm }))
                 .into(),

@@ -1,8 +1,8 @@
 //! Settings that fit a dataset, where a person has set none: from what [`Fingerprint`] measures, by rules that
 //! docs/METHOD.md lists.
 //!
-//! - Intensities: z-scores but for CT; there the method's window if it holds the organs' intensities, else one
-//!   from their percentiles.
+//! - Intensities: z-scores but for CT, of the voxels that are not 0 where a quarter of each scan was cut away, or what the
+//!   channel's name says; for CT the method's window if it holds the organs' intensities, else one from their percentiles.
 //! - Spacing: each scan's own if they hardly differ, else the median (`spacing.rs`).
 //! - One stage if a whole scan is no larger than a patch may be or its organs are too small for a decimated one, else two,
 //!   and how far the coarse one is decimated;
@@ -10,6 +10,7 @@
 //! - Cross-entropy besides the paper's loss, for the stage that has the last word in the place of its center loss, unless
 //!   a part of the loss is set.
 //! - Axes to mirror along: all, without x where left and right have different labels (`laterality.rs`).
+//! - Whether samples are turned within their slices alone: where those are thick and few (`shape.rs`).
 //! - The label that losses ignore: the dataset's.
 //!
 //! What the caller's base sets otherwise than the default, and what a file sets, stands. A file with a table
@@ -69,7 +70,8 @@ impl Plan {
     /// `model.toml`, stands.
     ///
     /// # Errors
-    /// What reading the file or a case meets, naming the case; [`PipelineError::OtherDataset`] for a file whose
+    /// [`TrainError::LabelGaps`](organseg_train::TrainError::LabelGaps) for labels that leave numbers out; what reading the
+    /// file or a case meets, naming the case; [`PipelineError::OtherDataset`] for a file whose
     /// labels or modality are not the dataset's; [`PipelineError::IgnoreLabel`] where a loss ignores another label
     /// than the dataset does; [`PipelineError::OtherMethod`] for a plan of another method.
     pub fn make(
@@ -80,6 +82,7 @@ impl Plan {
         names: &[String],
         max_patch_voxels: usize,
     ) -> Result<Self, PipelineError> {
+        dataset.check_label_numbers()?;
         let given = match overrides {
             Some(path) => {
                 let config = ModelConfig::read(path)?;
@@ -118,7 +121,7 @@ impl Plan {
             reasons.extend(rules::stages(chosen).iter().map(|stage| (setting(stage), reason.to_string())));
         }
         config.check()?;
-        let mut warnings = warnings(&fingerprint, config.method);
+        let mut warnings = [dataset.warnings.clone(), warnings(&fingerprint, config.method)].concat();
         warnings.extend(notes);
         Ok(Self { config, measured: file::measured(&fingerprint), reasons, warnings })
     }
@@ -126,15 +129,16 @@ impl Plan {
     fn as_read(path: &Path, config: ModelConfig, dataset: &Dataset) -> Self {
         let measured = vec![format!("read from {}", path.display())];
         let planned_for = config.dataset.as_ref().map(|planned| planned.name.as_str());
-        let warnings = match planned_for {
-            Some(name) if name != dataset.name => vec![format!(
+        let mut warnings = dataset.warnings.clone();
+        match planned_for {
+            Some(name) if name != dataset.name => warnings.push(format!(
                 "{}: planned for the dataset {name}, and {} is {}; nothing of it was measured",
                 path.display(),
                 dataset.root.display(),
                 dataset.name
-            )],
-            _ => Vec::new(),
-        };
+            )),
+            _ => {}
+        }
         Self { config, measured, reasons: BTreeMap::new(), warnings }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use organseg_train::{Fingerprint, Intensity, Modality, Precision};
+use organseg_train::{Fingerprint, Intensity, Modality, Precision, ThickSlices};
 use toml::Table;
 
-use super::shape::{Margins, channels, decimation, patch_within, strides, strides_of_levels, voxels};
+use super::shape::{
+    Margins, axis_of_slices, channels, decimation, patch_within, strides, strides_of_levels, voxels,
+};
 use super::spacing::{at_spacing, size_at, working_spacing};
 use super::statistics::{median, median_size};
 use super::{is_set, laterality, table_at};
@@ -13,6 +15,10 @@ use crate::{Margin, Method, ModelConfig, WhenEmpty};
 
 /// Samples a step: nnU-Net's least. Steps of more take as much longer on a CPU and learn less a minute.
 const BATCH: usize = 2;
+
+/// Where so much of each scan is exactly 0 from its border on, an organ was cut out of its surroundings. nnU-Net looks at
+/// the box of all that is not 0, and takes the same share.
+const CUT_AWAY: f64 = 0.25;
 
 /// Weight of the cross-entropy, as in nnU-Net. On MR of the hippocampus, fold 0, some five minutes gave a mean DSC of
 /// 0.861 with Dice + cross-entropy, 0.855 with center loss too, 0.852 with Dice + center: one seed each.
@@ -299,6 +305,16 @@ impl Rules<'_> {
                 self.because(name, reason);
             }
         }
+        let shown = stage.patch_size.unwrap_or(seen);
+        let slices = path("train.augment.thick_slices");
+        if let Some(axis) = axis_of_slices(shown, spacing_mm).filter(|_| self.open(&slices)) {
+            stage.train.augment.thick_slices = ThickSlices::along(axis);
+            let reason = format!(
+                "samples of {shown:?} voxels, {spacing_mm:.1?} mm apart, are turned and scaled within their slices alone: \
+                 out of their plane there are too few to show what lies between them"
+            );
+            self.because(&slices, reason);
+        }
         if self.open(&path("train.batch")) {
             stage.train.batch = BATCH;
             self.because(&path("train.batch"), "nnU-Net's least; on a CPU larger ones learn less a minute");
@@ -341,8 +357,7 @@ impl Rules<'_> {
 /// How intensities are changed, and why.
 fn intensity(fingerprint: &Fingerprint) -> (Intensity, String) {
     if fingerprint.modality != Modality::Ct {
-        let reason = format!("z-scores: {} has no unit", modality_name(&fingerprint.modality));
-        return (Intensity::ZScore, reason);
+        return intensity_without_unit(fingerprint);
     }
     let fixed = Intensity::default();
     let (Intensity::Window { low, high }, Some(range)) = (fixed, fingerprint.intensities) else {
@@ -355,6 +370,26 @@ fn intensity(fingerprint: &Fingerprint) -> (Intensity, String) {
     let (low, high) = (range.low.floor(), range.high.ceil());
     let window = Intensity::Window { low, high: if low < high { high } else { low + 1.0 } };
     (window, format!("percentiles 0.5 and 99.5, for the method's window does not hold them: {measured}"))
+}
+
+/// The same of images that are not CT.
+fn intensity_without_unit(fingerprint: &Fingerprint) -> (Intensity, String) {
+    let name = modality_name(&fingerprint.modality);
+    let named = Intensity::for_modality(&fingerprint.modality);
+    if !matches!(named, Intensity::ZScore { .. }) {
+        return (named, format!("the channel's name, {name}, is a normalisation of nnU-Net's"));
+    }
+    let zeros = fingerprint.cases.iter().map(|case| case.zero_background);
+    let least = zeros.reduce(f64::min).unwrap_or(0.0);
+    if least < CUT_AWAY {
+        return (named, format!("z-scores: {name} has no unit"));
+    }
+    let reason = format!(
+        "z-scores of the voxels that are not 0, for {name} has no unit and at least {:.0} % of each scan is exactly 0 \
+         from its border on: what was cut away",
+        (100.0 * least).floor()
+    );
+    (Intensity::ZScore { nonzero: true }, reason)
 }
 
 pub(super) fn modality_name(modality: &Modality) -> String {

@@ -169,6 +169,19 @@ pub(super) fn patch_within(
     patch
 }
 
+/// Voxels so many times as long as those of the finest axis, along an axis with less than one of so many of the voxels of
+/// the longest, are slices that samples are not turned out of. nnU-Net's number, which looks at the voxels alone.
+const TOO_THICK_TO_TURN: f64 = 3.0;
+
+/// The axis along which samples of `size` voxels, `spacing_mm` apart, are to be varied as slices; none if alike.
+pub(super) fn axis_of_slices(size: [usize; 3], spacing_mm: [f64; 3]) -> Option<usize> {
+    let finest = spacing_mm.into_iter().fold(f64::INFINITY, f64::min);
+    let coarsest = (0..3).max_by(|&a, &b| spacing_mm[a].total_cmp(&spacing_mm[b]))?;
+    let longest = size.into_iter().max()?;
+    let few = TOO_THICK_TO_TURN * (size[coarsest] as f64) < longest as f64;
+    (few && spacing_mm[coarsest] > TOO_THICK_TO_TURN * finest).then_some(coarsest)
+}
+
 pub(super) fn voxels(size: [usize; 3]) -> usize {
     size.iter().product()
 }
@@ -234,6 +247,18 @@ mod tests {
         assert_eq!(of([28, 24, 18]), [16, 32, 64]);
         assert_eq!(of([200, 120, 100]), [16, 32, 64, 128, 256]);
         assert_eq!(of([5, 5, 5]), [16, 32]);
+    }
+
+    #[test]
+    fn samples_are_varied_as_slices_where_those_are_few_and_thick() {
+        assert_eq!(axis_of_slices([256, 256, 20], [0.6, 0.6, 3.6]), Some(2));
+        assert_eq!(axis_of_slices([12, 300, 300], [4.0, 1.0, 1.0]), Some(0));
+        // Flat, but not of thick slices; thick slices, but many of them; the limits.
+        assert_eq!(axis_of_slices([256, 256, 20], [1.0, 1.0, 1.0]), None);
+        assert_eq!(axis_of_slices([96, 96, 48], [0.8, 0.8, 5.0]), None);
+        assert_eq!(axis_of_slices([96, 96, 32], [1.0, 1.0, 5.0]), None);
+        assert_eq!(axis_of_slices([96, 96, 31], [1.0, 1.0, 3.0]), None);
+        assert_eq!(axis_of_slices([96, 96, 31], [1.0, 1.0, 3.1]), Some(2));
     }
 
     #[test]

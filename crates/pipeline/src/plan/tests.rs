@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use organseg_phantom::{PhantomConfig, write_dataset};
 use organseg_train::{
     AugmentConfig, CaseFingerprint, Dataset, Fingerprint, Intensity, IntensityRange, LabelExtent, Modality,
+    ThickSlices,
 };
 
 use super::*;
@@ -17,6 +18,7 @@ fn fingerprint(modality: &str, size: [usize; 3], spacing_mm: &[[f64; 3]], organ:
         spacing_mm,
         organ_size: Some(organ),
         piece_ml: Some(50.0),
+        zero_background: 0.0,
         labels: BTreeMap::from([(1, extent)]),
     };
     Fingerprint {
@@ -41,7 +43,7 @@ fn a_hippocampus_is_looked_at_once_in_patches_of_almost_its_size() {
     assert_eq!(config.single.network.channels, [16, 32, 64, 128]);
     assert_eq!((config.single.train.batch, config.single.train.augment.mirror_axes), (2, [true; 3]));
     assert_eq!((config.single.train.loss.cross_entropy, config.single.train.loss.center), (1.0, 0.0));
-    assert_eq!(config.preprocessing.intensity, Intensity::ZScore);
+    assert_eq!(config.preprocessing.intensity, Intensity::ZScore { nonzero: false });
     assert_eq!(config.preprocessing.spacing_mm, None);
     let config = planned(&mr, Some(Method::Two));
     assert_eq!((config.method, config.decimation), (Method::Two, [2; 3]));
@@ -68,6 +70,51 @@ fn thick_slices_keep_a_fine_percentile_of_their_spacing() {
     let config = planned(&fingerprint("CT", [512, 512, 60], &spacings, [180, 110, 20]), None);
     // Spacings of 3 to 8 mm: their tenth percentile is 3.5, their median 5.5.
     assert_eq!(config.preprocessing.spacing_mm, Some([0.7, 0.7, 3.5]));
+}
+
+#[test]
+fn samples_of_few_thick_slices_are_varied_within_them() {
+    let prostate = fingerprint("MRI", [320, 320, 20], &[[0.6, 0.6, 3.6]; 3], [80, 70, 12]);
+    let of = |fingerprint: &Fingerprint| {
+        planned(fingerprint, Some(Method::Single)).single.train.augment.thick_slices
+    };
+    assert_eq!(of(&prostate), ThickSlices::Z);
+    // The coarse stage's voxels are as good as isotropic.
+    let config = planned(&prostate, Some(Method::Two));
+    assert_eq!(config.coarse.train.augment.thick_slices, ThickSlices::None);
+    assert_eq!(config.fine.train.augment.thick_slices, ThickSlices::Z);
+    assert_eq!(of(&fingerprint("MRI", [35, 50, 35], &[[1.0; 3]; 3], [20, 30, 20])), ThickSlices::None);
+    // By hand it may be otherwise.
+    let mut by_hand = ModelConfig::default();
+    let none: Table = "[single.train.augment]\nthick_slices = \"none\"".parse().unwrap();
+    rules::apply(&mut by_hand, &prostate, Some(Method::Single), &none, MAX_PATCH_VOXELS);
+    assert_eq!(by_hand.single.train.augment.thick_slices, ThickSlices::None);
+}
+
+#[test]
+fn what_was_cut_away_counts_in_no_z_score() {
+    let mut brains = fingerprint("T1", [240, 240, 155], &[[1.0; 3]; 3], [60; 3]);
+    let of = |fingerprint: &Fingerprint| {
+        let mut config = ModelConfig::default();
+        let (reasons, _) = rules::apply(&mut config, fingerprint, None, &Table::new(), MAX_PATCH_VOXELS);
+        (config.preprocessing.intensity, reasons["preprocessing.intensity"].clone())
+    };
+    for (i, case) in brains.cases.iter_mut().enumerate() {
+        case.zero_background = 0.75 + 0.05 * i as f64;
+    }
+    let (intensity, reason) = of(&brains);
+    assert_eq!(intensity, Intensity::ZScore { nonzero: true });
+    assert!(reason.contains("at least 75 % of each scan is exactly 0"), "{reason}");
+    // One that is not cut out of its surroundings decides for all.
+    brains.cases[1].zero_background = 0.1;
+    assert_eq!(of(&brains).0, Intensity::ZScore { nonzero: false });
+    brains.cases[1].zero_background = 0.8;
+    brains.modality = Modality::Ct;
+    assert_eq!(of(&brains).0, Intensity::default());
+    brains.modality = Modality::Other("noNorm".into());
+    let (intensity, reason) = of(&brains);
+    assert_eq!(intensity, Intensity::None);
+    assert!(reason.contains("noNorm"), "{reason}");
 }
 
 #[test]

@@ -52,6 +52,12 @@ impl Elastic {
         Self { distance, points, along_x, moves }
     }
 
+    /// The same without displacements along `axis`.
+    pub(super) fn still_along(mut self, axis: usize) -> Self {
+        self.moves.iter_mut().for_each(|moved| moved[axis] = 0.0);
+        self
+    }
+
     /// Writes the displacements of row (y, z).
     pub(super) fn row(&self, y: usize, z: usize, row: &mut RowDisplacements) {
         let RowDisplacements { along, line } = row;

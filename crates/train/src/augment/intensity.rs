@@ -36,7 +36,7 @@ impl AugmentConfig {
         }
         if low_resolution {
             let [low, high] = self.low_resolution_range;
-            lower_resolution(image, size, rng.random_range(low..=high));
+            lower_resolution(image, size, rng.random_range(low..=high), self.thick_slices.axis());
         }
         if gamma {
             apply_gamma(image, log_uniform(self.gamma_range, rng));

@@ -5,6 +5,9 @@
 //!    one pass over the image, around the sample's centre;
 //! 2. Gaussian noise, blur, contrast and brightness, low resolution, gamma.
 //!
+//! Samples of thick slices are turned, scaled, deformed and shown at a lower resolution within their slices alone
+//! ([`ThickSlices`]).
+//!
 //! Strengths of intensity changes are in standard deviations of the sample, so that the same numbers
 //! suit images windowed to [0, 1] and z-scored ones.
 //!
@@ -20,12 +23,15 @@ mod mirror;
 mod reach;
 mod resample;
 mod smooth;
+mod thick_slices;
 mod transform;
 
 use organseg_roi::BoundingBox;
 use organseg_volume::{Label, LabelVolume, Volume};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
+
+pub use thick_slices::ThickSlices;
 
 use crate::sample::fill_for;
 use crate::{Sample, TrainError};
@@ -61,6 +67,8 @@ pub struct AugmentConfig {
     pub mirror_axes: [bool; 3],
     /// Probability of mirroring, for each allowed axis by itself.
     pub mirror_probability: f64,
+    /// Along which axis slices are stacked that are too thick to be turned out of their plane.
+    pub thick_slices: ThickSlices,
     /// Probability that a sample is rotated and scaled.
     pub spatial_probability: f64,
     /// Largest angle about each of the axes, in degrees; drawn uniformly from ± this.
@@ -102,6 +110,7 @@ impl Default for AugmentConfig {
         Self {
             mirror_axes: [true; 3],
             mirror_probability: 0.5,
+            thick_slices: ThickSlices::None,
             spatial_probability: 0.2,
             rotation_degrees: 10.0,
             scale_range: [0.9, 1.1],
@@ -163,6 +172,13 @@ impl AugmentConfig {
     #[must_use]
     pub fn with_mirror_axes(mut self, mirror_axes: [bool; 3]) -> Self {
         self.mirror_axes = mirror_axes;
+        self
+    }
+
+    /// With slices stacked along this axis.
+    #[must_use]
+    pub fn with_thick_slices(mut self, thick_slices: ThickSlices) -> Self {
+        self.thick_slices = thick_slices;
         self
     }
 
@@ -253,11 +269,21 @@ impl AugmentConfig {
         let elastic = rng.random_bool(self.elastic_probability);
         let mut sample = if spatial || elastic {
             let most = if spatial { self.rotation_degrees } else { 0.0 };
-            let angles_degrees = [0; 3].map(|_| rng.random_range(-most..=most));
-            let scale = if spatial { log_uniform(self.scale_range, rng) } else { 1.0 };
+            let slices = self.thick_slices;
+            // Drawn in any case, so that the same seed leads to the same mirroring, noise and so on.
+            let angles_degrees = [0, 1, 2].map(|axis| {
+                let angle = rng.random_range(-most..=most);
+                if slices.turn_about(axis) { angle } else { 0.0 }
+            });
+            let drawn = if spatial { log_uniform(self.scale_range, rng) } else { 1.0 };
+            let scale = [0, 1, 2].map(|axis| if slices.vary_along(axis) { drawn } else { 1.0 });
             let elastic = elastic.then(|| {
                 let most = rng.random_range(0.0..=self.elastic_voxels);
-                Elastic::draw(size, spacing_mm, self.elastic_spacing_voxels, most, rng)
+                let elastic = Elastic::draw(size, spacing_mm, self.elastic_spacing_voxels, most, rng);
+                match slices.axis() {
+                    Some(axis) => elastic.still_along(axis),
+                    None => elastic,
+                }
             });
             let transform = Transform { angles_degrees, scale, mirrored, elastic };
             image.grid().check_same(labels.grid())?;
@@ -377,6 +403,58 @@ mod tests {
         }
         assert!(of_place.iter().all(|config| vary(config, 3).labels != original.labels));
         assert!(of_intensity.iter().all(|config| vary(config, 3).labels == original.labels));
+    }
+
+    /// Slices that are all one value are, turned, scaled and deformed within, still that value.
+    #[test]
+    fn thick_slices_are_not_mixed() {
+        let spacing = Spacing::new([1.0, 1.0, 5.0]).unwrap();
+        let config = AugmentConfig {
+            spatial_probability: 1.0,
+            elastic_probability: 1.0,
+            low_resolution_probability: 1.0,
+            low_resolution_range: [0.5; 2],
+            ..AugmentConfig::none()
+        };
+        let strong = AugmentConfig { scale_range: [0.7, 1.4], rotation_degrees: 30.0, ..config };
+        for axis in 0..3 {
+            let grid = Grid::with_spacing([8, 8, 8], spacing).unwrap();
+            let image = Volume::from_fn(grid, |at| at[axis] as f32);
+            let labels = LabelVolume::from_fn(grid, |at| at[axis] as Label);
+            let place = BoundingBox::new([1; 3], [7; 3]).unwrap();
+            let cut = |config: &AugmentConfig, index| {
+                config.cut(&image, &labels, &place, &mut sample_rng(2, 0, index)).unwrap()
+            };
+            let original = Sample::cut(&image, &labels, &place).unwrap();
+            let still = strong.clone().with_thick_slices(ThickSlices::along(axis));
+            for index in 0..10 {
+                let found = cut(&still, index);
+                assert_eq!(found.labels, original.labels);
+                let far = found.image.iter().zip(&original.image).map(|(a, b)| (a - b).abs());
+                assert!(far.fold(0.0, f32::max) < 1e-5, "axis {axis}");
+                assert_ne!(cut(&strong, index), found);
+            }
+        }
+    }
+
+    /// What is not about places is the same as without slices.
+    #[test]
+    fn thick_slices_leave_what_else_is_drawn() {
+        let config = AugmentConfig {
+            spatial_probability: 1.0,
+            elastic_probability: 1.0,
+            intensity_probability: 1.0,
+            ..AugmentConfig::strong()
+        };
+        let grid = Grid::with_spacing(SIZE, Spacing::isotropic(1.0).unwrap()).unwrap();
+        let (image, labels) = (Volume::filled(grid, 2.0), LabelVolume::filled(grid, 0));
+        let whole = BoundingBox::of_grid(&grid);
+        let last = |config: &AugmentConfig| {
+            let mut rng = sample_rng(3, 0, 0);
+            config.cut(&image, &labels, &whole, &mut rng).unwrap();
+            rng.random::<u64>()
+        };
+        assert_eq!(last(&config), last(&config.clone().with_thick_slices(ThickSlices::Z)));
     }
 
     #[test]

@@ -136,7 +136,7 @@ mod tests {
     }
 
     fn turn(angles_degrees: [f64; 3]) -> Transform {
-        Transform { angles_degrees, scale: 1.0, mirrored: [false; 3], elastic: None }
+        Transform { angles_degrees, scale: [1.0; 3], mirrored: [false; 3], elastic: None }
     }
 
     fn read_at(
@@ -175,11 +175,24 @@ mod tests {
     #[test]
     fn magnification_spreads_from_the_centre() {
         let case = ramp([9, 9, 9]);
-        let result = read(&case, UNIT, &Transform { scale: 2.0, ..turn([0.0; 3]) });
+        let result = read(&case, UNIT, &Transform { scale: [2.0; 3], ..turn([0.0; 3]) });
         // Two voxels from the centre shows what was one voxel from it.
         let at = |[x, y, z]: [usize; 3]| result.image[x + 9 * (y + 9 * z)];
         assert!((at([6, 2, 4]) - case.0[[5, 3, 4]]).abs() < 1e-3);
         assert!((at([4, 4, 4]) - case.0[[4, 4, 4]]).abs() < 1e-3);
+    }
+
+    #[test]
+    fn within_slices_a_turn_and_a_magnification_leave_the_slice() {
+        // A quarter turn about z, twice as large within the plane: (x, y) comes from (y, −x) / 2, z from z.
+        let case = ramp([9, 9, 5]);
+        let in_plane = Transform { scale: [2.0, 2.0, 1.0], ..turn([0.0, 0.0, 90.0]) };
+        let result = read(&case, [1.0, 1.0, 5.0], &in_plane);
+        for (z, (x, y)) in (0..5).flat_map(|z| [(8, 4), (4, 0), (6, 2)].map(|at| (z, at))) {
+            let expected = case.0[[4 + y / 2 - 2, 4 + 2 - x / 2, z]];
+            let found = result.image[x + 9 * (y + 9 * z)];
+            assert!((found - expected).abs() < 1e-3, "{x} {y} {z}: {found}, expected {expected}");
+        }
     }
 
     #[test]
@@ -239,7 +252,7 @@ mod tests {
     fn a_patch_beyond_the_image_is_filled_and_what_is_beyond_both_repeats() {
         let case = ramp([4, 4, 4]);
         let place = BoundingBox::new([0, 0, -2], [4, 4, 4]).unwrap();
-        let sample = read_at(&case, &place, UNIT, &Transform { scale: 0.25, ..turn([0.0; 3]) });
+        let sample = read_at(&case, &place, UNIT, &Transform { scale: [0.25; 3], ..turn([0.0; 3]) });
         // Along x nothing lies beyond the image: its border repeats. Along z there are two planes of fill.
         assert_eq!(sample.image[4 * 4 * 5], 300.0);
         assert_eq!((sample.image[0], sample.labels[3]), (-1.0, 0));
@@ -249,7 +262,7 @@ mod tests {
     fn a_single_voxel_survives() {
         let grid = Grid::with_spacing([1; 3], Spacing::isotropic(1.0).unwrap()).unwrap();
         let case = (Volume::filled(grid, 3.0), LabelVolume::filled(grid, 2));
-        let sample = read(&case, UNIT, &Transform { scale: 0.7, ..turn([20.0, 30.0, 40.0]) });
+        let sample = read(&case, UNIT, &Transform { scale: [0.7; 3], ..turn([20.0, 30.0, 40.0]) });
         assert_eq!((sample.image, sample.labels), (vec![3.0], vec![2]));
     }
 }

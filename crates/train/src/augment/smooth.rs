@@ -51,17 +51,18 @@ impl Taps {
 
 /// Blurs `image` (x fastest) with a Gaussian of `sigma` voxels.
 pub(super) fn blur(image: &mut Vec<f32>, size: [usize; 3], sigma: f64) {
-    along_axes(image, size, |n| Taps::gaussian(n, sigma));
+    along_axes(image, size, None, |n| Taps::gaussian(n, sigma));
 }
 
-/// `image` as if it had been taken with `share` of its voxels along each axis.
-pub(super) fn lower_resolution(image: &mut Vec<f32>, size: [usize; 3], share: f64) {
-    along_axes(image, size, |n| Taps::low_resolution(n, share));
+/// `image` as if it had been taken with `share` of its voxels along each axis but `kept`.
+pub(super) fn lower_resolution(image: &mut Vec<f32>, size: [usize; 3], share: f64, kept: Option<usize>) {
+    along_axes(image, size, kept, |n| Taps::low_resolution(n, share));
 }
 
-fn along_axes(image: &mut Vec<f32>, size: [usize; 3], taps: impl Fn(usize) -> Taps) {
+/// Sums up along each axis but `kept`.
+fn along_axes(image: &mut Vec<f32>, size: [usize; 3], kept: Option<usize>, taps: impl Fn(usize) -> Taps) {
     let mut other = vec![0.0; image.len()];
-    for axis in (0..3).filter(|&axis| size[axis] > 1) {
+    for axis in (0..3).filter(|&axis| size[axis] > 1 && kept != Some(axis)) {
         let taps = taps(size[axis]);
         let stride: usize = size[..axis].iter().product();
         for (from, to) in
@@ -95,6 +96,11 @@ mod tests {
 
     const SIZE: [usize; 3] = [15, 12, 9];
 
+    /// [`lower_resolution`] along all axes.
+    fn lower(image: &mut Vec<f32>, size: [usize; 3], share: f64) {
+        lower_resolution(image, size, share, None);
+    }
+
     fn index([x, y, z]: [usize; 3]) -> usize {
         x + SIZE[0] * (y + SIZE[1] * z)
     }
@@ -114,7 +120,7 @@ mod tests {
 
     #[test]
     fn constants_stay_in_both() {
-        for change in [blur, lower_resolution] {
+        for change in [blur, lower] {
             let mut image = vec![2.5; SIZE.iter().product()];
             change(&mut image, SIZE, 0.6);
             assert!(image.iter().all(|v| (v - 2.5).abs() < 1e-5));
@@ -125,18 +131,20 @@ mod tests {
     fn half_the_resolution_keeps_every_second_voxel_and_a_straight_line_between_them() {
         // Low voxel j shows voxel 2 j + 1; voxel i looks at (i + ½) / 2 − ½ among them.
         let mut line: Vec<f32> = (0..8).map(|v| (v * v) as f32).collect();
-        lower_resolution(&mut line, [8, 1, 1], 0.5);
+        lower(&mut line, [8, 1, 1], 0.5);
         assert_eq!(line[..3], [1.0, 0.75 * 1.0 + 0.25 * 9.0, 0.25 * 1.0 + 0.75 * 9.0]);
         assert_eq!(line[7], 49.0);
         let before = line.clone();
-        lower_resolution(&mut line, [8, 1, 1], 1.0);
+        lower(&mut line, [8, 1, 1], 1.0);
         assert_eq!(line, before, "all of the resolution changes nothing");
+        lower_resolution(&mut line, [8, 1, 1], 0.5, Some(0));
+        assert_eq!(line, before, "an axis that is kept");
     }
 
     #[test]
     fn axes_are_treated_alike() {
         let line: Vec<f32> = (0..11).map(|v| ((v * 5) % 7) as f32).collect();
-        for change in [blur, lower_resolution] {
+        for change in [blur, lower] {
             let [x, y, z] = [[11, 1, 1], [1, 11, 1], [1, 1, 11]].map(|size| {
                 let mut line = line.clone();
                 change(&mut line, size, 0.7);

@@ -3,15 +3,16 @@
 //!
 //! A voxel at offset o from the sample's centre c shows what lies at c + S⁻¹ Rᵀ S F (o + u) / s: the
 //! displacement u of the deformation, mirroring F = diag(±1), the spacing S = diag(spacing), the rotation R and
-//! the magnification s.
+//! the magnification s. Where slices are not to be mixed, R turns about the axis of their stack, along which s is 1:
+//! then it is the same whether what is turned or what is not yet turned is divided by it.
 
 use super::elastic::{Elastic, RowDisplacements};
 
-/// A rotation about x, then y, then z, a magnification, and the axes to mirror along.
+/// A rotation about x, then y, then z, a magnification along each axis of the source, and the axes to mirror along.
 #[derive(Clone, Debug)]
 pub(super) struct Transform {
     pub(super) angles_degrees: [f64; 3],
-    pub(super) scale: f64,
+    pub(super) scale: [f64; 3],
     pub(super) mirrored: [bool; 3],
     pub(super) elastic: Option<Elastic>,
 }
@@ -45,8 +46,9 @@ impl Transform {
         }
         // The transpose of a rotation is its inverse: from the result back to the source.
         let sign = self.mirrored.map(|mirrored| if mirrored { -1.0 } else { 1.0 });
-        [0, 1, 2]
-            .map(|r| [0, 1, 2].map(|c| sign[c] * columns[r][c] * spacing_mm[c] / spacing_mm[r] / self.scale))
+        [0, 1, 2].map(|r| {
+            [0, 1, 2].map(|c| sign[c] * columns[r][c] * spacing_mm[c] / spacing_mm[r] / self.scale[r])
+        })
     }
 }
 

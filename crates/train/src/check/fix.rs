@@ -3,7 +3,9 @@
 //! What is repaired, and how: a label of the image's size and axes that lies elsewhere is put on the image's
 //! grid, since it was drawn on the image and its header is what went wrong; a label that lies on the image with its
 //! voxels in another order gets them in the image's; NaN and infinite voxels become the image's smallest finite value,
-//! as if nothing had been measured there. Different sizes, axes that differ in more than order, undeclared labels and
+//! as if nothing had been measured there. Where the numbers of the labels leave some out they are numbered anew, in masks
+//! and `dataset.json`; where two labels have one name, or one has the background's, it gets its number added.
+//! Different sizes, axes that differ in more than order, undeclared labels and
 //! unreadable files need a person: such cases are left out and listed.
 
 use std::collections::BTreeMap;
@@ -15,8 +17,8 @@ use organseg_volume::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::copy_labels::CopyLabels;
 use super::{CaseCheck, CheckReport, Problem};
-use crate::dataset::IGNORE;
 use crate::{Case, Dataset, TrainError};
 
 /// What [`fix_to`] did.
@@ -28,6 +30,12 @@ pub struct FixReport {
     pub fixed: BTreeMap<String, Vec<Problem>>,
     /// The cases left out.
     pub unfixable: Vec<Unfixable>,
+    /// Labels that have another number in the copy, with that; all if the numbers left some out, else none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub renumbered: BTreeMap<Label, Label>,
+    /// Labels of the copy that have another name there, with that, for another label had it too.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub renamed: BTreeMap<Label, String>,
 }
 
 /// A case that was left out of the repaired copy.
@@ -84,10 +92,11 @@ pub fn fix_to(
         std::fs::create_dir_all(&folder).map_err(io(&folder))?;
     }
     let manifest = root.join("dataset.json");
-    std::fs::write(&manifest, manifest_text(dataset, kept.len())).map_err(io(&manifest))?;
+    let labels = CopyLabels::of(dataset);
+    std::fs::write(&manifest, manifest_text(dataset, &labels, kept.len())).map_err(io(&manifest))?;
     for (case, check) in kept {
         let problems: Vec<Problem> = check.problems.iter().filter(|p| p.is_fixable()).cloned().collect();
-        write_case(case, check, &root)?;
+        write_case(case, check, &labels, &root)?;
         if problems.is_empty() {
             result.copied.push(check.name.clone());
         } else {
@@ -98,10 +107,11 @@ pub fn fix_to(
         std::fs::remove_dir(target).map_err(io(target))?;
     }
     std::fs::rename(&root, target).map_err(io(target))?;
+    (result.renumbered, result.renamed) = (labels.renumbered, labels.renamed);
     Ok(result)
 }
 
-fn write_case(case: &Case, check: &CaseCheck, root: &Path) -> Result<(), TrainError> {
+fn write_case(case: &Case, check: &CaseCheck, labels: &CopyLabels, root: &Path) -> Result<(), TrainError> {
     let image_path = root.join(format!("imagesTr/{}_0000.nii.gz", case.name));
     let label_path = root.join(format!("labelsTr/{}.nii.gz", case.name));
     let has_gaps = check.problems.iter().any(|p| matches!(p, Problem::NonFinite { .. }));
@@ -115,7 +125,7 @@ fn write_case(case: &Case, check: &CaseCheck, root: &Path) -> Result<(), TrainEr
         write_smallest(&image_path, &filled(&image), &WriteConfig::default())?;
         probe(&case.image)?.grid
     };
-    let mut label = read_labels(case.label_path()?)?;
+    let mut label = labels.renumber(read_labels(case.label_path()?)?);
     if check.problems.iter().any(|p| matches!(p, Problem::OrientationMismatch { .. })) {
         // The image's header on voxels in another order would mirror them.
         label = reorient_owned(label, Orientation::of(grid.affine()));
@@ -132,15 +142,11 @@ fn filled(image: &Volume<f64>) -> Volume<f64> {
     image.map(|v| if v.is_finite() { v } else { fill })
 }
 
-fn manifest_text(dataset: &Dataset, cases: usize) -> String {
-    let mut labels: BTreeMap<&str, Label> =
-        dataset.labels.iter().map(|(&label, name)| (name.as_str(), label)).collect();
-    labels.insert("background", 0);
-    labels.extend(dataset.ignore.map(|label| (IGNORE, label)));
+fn manifest_text(dataset: &Dataset, labels: &CopyLabels, cases: usize) -> String {
     let manifest = json!({
         "name": dataset.name,
         "channel_names": {"0": dataset.modality.to_string()},
-        "labels": labels,
+        "labels": labels.named,
         "numTraining": cases,
         "file_ending": ".nii.gz",
     });
@@ -182,6 +188,61 @@ mod tests {
         assert_eq!(bytes(&fixed), bytes(&dataset));
         // Nothing else is left behind.
         assert_eq!(std::fs::read_dir(target.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    /// Opens a dataset of one case whose mask holds each of 0 to 3, 9 and 255, with these labels.
+    fn with_labels(root: &Path, labels: &str) -> Dataset {
+        for folder in ["imagesTr", "labelsTr"] {
+            std::fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        std::fs::write(root.join("dataset.json"), format!(r#"{{"labels": {labels}}}"#)).unwrap();
+        let grid = grid([6, 1, 1], [0.0; 3]);
+        write(root.join("imagesTr/a.nii.gz"), &Volume::filled(grid, 1.0f32)).unwrap();
+        let mask = LabelVolume::from_vec(grid, vec![0, 1, 2, 3, 9, 255]).unwrap();
+        write(root.join("labelsTr/a.nii.gz"), &mask).unwrap();
+        Dataset::open(root).unwrap()
+    }
+
+    #[test]
+    fn labels_with_a_gap_are_numbered_anew_and_keep_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let labels = r#"{"background": 0, "a": 1, "b": 2, "c": 3, "far": 9, "ignore": 255}"#;
+        let dataset = with_labels(&folder.path().join("old"), labels);
+        let report = check_dataset(&dataset);
+        assert!(report.cases[0].problems.is_empty() && !report.is_sound());
+        let text = report.to_text();
+        assert!(
+            text.contains("error: the labels are 1 (a), 2 (b), 3 (c), 9 (far), expected 1 to 4"),
+            "{text}"
+        );
+        assert!(text.contains("1 errors (1 of them can be fixed), 0 warnings"), "{text}");
+        let done = fix_to(&dataset, &report, folder.path().join("new")).unwrap();
+        assert_eq!(done.renumbered, BTreeMap::from([(9, 4), (255, 5)]));
+        let fixed = Dataset::open(folder.path().join("new")).unwrap();
+        fixed.check_label_numbers().unwrap();
+        assert_eq!((fixed.labels[&4].as_str(), fixed.labels.len(), fixed.ignore), ("far", 4, Some(5)));
+        assert!(check_dataset(&fixed).is_sound());
+        assert_eq!(fixed.cases[0].load(&fixed).unwrap().label.voxels(), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn labels_of_one_name_and_one_called_background_stay_labels() {
+        let folder = tempfile::tempdir().unwrap();
+        let labels = r#"{"0": "none", "1": "kidney", "2": "kidney", "3": "background", "9": "tumour",
+                         "255": "kidney (label 2)"}"#;
+        let dataset = with_labels(&folder.path().join("old"), labels);
+        let done = fix_to(&dataset, &check_dataset(&dataset), folder.path().join("new")).unwrap();
+        let new_names = [(2, "kidney (label 2) (label 2)"), (3, "background (label 3)")];
+        assert_eq!(done.renamed, new_names.map(|(label, name)| (label, name.to_string())).into());
+        let fixed = Dataset::open(folder.path().join("new")).unwrap();
+        let expected = [
+            (1, "kidney"),
+            (2, "kidney (label 2) (label 2)"),
+            (3, "background (label 3)"),
+            (4, "tumour"),
+            (5, "kidney (label 2)"),
+        ];
+        assert_eq!(fixed.labels, expected.map(|(label, name)| (label, name.to_string())).into());
     }
 
     #[test]

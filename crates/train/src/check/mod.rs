@@ -2,9 +2,10 @@
 //!
 //! Every file is read. For each case: size, spacing, orientation; whether image and label agree in size
 //! and place, and if not, along which axis and by how much; which labels there are and whether the
-//! dataset declares them; NaN and infinite voxels. What a header says that other programs read otherwise is
+//! dataset declares them; NaN and infinite voxels. For all: whether the numbers of the labels leave none out. What a header says that other programs read otherwise is
 //! a warning: axes that are not at right angles, a sform and a qform that differ.
 
+mod copy_labels;
 mod fix;
 mod report;
 
@@ -28,7 +29,8 @@ use crate::{Case, Dataset};
 pub fn check_dataset(dataset: &Dataset) -> CheckReport {
     let cases = dataset.cases.par_iter().map(|case| check_case(case, dataset)).collect();
     let (name, labels) = (dataset.name.clone(), dataset.labels.clone());
-    CheckReport { dataset: name, labels, ignore: dataset.ignore, cases }
+    let warnings = dataset.warnings.clone();
+    CheckReport { dataset: name, labels, ignore: dataset.ignore, warnings, cases }
 }
 
 fn check_case(case: &Case, dataset: &Dataset) -> CaseCheck {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use organseg_volume::Label;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::IGNORE;
+use crate::dataset::{IGNORE, has_gaps, list_of_labels};
 
 /// What was found in a dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub struct CheckReport {
     /// The label of voxels that nobody annotated, if it declares one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignore: Option<Label>,
+    /// What was noticed when it was opened, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// What was found in each case, sorted by name.
     pub cases: Vec<CaseCheck>,
 }
@@ -195,10 +198,16 @@ impl fmt::Display for Problem {
 }
 
 impl CheckReport {
-    /// Whether every case can be trained on.
+    /// Whether every case can be trained on, and the labels as they are numbered.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        self.cases.iter().flat_map(|case| &case.problems).all(Problem::is_warning)
+        !self.has_label_gaps() && self.cases.iter().flat_map(|case| &case.problems).all(Problem::is_warning)
+    }
+
+    /// Whether the numbers of the labels leave some out, which training refuses and [`crate::fix_to`] repairs.
+    #[must_use]
+    pub fn has_label_gaps(&self) -> bool {
+        has_gaps(&self.labels)
     }
 
     /// The report for reading: a summary, then a line a problem.
@@ -228,14 +237,25 @@ impl CheckReport {
                 if seen > 0 { format!(", voxels {}", spread(counts.into_iter())) } else { String::new() };
             line(&mut text, &format!("  label {label} ({name}): in {seen} cases{voxels}"));
         }
+        let gaps = usize::from(self.has_label_gaps());
+        if self.has_label_gaps() {
+            let (labels, number) = (list_of_labels(&self.labels), self.labels.len());
+            line(
+                &mut text,
+                &format!(
+                    "error: the labels are {labels}, expected 1 to {number} without a gap: each number is a class"
+                ),
+            );
+        }
+        self.warnings.iter().for_each(|warning| line(&mut text, &format!("warning: {warning}")));
         let problems = self.cases.iter().flat_map(|case| case.problems.iter().map(move |p| (case, p)));
         for (case, problem) in problems.clone() {
             let kind = if problem.is_warning() { "warning" } else { "error" };
             line(&mut text, &format!("{kind}: {}: {problem}", case.name));
         }
-        let fixable = problems.clone().filter(|(_, problem)| problem.is_fixable()).count();
+        let fixable = gaps + problems.clone().filter(|(_, problem)| problem.is_fixable()).count();
         let (warnings, errors): (Vec<_>, _) = problems.partition(|(_, problem)| problem.is_warning());
-        let (errors, warnings) = (errors.len(), warnings.len());
+        let (errors, warnings) = (gaps + errors.len(), self.warnings.len() + warnings.len());
         line(&mut text, &format!("{errors} errors ({fixable} of them can be fixed), {warnings} warnings"));
         text.push('\n');
         text

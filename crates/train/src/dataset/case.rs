@@ -136,6 +136,7 @@ mod tests {
             ignore: Some(6),
             modality: Modality::Ct,
             cases: vec![case.clone()],
+            warnings: Vec::new(),
         };
         case.load(&dataset)
     }

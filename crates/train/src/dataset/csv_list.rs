@@ -8,7 +8,7 @@ use organseg_volume::{Label, read_labels};
 use rayon::prelude::*;
 
 use super::case::voxels_per_label;
-use super::{Case, Dataset, Modality, channel_of, last_part, nifti_stem};
+use super::{Case, Dataset, Modality, can_be_a_file_s, channel_of, last_part, nifti_stem};
 use crate::TrainError;
 
 pub(super) fn open(path: &Path) -> Result<Dataset, TrainError> {
@@ -26,14 +26,16 @@ pub(super) fn open(path: &Path) -> Result<Dataset, TrainError> {
         let expected = "rows of image,label[,name]".to_string();
         return Err(TrainError::EmptyDataset { path: path.to_path_buf(), expected });
     }
-    let labels = labels_that_occur(&cases)?;
+    let counts = count_labels(&cases)?;
+    let labels = labels_that_occur(&counts);
     if labels.is_empty() {
         return Err(wrong(path, "none of its label files holds a label above 0".into(), "some foreground"));
     }
     let name = last_part(path);
     let name = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem).to_string();
     let modality = Modality::Other(String::new());
-    Ok(Dataset { name, root: root.to_path_buf(), labels, ignore: None, modality, cases })
+    let warnings = labels_in_one_file(&cases, &counts);
+    Ok(Dataset { name, root: root.to_path_buf(), labels, ignore: None, modality, cases, warnings })
 }
 
 fn wrong(path: &Path, found: String, expected: &str) -> TrainError {
@@ -101,8 +103,7 @@ impl Columns {
             Some(name) => name.to_string(),
             None => name_of(&image_path),
         };
-        // Results are written to files of that name.
-        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) {
+        if !can_be_a_file_s(&name) {
             let found = format!("line {line} is called `{name}`");
             return Err(wrong(path, found, "a name that can be a file's"));
         }
@@ -117,13 +118,41 @@ fn name_of(image: &Path) -> String {
     channel_of(stem).filter(|&(_, channel)| channel == 0).map_or(stem, |(name, _)| name).to_string()
 }
 
+/// Voxels of each label, case by case.
+type Counts = Vec<[u64; 256]>;
+
+fn count_labels(cases: &[Case]) -> Result<Counts, TrainError> {
+    cases.par_iter().map(|case| Ok(voxels_per_label(&read_labels(case.label_path()?)?))).collect()
+}
+
 /// The labels above 0 that occur in any of the files, named by their numbers.
-fn labels_that_occur(cases: &[Case]) -> Result<BTreeMap<Label, String>, TrainError> {
-    let counts: Result<Vec<[u64; 256]>, TrainError> =
-        cases.par_iter().map(|case| Ok(voxels_per_label(&read_labels(case.label_path()?)?))).collect();
-    let counts = counts?;
+fn labels_that_occur(counts: &Counts) -> BTreeMap<Label, String> {
     let occurs = |label: &Label| counts.iter().any(|case| case[usize::from(*label)] > 0);
-    Ok((1..=Label::MAX).filter(occurs).map(|label| (label, format!("label {label}"))).collect())
+    (1..=Label::MAX).filter(occurs).map(|label| (label, format!("label {label}"))).collect()
+}
+
+/// Of so many files, a label that is in one alone may be a stray value. Of two, each may have an organ of its own.
+const SEVERAL: usize = 3;
+
+/// A line for each label that occurs in one of several files.
+fn labels_in_one_file(cases: &[Case], counts: &Counts) -> Vec<String> {
+    if cases.len() < SEVERAL {
+        return Vec::new();
+    }
+    let line = |label: Label| {
+        let count = |case: &[u64; 256]| case[usize::from(label)];
+        let mut having = cases.iter().zip(counts).filter(|(_, counts)| count(counts) > 0);
+        let (case, counts) = having.next()?;
+        let (voxels, others) = (count(counts), cases.len() - 1);
+        having.next().is_none().then(|| {
+            let file = case.label.as_deref().unwrap_or(Path::new(&case.name)).display();
+            format!(
+                "label {label} is in {file} alone ({voxels} voxels), in none of the {others} other label files; if it is \
+                 a stray value, correct it there: it is a class to learn"
+            )
+        })
+    };
+    (1..=Label::MAX).filter_map(line).collect()
 }
 
 #[cfg(test)]
@@ -159,6 +188,18 @@ mod tests {
         assert_eq!(dataset.labels, BTreeMap::from([(2, "label 2".into()), (5, "label 5".into())]));
         assert_eq!(dataset.cases[0].image, folder.path().join("scans/a_0000.nii.gz"));
         assert_eq!(dataset.cases[1].load(&dataset).unwrap().label.voxels(), [5; 8]);
+    }
+
+    #[test]
+    fn a_label_in_one_of_several_files_is_told() {
+        let two = "scans/b.nii.gz,scans/b.nii.gz\nscans/a_0000.nii.gz,scans/a_0000.nii.gz\n";
+        assert_eq!(open_text(two).unwrap().warnings, [""; 0]);
+        let dataset = open_text(&format!("{two}scans/b.nii.gz,scans/b.nii.gz,again\n")).unwrap();
+        let [line] = &dataset.warnings[..] else { panic!("{:?}", dataset.warnings) };
+        assert!(
+            line.starts_with("label 2 is in ") && line.contains("scans/a_0000.nii.gz alone (8 voxels)"),
+            "{line}"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::manifest::Manifest;
-use super::{Case, Dataset, channel_of, last_part, nifti_stem};
+use super::{Case, Dataset, channel_of, last_part, nifti_stem, table};
 use crate::TrainError;
 
 pub(super) fn open(root: &Path) -> Result<Dataset, TrainError> {
@@ -14,10 +14,46 @@ pub(super) fn open(root: &Path) -> Result<Dataset, TrainError> {
         return Err(TrainError::NotFound { path: manifest_path, expected });
     }
     let manifest = Manifest::read(&manifest_path)?;
+    let cases = match &manifest.table {
+        Some(table) => table::cases(root, table)?,
+        None => cases_in_folders(root, &manifest)?,
+    };
+    if cases.is_empty() {
+        let expected = "at least one case in the table `dataset` of dataset.json".to_string();
+        return Err(TrainError::EmptyDataset { path: root.to_path_buf(), expected });
+    }
+    Ok(Dataset {
+        warnings: compare_number(&manifest_path, manifest.cases, cases.len())?.into_iter().collect(),
+        name: manifest.name.unwrap_or_else(|| last_part(root)),
+        root: root.to_path_buf(),
+        labels: manifest.labels,
+        ignore: manifest.ignore,
+        modality: manifest.modality,
+        cases: cases.into_values().collect(),
+    })
+}
+
+/// What is to be said of a `numTraining` that is not the number of cases that are there. More of them is an error: a
+/// download may have been cut short.
+fn compare_number(path: &Path, said: Option<u64>, there: usize) -> Result<Option<String>, TrainError> {
+    let Some(said) = said.filter(|&said| said != there as u64) else { return Ok(None) };
+    if said > there as u64 {
+        let found = format!("numTraining is {said}, and {there} pairs of an image and its label are there");
+        let expected = format!("as many: bring those that are missing, or write {there} if these are all");
+        return Err(TrainError::DatasetFile { path: path.to_path_buf(), found, expected });
+    }
+    Ok(Some(format!(
+        "{}: numTraining is {said}, and {there} pairs of an image and its label are there: all of them are taken",
+        path.display()
+    )))
+}
+
+/// The pairs in `imagesTr` and `labelsTr`.
+fn cases_in_folders(root: &Path, manifest: &Manifest) -> Result<BTreeMap<String, Case>, TrainError> {
     let ending = manifest.file_ending.as_deref();
     let images = files(&root.join("imagesTr"), "the folder of the images", ending)?;
     let mut labels = files(&root.join("labelsTr"), "the folder of the labels", ending)?;
-    check_listed(root, &manifest, &images)?;
+    check_listed(root, manifest, &images)?;
 
     let shown = ending.unwrap_or(".nii.gz");
     if images.is_empty() {
@@ -25,7 +61,8 @@ pub(super) fn open(root: &Path) -> Result<Dataset, TrainError> {
         return Err(TrainError::EmptyDataset { path: root.to_path_buf(), expected });
     }
     let mut cases = BTreeMap::new();
-    let names: Vec<_> = images.iter().map(|(stem, image)| (case_name(stem, &labels), image)).collect();
+    let names: Vec<_> =
+        images.iter().map(|(stem, image)| (case_name(stem, &images, &labels), image)).collect();
     for ((name, channel), image) in names {
         if channel > 0 {
             let found = format!("it is channel {channel} of case {name}");
@@ -41,21 +78,24 @@ pub(super) fn open(root: &Path) -> Result<Dataset, TrainError> {
         let expected = format!("imagesTr/{name}_0000{shown} or imagesTr/{name}{shown}");
         return Err(TrainError::MissingImage { label, expected });
     }
-    Ok(Dataset {
-        name: manifest.name.unwrap_or_else(|| last_part(root)),
-        root: root.to_path_buf(),
-        labels: manifest.labels,
-        ignore: manifest.ignore,
-        modality: manifest.modality,
-        cases: cases.into_values().collect(),
-    })
+    Ok(cases)
 }
 
 /// Which case an image belongs to, and which of its channels it is. A name that is that of a label file
-/// is the case's (decathlon), even if it ends as a channel does.
-fn case_name(stem: &str, labels: &BTreeMap<String, PathBuf>) -> (String, u32) {
+/// is the case's (decathlon), even if it ends as a channel does: `amos_0507`. So is one without a label, unless
+/// there is a label, or a first channel, of the case that it would be a channel of.
+fn case_name(
+    stem: &str,
+    images: &BTreeMap<String, PathBuf>,
+    labels: &BTreeMap<String, PathBuf>,
+) -> (String, u32) {
     match channel_of(stem) {
-        Some((name, channel)) if !labels.contains_key(stem) => (name.to_string(), channel),
+        Some((name, channel)) if !labels.contains_key(stem) => {
+            let first = format!("{name}_0000");
+            let has_first = images.contains_key(&first) && !labels.contains_key(&first);
+            let is_channel = has_first || labels.contains_key(name);
+            if is_channel { (name.to_string(), channel) } else { (stem.to_string(), 0) }
+        }
         _ => (stem.to_string(), 0),
     }
 }
@@ -159,6 +199,18 @@ mod tests {
     }
 
     #[test]
+    fn another_number_of_cases_than_promised_is_told_and_fewer_are_refused() {
+        let files = ["imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz"];
+        let error = refused(V2, &files).to_string();
+        let expected = "dataset.json: numTraining is 2, and 1 pairs of an image and its label are there, expected as many";
+        assert!(error.contains(expected) && error.contains("write 1 if these are all"), "{error}");
+        let more = V2.replace("\"numTraining\": 2", "\"numTraining\": 0");
+        let dataset = Dataset::open(folder(&more, &files).path()).unwrap();
+        let [line] = &dataset.warnings[..] else { panic!("{:?}", dataset.warnings) };
+        assert!(line.contains("dataset.json: numTraining is 0, and 1 pairs"), "{line}");
+    }
+
+    #[test]
     fn decathlon_layout_keeps_numbers_that_look_like_channels() {
         let files = ["imagesTr/scan_0001.nii.gz", "labelsTr/scan_0001.nii.gz"];
         let folder = folder(DECATHLON, &files);
@@ -183,6 +235,28 @@ mod tests {
         let error = refused(V2, &files);
         assert!(matches!(error, TrainError::MultiChannel { .. }), "{error}");
         assert!(error.to_string().contains("multi-channel images are not supported yet"));
+    }
+
+    #[test]
+    fn a_case_whose_number_looks_like_a_channel_and_whose_label_is_missing_is_no_channel() {
+        let files = [
+            "imagesTr/amos_0000.nii.gz",
+            "imagesTr/amos_0507.nii.gz",
+            "imagesTr/amos_0508.nii.gz",
+            "labelsTr/amos_0000.nii.gz",
+            "labelsTr/amos_0508.nii.gz",
+        ];
+        let error = refused(DECATHLON, &files).to_string();
+        assert!(error.contains("imagesTr/amos_0507.nii.gz: has no label"), "{error}");
+        assert!(error.contains("labelsTr/amos_0507.nii.gz"), "{error}");
+        // With a first channel, or with a label of the case, it is a channel.
+        for (files, expected) in [
+            (["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"], "a_0000.nii.gz: has no label"),
+            (["imagesTr/a_0001.nii.gz", "labelsTr/a.nii.gz"], "it is channel 1 of case a"),
+        ] {
+            let error = refused(DECATHLON, &files).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Modality;
+use super::table::{self, Listed};
 use crate::TrainError;
 
 /// What nnU-Net calls the label of voxels that nobody annotated.
@@ -27,6 +28,10 @@ pub(super) struct Manifest {
     pub(super) file_ending: Option<String>,
     /// Names of the images listed for training, relative to the folder; empty if there is no list.
     pub(super) training_images: Vec<String>,
+    /// `numTraining`.
+    pub(super) cases: Option<u64>,
+    /// The table `dataset`: the files of each case.
+    pub(super) table: Option<BTreeMap<String, Listed>>,
 }
 
 /// The file as it is written; unknown fields are passed over.
@@ -38,6 +43,9 @@ struct Raw {
     modality: Option<BTreeMap<String, String>>,
     file_ending: Option<String>,
     training: Option<Vec<Value>>,
+    #[serde(rename = "numTraining")]
+    num_training: Option<Value>,
+    dataset: Option<Value>,
 }
 
 impl Manifest {
@@ -59,6 +67,8 @@ impl Manifest {
             modality,
             file_ending: raw.file_ending.filter(|ending| !ending.is_empty()),
             training_images,
+            cases: raw.num_training.map(|number| cases(path, &number)).transpose()?,
+            table: table::read(path, raw.dataset)?,
         })
     }
 }
@@ -92,6 +102,12 @@ fn parse<T: DeserializeOwned>(path: &Path) -> Result<T, TrainError> {
 /// An entry of the list `training`: `{"image": path, "label": path}`.
 fn listed_image(entry: &Value) -> Option<String> {
     entry.get("image")?.as_str().map(str::to_string)
+}
+
+/// What `numTraining` says; some tools write numbers as text.
+fn cases(path: &Path, number: &Value) -> Result<u64, TrainError> {
+    let said = number.as_u64().or_else(|| number.as_str()?.trim().parse().ok());
+    said.ok_or_else(|| wrong(path, format!("numTraining is {number}"), "the number of cases to train on"))
 }
 
 /// The labels but background, whichever way round they are written, and the ignore label.
@@ -173,6 +189,8 @@ mod tests {
         let manifest = manifest.unwrap();
         assert_eq!((manifest.labels, manifest.modality), (two_labels(), Modality::Ct));
         assert_eq!(manifest.file_ending.as_deref(), Some(".nii.gz"));
+        assert_eq!((manifest.cases, manifest.table), (Some(3), None));
+        assert_eq!(read(r#"{"labels": {"a": 1}, "numTraining": "12"}"#).unwrap().cases, Some(12));
     }
 
     #[test]
@@ -235,6 +253,7 @@ mod tests {
             (r#"{"labels": {"a": 1, "ignore": 1}}"#, "label 1 is both `a` and `ignore`"),
             (r#"{"labels": {"a": 1, "ignore": [2, 3]}}"#, "`ignore` is the region [2,3]"),
             (r#"{"labels": {"background": 0, "ignore": 1}}"#, "none but background"),
+            (r#"{"labels": {"a": 1}, "numTraining": -1}"#, "numTraining is -1, expected the number of cases"),
             (r#"{"channel_names": {"0": "T1", "1": "T2"}, "labels": {"a": 1}}"#, "2 channels (T1, T2)"),
         ];
         for (text, expected) in cases {

@@ -12,7 +12,9 @@
 mod case;
 mod csv_list;
 mod folder;
+mod label_numbers;
 mod manifest;
+mod table;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use case::{Case, LoadedCase};
 pub(crate) use case::{nth_voxel_of_label, voxels_per_label};
+pub(crate) use label_numbers::{has_gaps, list as list_of_labels};
 pub(crate) use manifest::IGNORE;
 pub use manifest::read_ignore_label;
 
@@ -75,6 +78,8 @@ pub struct Dataset {
     pub modality: Modality,
     /// The cases, sorted by name.
     pub cases: Vec<Case>,
+    /// What a person should know, noticed when it was opened, a line each.
+    pub warnings: Vec<String>,
 }
 
 impl Dataset {
@@ -82,17 +87,19 @@ impl Dataset {
     ///
     /// In a folder, an image belongs to the label file of the same name, with or without the channel
     /// number `_0000`. Files ending otherwise than `file_ending` says (`.nii.gz` or `.nii` where
-    /// `dataset.json` does not say) and hidden files are passed over, and so are test images.
+    /// `dataset.json` does not say) and hidden files are passed over, and so are test images. Where `dataset.json` has
+    /// a table `dataset`, the cases are those of it, wherever their files lie. A `numTraining` that is less than what
+    /// is there is a [warning](Dataset::warnings).
     ///
     /// A CSV file has no place for names of labels: every label file is read, and the labels that occur
-    /// in any of them become `label 1`, `label 2` and so on; its modality is unknown,
-    /// and it has no ignore label. The first row may
+    /// in any of them become `label 1`, `label 2` and so on; one that occurs in one of three or more files is a
+    /// warning. Its modality is unknown, and it has no ignore label. The first row may
     /// name the columns, in any order. A case without a name is called after its image file.
     ///
     /// # Errors
     /// [`TrainError::NotFound`] for a missing folder or file; [`TrainError::EmptyDataset`];
     /// [`TrainError::Json`] or [`TrainError::DatasetFile`] for a `dataset.json` or CSV file that makes
-    /// no sense; [`TrainError::MissingLabel`], [`TrainError::MissingImage`] for half a case;
+    /// no sense, or promises more cases than there are; [`TrainError::MissingLabel`], [`TrainError::MissingImage`] for half a case;
     /// [`TrainError::MultiChannel`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, TrainError> {
         let path = path.as_ref();
@@ -146,6 +153,11 @@ fn last_part(path: &Path) -> String {
 /// The name of an image file without its ending, if it is a NIfTI file's.
 fn nifti_stem(file_name: &str) -> Option<&str> {
     [".nii.gz", ".nii"].iter().find_map(|ending| file_name.strip_suffix(ending))
+}
+
+/// Whether results of a case of this name can be written to files that are called so.
+fn can_be_a_file_s(name: &str) -> bool {
+    !(name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']))
 }
 
 /// `NAME_0003` → (`NAME`, 3).
