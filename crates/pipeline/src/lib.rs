@@ -47,6 +47,6 @@ pub use montage::Montage;
 pub use plan::{MAX_PATCH_VOXELS, Plan, plan};
 pub use predict::predict;
 pub use prediction::{Boxes, Combine, PredictionConfig, WhenEmpty};
-pub use report::{Fallback, LabelReport, SegmentationReport};
+pub use report::{Fallback, LabelReport, Resampled, SegmentationReport};
 pub use segmenter::{PreparedScan, Segmentation, Segmenter, Sighting, TwoStages};
 pub use training::{Stages, TrainRequest, TrainSummary, oracle_box, train};

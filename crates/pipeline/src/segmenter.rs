@@ -197,7 +197,7 @@ impl Segmenter {
         match seen {
             Seen::Once(mask) => {
                 let mask = back(mask)?;
-                let report = SegmentationReport::of_single(&mask, names);
+                let report = SegmentationReport::of_single(&mask, &prepared, names);
                 Ok(Segmentation { mask, coarse: None, report })
             }
             Seen::Twice(looks) => {
