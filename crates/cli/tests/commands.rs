@@ -8,7 +8,7 @@ use organseg::volume::{
     resample_with, write,
 };
 use serde_json::Value;
-use support::{fail, names_in, organseg, plain_nifti, scan, succeed, text, world};
+use support::{change, copy_of_data, fail, names_in, organseg, plain_nifti, scan, succeed, text, world};
 
 #[test]
 fn info_says_where_the_voxels_lie() {
@@ -143,6 +143,35 @@ fn the_folds_of_a_cross_validation_are_averaged() {
     refused(&["--model", text(folder.path())], &["neither model.toml nor fold_0", "expected a model"]);
     std::fs::remove_file(at("cv/fold_0/model.toml")).unwrap();
     refused(&["--model", text(&cv)], &["fold_1, but no fold_0/model.toml"]);
+}
+
+/// The median spacing of four of five cases is another for each fold.
+#[test]
+fn folds_trained_one_by_one_have_one_plan_and_are_averaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = copy_of_data(folder.path());
+    for (part, ending) in [("imagesTr", "_0000.nii.gz"), ("labelsTr", ".nii.gz")] {
+        for i in 0..5 {
+            let path = data.join(part).join(format!("phantom_00{i}{ending}"));
+            let spacing = Spacing::isotropic(2.0 + 0.1 * f64::from(i)).unwrap();
+            let moved = Grid::with_spacing([36, 32, 24], spacing).unwrap();
+            match part {
+                "imagesTr" => change::<i16>(&path, |v| v.with_grid(moved).unwrap()),
+                _ => change::<u8>(&path, |v| v.with_grid(moved).unwrap()),
+            }
+        }
+    }
+    let (config, mask, scan) = (world().join("tiny.toml"), folder.path().join("mask.nii"), scan());
+    let models = ["0", "4"].map(|fold| {
+        let model = folder.path().join(fold);
+        let train = ["train", "--data", text(&data), "--model", text(&model), "--config", text(&config)];
+        succeed(&[&train[..], &["--stages", "single", "--epochs", "1", "--fold", fold]].concat());
+        let made = std::fs::read_to_string(model.join("model.toml")).unwrap();
+        assert!(made.contains("spacing_mm = [2.2, 2.2, 2.2]") || made.contains("2.2,\n"), "{made}");
+        model
+    });
+    let segment = ["segment", "--model", text(&models[0]), "--model", text(&models[1]), text(&scan)];
+    succeed(&[&segment[..], &["--out", text(&mask)]].concat());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum, value_parser};
 use organseg::pipeline::{Stages, cross_validate};
-use organseg::train::{Dataset, Split, Splits};
+use organseg::train::{Dataset, Splits};
 
 use super::device::DeviceChoice;
 use super::interrupt::{or_interrupted, stop_signal};
@@ -62,9 +62,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         StagesChoice::Both => Stages::Both,
         StagesChoice::Single => Stages::Single,
     });
-    // One plan for all folds, from all cases, as nnU-Net has it: sizes and percentiles, nothing that could be learnt.
-    let all = Split { train: dataset.names().iter().map(ToString::to_string).collect(), val: Vec::new() };
-    let mut plan = options.training.plan(stages, &dataset, &all)?;
+    let mut plan = options.training.plan(stages, &dataset)?;
     for warning in &plan.warnings {
         eprintln!("warning: {warning}");
     }
