@@ -217,6 +217,22 @@ fn a_scan_whose_qform_leads_elsewhere_has_a_warning() {
 }
 
 #[test]
+fn a_scan_without_orientation_has_a_note_and_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, mask) = (folder.path().join("scan.nii"), folder.path().join("mask.nii"));
+    let mut bytes = plain_nifti();
+    // The codes of qform and sform.
+    bytes[252..256].fill(0);
+    std::fs::write(&path, &bytes).unwrap();
+    let printed = succeed(&["info", text(&path)]);
+    assert!(printed.contains("note") && printed.contains("left and right may be exchanged"), "{printed}");
+    let model = world().join("model");
+    let done = organseg(&["segment", "--model", text(&model), text(&path), "--out", text(&mask)]);
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert!(done.status.success() && said.contains("says nothing about orientation"), "{said}");
+}
+
+#[test]
 fn evaluation_writes_the_agreed_form() {
     let folder = tempfile::tempdir().unwrap();
     let (labels, out) = (world().join("data/labelsTr"), folder.path().join("metrics.json"));
