@@ -288,6 +288,59 @@ fn an_output_folder_that_cannot_be_written() {
     let scores = below.join("scores.json");
     let evaluate = ["evaluate", "--reference", text(&labels), "--prediction", text(&labels), "--out"];
     fail(&[&evaluate[..], &[text(&scores)]].concat(), &["occupied"]);
+    // Before the work, not after it.
+    let nothing = tempfile::tempdir().unwrap();
+    let mask = nothing.path().join("mask.nii");
+    let segment = ["segment", "--model", text(&model), text(&scan), "--out", text(&mask), "--report"];
+    fail(&[&segment[..], &[text(&below)]].concat(), &["occupied"]);
+    fail(&[&segment[..], &[text(nothing.path())]].concat(), &["is a folder, expected a file"]);
+    assert!(names_in(nothing.path()).is_empty());
+    let folds = nothing.path().join("folds");
+    let run = ["cross-validate", "--data", text(&data), "--out", text(&folds), "--config", text(&config)];
+    fail(&[&run[..], &["--results", text(&below)]].concat(), &["occupied"]);
+    assert!(!folds.exists(), "no fold is begun");
+}
+
+#[test]
+fn folders_of_figures_are_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let labels = world().join("data/labelsTr");
+    let (scores, table) = (at("new/scores.json"), at("other/new/scores.csv"));
+    let evaluate = ["evaluate", "--reference", text(&labels), "--prediction", text(&labels)];
+    succeed(&[&evaluate[..], &["--out", text(&scores), "--csv", text(&table)]].concat());
+    assert!(scores.is_file() && table.is_file());
+}
+
+#[test]
+fn a_single_scan_that_fails_is_in_the_report() {
+    let (folder, bad) = file("a.nii.gz", b"not an image");
+    let (out, report) = (folder.path().join("mask.nii"), folder.path().join("new/report.json"));
+    let model = world().join("model");
+    let segment = ["segment", "--model", text(&model), text(&bad), "--out", text(&out), "--json"];
+    let segment = [&segment[..], &["--report", text(&report)]].concat();
+    fail(&segment, &["a.nii.gz"]);
+    let printed: serde_json::Value = serde_json::from_slice(&organseg(&segment).stdout).unwrap();
+    let written: serde_json::Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    assert_eq!(printed, written);
+    assert_eq!(printed[0]["input"], text(&bad));
+    assert!(printed[0]["error"].as_str().unwrap().contains("a.nii.gz"), "{printed}");
+    assert!(!out.exists());
+}
+
+#[test]
+fn an_image_where_the_last_mask_goes_is_found_before_the_first_scan_is_segmented() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("masks")).unwrap();
+    std::fs::copy(scan(), at("a.nii.gz")).unwrap();
+    std::fs::copy(scan(), at("b.nii.gz")).unwrap();
+    let grid = *organseg::volume::read_image(scan()).unwrap().grid();
+    write(at("masks/b.nii.gz"), &LabelVolume::filled(grid, 200)).unwrap();
+    let (model, out) = (world().join("model"), at("masks"));
+    let segment = ["segment", "--model", text(&model), text(folder.path()), "--out", text(&out)];
+    fail(&segment, &["b.nii.gz", "values up to 200", "labels up to 1"]);
+    assert_eq!(names_in(&out), ["b.nii.gz"]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use organseg::train::{Dataset, Splits};
 
 use super::device::DeviceChoice;
 use super::interrupt::{or_interrupted, stop_signal};
-use super::output::{make_folder, print, print_json, write_text};
+use super::output::{make_folder, make_folder_of, print, print_json, write_text};
 use super::prediction::PredictionChoice;
 use super::training::TrainingOptions;
 
@@ -55,6 +55,9 @@ enum StagesChoice {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if let Some(path) = &options.results {
+        make_folder_of(path)?;
+    }
     let device = options.device.open()?;
     let dataset = Dataset::open(&options.data)?;
     let splits = Splits::k_fold(&dataset.names(), options.folds, options.training.split_seed)?;
@@ -77,11 +80,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         cross_validate(&dataset, &splits, &plan.config, &options.out, &device, &stop),
         "the same command goes on from there",
     )?;
+    // Both, whatever becomes of one: days of training are in it.
+    let printed = if options.json { print_json(&results) } else { print(&results.to_text()) };
     let path = options.results.clone().unwrap_or_else(|| options.out.join("results.json"));
     write_text(&path, &serde_json::to_string_pretty(&results)?)?;
-    if options.json {
-        return print_json(&results);
-    }
-    print(&results.to_text())?;
-    print(&format!("figures in {}", path.display()))
+    printed?;
+    if options.json { Ok(()) } else { print(&format!("figures in {}", path.display())) }
 }

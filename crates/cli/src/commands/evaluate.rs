@@ -13,7 +13,7 @@ use organseg::volume::{Label, LabelVolume, read_labels};
 use rayon::prelude::*;
 
 use super::files::{image_name, images_in};
-use super::output::{print, write_text};
+use super::output::{make_folder_of, print, write_text};
 
 /// Score masks against references of the same names.
 ///
@@ -48,6 +48,9 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    for path in options.out.iter().chain(&options.csv) {
+        make_folder_of(path)?;
+    }
     let held_back = options.split.as_deref().map(held_back).transpose()?;
     let pairs = pairs(&options.reference, &options.prediction, held_back)?;
     let ignore = match options.ignore_label {
@@ -65,13 +68,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         })
         .collect::<Result<_>>()?;
     let report = EvaluationReport::new(complete(&pairs, scored, ignore, options.tolerance_mm)?);
-    if let Some(path) = &options.out {
-        write_text(path, &report.to_json()?)?;
-    }
-    if let Some(path) = &options.csv {
-        write_text(path, &report.to_csv())?;
-    }
-    print(&if options.json { report.to_json()? } else { report.to_text() })
+    // Each, whatever becomes of the others: a disk that is full costs no figure.
+    let printed = print(&if options.json { report.to_json()? } else { report.to_text() });
+    let written = options.out.iter().try_for_each(|path| write_text(path, &report.to_json()?));
+    options.csv.iter().try_for_each(|path| write_text(path, &report.to_csv()))?;
+    written.and(printed)
 }
 
 /// A mask and its reference.

@@ -15,7 +15,7 @@ use super::device::DeviceChoice;
 use super::dicom::SeriesChoice;
 use super::files::{ENDINGS_TEXT, has_images, image_name, images_in, scan_name};
 use super::geometry_notes::geometry_notes;
-use super::output::{make_folder, print, print_json, write_text};
+use super::output::{make_folder, make_folder_of, print, print_json, write_text};
 use super::prediction::PredictionChoice;
 use crate::failure::one_line;
 use crate::steps::three_steps;
@@ -78,24 +78,33 @@ type Seen = (Sighting, Vec<String>);
 pub(crate) fn run(options: &Options) -> Result<()> {
     let device = options.device.open()?;
     let jobs = jobs(&options.input, &options.out)?;
+    if let Some(report) = &options.report {
+        make_folder_of(report)?;
+    }
     let models = models(&options.model)?;
     let model = Segmenter::load_ensemble(&models, &device)?;
     let prediction = options.prediction.over(model.config().prediction);
     let model = model.with_prediction(prediction);
+    for (_, output) in &jobs {
+        check_holds_labels(output, model.config().classes())?;
+    }
     let scans = jobs.len();
-    let (mut lines, mut failed) = (Vec::new(), 0);
+    let (mut lines, mut failed, mut alone) = (Vec::new(), 0, None);
     let read = |(input, _): &(PathBuf, PathBuf)| read_scan(&model, input, &options.series);
     let look = |(input, _): &(PathBuf, PathBuf), scan: Result<_>| look(&model, input, scan?);
     // While a GPU has a scan, the CPU reads and resamples the next, and finishes and writes the one before.
     three_steps(&jobs, device.is_cuda(), read, look, |(input, output), seen| {
         match seen.and_then(|seen| write_mask(&model, &models, input, seen, output.clone(), options)) {
             Ok(line) => lines.push(Entry::Done(Box::new(line))),
-            Err(error) if scans == 1 => return Err(error),
             // The other scans do not wait for this one to be mended.
             Err(error) => {
-                let error = one_line(&error);
-                eprintln!("error: {error}");
-                lines.push(Entry::Failed { input: input.clone(), error });
+                let said = one_line(&error);
+                if scans == 1 {
+                    alone = Some(error);
+                } else {
+                    eprintln!("error: {said}");
+                }
+                lines.push(Entry::Failed { input: input.clone(), error: said });
                 failed += 1;
             }
         }
@@ -107,6 +116,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.json {
         print_json(&lines)?;
     }
+    // What is wrong with a single scan is said as any other error.
+    alone.map_or(Ok(()), Err)?;
     ensure!(failed == 0, "{failed} of {scans} scans could not be segmented");
     Ok(())
 }
@@ -144,7 +155,6 @@ fn write_mask(
 ) -> Result<Line> {
     let done = model.finish(seen).with_context(|| cannot_segment(input))?;
     let Segmentation { mask, report, .. } = done;
-    check_holds_labels(&output, model.config().classes())?;
     write(&output, &mask)?;
     let mut warnings = findings;
     warnings.extend(report.warnings());
@@ -193,9 +203,7 @@ fn jobs(inputs: &[PathBuf], out: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
             out.display(),
             scans.len()
         );
-        if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            make_folder(folder)?;
-        }
+        make_folder_of(out)?;
         let scan = scans.remove(0);
         ensure!(!same_file(&scan, out), "--out {}: is the scan itself", out.display());
         check_replaces_a_mask(out)?;
@@ -239,7 +247,7 @@ fn check_replaces_a_mask(path: &Path) -> Result<()> {
 }
 
 /// Checks that the image at `path`, if there is one, has no larger values than a mask of `classes` classes: a scan may be
-/// stored in bytes too. One look at the voxels, which is little beside a segmentation.
+/// stored in bytes too. One look at the voxels, which is little beside a segmentation, before the first of them.
 fn check_holds_labels(path: &Path, classes: usize) -> Result<()> {
     let largest = read::<u8>(path).ok().and_then(|there| there.voxels().iter().copied().max()).unwrap_or(0);
     ensure!(
