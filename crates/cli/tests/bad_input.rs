@@ -470,6 +470,24 @@ fn a_scan_that_cannot_be_read_does_not_keep_the_others_from_being_segmented() {
 }
 
 #[test]
+fn a_scan_that_would_be_huge_at_the_model_s_spacing_is_refused_and_the_next_one_segmented() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // Micrometres taken for millimetres.
+    let grid =
+        Grid::with_spacing([40, 40, 40], organseg::volume::Spacing::isotropic(2000.0).unwrap()).unwrap();
+    write(at("a.nii"), &Volume::filled(grid, 0i16)).unwrap();
+    std::fs::copy(scan(), at("b.nii.gz")).unwrap();
+    let (model, out) = (world().join("model"), at("masks"));
+    let segment = ["segment", "--model", text(&model), text(folder.path()), "--out", text(&out)];
+    let done = organseg(&segment);
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    assert!(said.contains("a.nii: cannot segment") && said.contains("[2000.0, 2000.0, 2000.0] mm"), "{said}");
+    assert_eq!(names_in(&out), ["b.nii.gz"]);
+}
+
+#[test]
 fn a_folder_of_both_images_and_dicom_is_not_guessed_at() {
     let folder = tempfile::tempdir().unwrap();
     let mut slice = vec![0; 128];

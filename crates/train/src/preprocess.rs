@@ -5,8 +5,8 @@
 //! the permutation and flips; with it, each voxel of the scan takes the nearest label.
 
 use organseg_volume::{
-    Grid, Interpolation, LabelVolume, Orientation, Spacing, Volume, grid_that_covers, reorient,
-    reorient_owned, reoriented_grid, resample, window_to_unit_in_place, z_score_in_place,
+    Grid, Interpolation, Label, LabelVolume, Orientation, ReadLimits, Spacing, Volume, grid_that_covers,
+    reorient, reorient_owned, reoriented_grid, resample, window_to_unit_in_place, z_score_in_place,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -190,7 +190,8 @@ impl Preprocessing {
     /// The image as the network sees it, in RAS.
     ///
     /// # Errors
-    /// [`TrainError::Config`] for an impossible spacing, [`TrainError::Volume`] for an impossible window.
+    /// [`TrainError::Config`] for an impossible spacing, [`TrainError::Volume`] for an impossible window,
+    /// [`TrainError::ResampledTooLarge`] for a scan that would need more memory than the machine has.
     pub fn prepare(&self, image: &Volume<f32>) -> Result<Volume<f32>, TrainError> {
         self.prepare_turned(reorient(image, Orientation::RAS))
     }
@@ -206,6 +207,7 @@ impl Preprocessing {
 
     fn prepare_turned(&self, mut image: Volume<f32>) -> Result<Volume<f32>, TrainError> {
         if let Some(grid) = self.resampled_grid(image.grid())? {
+            check_memory(image.grid(), &grid, size_of::<f32>(), ReadLimits::default())?;
             image = resample(&image, &grid, Interpolation::Linear, smallest(&image));
         }
         self.intensity.apply_in_place(&mut image)?;
@@ -220,7 +222,10 @@ impl Preprocessing {
         let turned = reorient(labels, Orientation::RAS);
         match self.resampled_grid(turned.grid())? {
             None => Ok(turned),
-            Some(grid) => Ok(resample(&turned, &grid, Interpolation::Nearest, 0)),
+            Some(grid) => {
+                check_memory(turned.grid(), &grid, size_of::<Label>(), ReadLimits::default())?;
+                Ok(resample(&turned, &grid, Interpolation::Nearest, 0))
+            }
         }
     }
 
@@ -284,6 +289,18 @@ impl Preprocessing {
         let target = grid_that_covers(grid, Spacing::new(working_mm)?)?;
         Ok(grid.check_same(&target).is_err().then_some(target))
     }
+}
+
+/// Checks that an image with voxels of `bytes` bytes on `from` and the same on `to`, which are there together, are within
+/// `limits`: the spacing in a header may be wrong by a factor of a thousand, and memory that is not there ends a program.
+fn check_memory(from: &Grid, to: &Grid, bytes: usize, limits: ReadLimits) -> Result<(), TrainError> {
+    let voxels = (from.voxel_count() as u64).saturating_add(to.voxel_count() as u64);
+    let (bytes, limit) = (voxels.saturating_mul(bytes as u64), limits.max_bytes);
+    if bytes <= limit {
+        return Ok(());
+    }
+    let (from_mm, from, to) = (from.spacing().to_array(), from.size(), to.size());
+    Err(TrainError::ResampledTooLarge { from, from_mm, to, bytes, limit })
 }
 
 fn smallest(image: &Volume<f32>) -> f32 {
@@ -354,6 +371,22 @@ mod tests {
             let spacing = prepared.spacing().to_array();
             assert!((0..3).all(|a| (spacing[a] - resampled[a]).abs() < 1e-9), "{spacing:?}");
         }
+    }
+
+    #[test]
+    fn a_scan_that_would_not_fit_into_memory_is_refused() {
+        let image = Volume::filled(odd_grid(), 0.0f32);
+        let fine = Preprocessing::default().with_spacing_mm([1e-4; 3]);
+        let error = fine.prepare(&image).unwrap_err().to_string();
+        assert!(
+            error.contains("[5, 4, 6] voxels of [1.5, 2.0, 2.5] mm") && error.contains("bytes of memory"),
+            "{error}"
+        );
+        assert!(fine.prepare_labels(&labels(odd_grid())).is_err());
+        let (from, to) = (*image.grid(), image.grid().cropped([0; 3], [6, 5, 8]).unwrap());
+        let limits = |max_bytes| ReadLimits { max_bytes };
+        assert!(check_memory(&from, &to, 4, limits(4 * (120 + 240))).is_ok());
+        assert!(check_memory(&from, &to, 4, limits(4 * (120 + 240) - 1)).is_err());
     }
 
     #[test]
