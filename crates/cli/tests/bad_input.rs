@@ -488,6 +488,22 @@ fn a_scan_that_would_be_huge_at_the_model_s_spacing_is_refused_and_the_next_one_
 }
 
 #[test]
+fn channels_of_one_scan_are_not_taken_for_scans() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (first, second) = (at("patient_0000.nii.gz"), at("patient_0001.nii.gz"));
+    std::fs::copy(scan(), &first).unwrap();
+    std::fs::copy(scan(), &second).unwrap();
+    let (model, out) = (world().join("model"), at("masks"));
+    let segment = ["segment", "--model", text(&model), "--out", text(&out)];
+    let words = ["patient_0000 and patient_0001", "expected scans of one channel"];
+    fail(&[&segment[..], &[text(folder.path())]].concat(), &words);
+    // Named, they are what somebody means.
+    succeed(&[&segment[..], &[text(&first), text(&second)]].concat());
+    assert_eq!(names_in(&out), ["patient.nii.gz", "patient_0001.nii.gz"]);
+}
+
+#[test]
 fn a_folder_of_both_images_and_dicom_is_not_guessed_at() {
     let folder = tempfile::tempdir().unwrap();
     let mut slice = vec![0; 128];

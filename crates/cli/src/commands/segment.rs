@@ -1,6 +1,6 @@
 //! `organseg segment`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,6 +15,7 @@ use super::device::DeviceChoice;
 use super::dicom::SeriesChoice;
 use super::files::{ENDINGS_TEXT, has_images, image_name, images_in, scan_name};
 use super::geometry_notes::geometry_notes;
+use super::modality_note::modality_note;
 use super::output::{make_folder, make_folder_of, print, print_json, write_text};
 use super::prediction::PredictionChoice;
 use crate::failure::one_line;
@@ -173,7 +174,9 @@ fn write_mask(
 fn read_scan(model: &Segmenter, input: &Path, choice: &SeriesChoice) -> Result<Read> {
     let (scan, findings) = match choice.find(input)? {
         Some(series) => {
-            let findings = series.findings().iter().map(ToString::to_string).collect();
+            let mut findings: Vec<String> = series.findings().iter().map(ToString::to_string).collect();
+            let trained = model.config().dataset.as_ref().map(|dataset| &dataset.modality);
+            findings.extend(trained.and_then(|trained| modality_note(&series.modality, trained)));
             (series.read_image(&choice.options())?, findings)
         }
         None => (read_image(input)?, geometry_notes(&probe(input)?)),
@@ -191,7 +194,9 @@ fn jobs(inputs: &[PathBuf], out: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut scans = Vec::new();
     for input in inputs {
         if input.is_dir() && has_images(input)? {
-            scans.extend(images_in(input)?);
+            let images = images_in(input)?;
+            check_one_channel(input, &images)?;
+            scans.extend(images);
         } else {
             scans.push(input.clone());
         }
@@ -229,6 +234,21 @@ fn jobs(inputs: &[PathBuf], out: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
         }
     }
     Ok(taken.into_iter().map(|(mask, scan)| (scan, mask)).collect())
+}
+
+/// Checks that the `images` in `folder` are scans of one channel: nnU-Net's NAME_0000 and NAME_0001 are one scan of two. Files
+/// that are named one by one are taken at their word, for NAME_0001 may be the number of a scan.
+fn check_one_channel(folder: &Path, images: &[PathBuf]) -> Result<()> {
+    let names: BTreeSet<String> = images.iter().filter_map(|image| image_name(image)).collect();
+    let mut cases = names.iter().filter_map(|name| name.strip_suffix("_0000"));
+    if let Some(case) = cases.find(|case| names.contains(&format!("{case}_0001"))) {
+        bail!(
+            "{}: holds {case}_0000 and {case}_0001, two channels of one scan by nnU-Net's names, expected scans of one \
+             channel; if they are scans of their own, name the files instead of the folder",
+            folder.display()
+        );
+    }
+    Ok(())
 }
 
 /// Checks that the file at `path`, if there is one, may be a mask of an earlier run: it holds bytes, as masks do, or is
