@@ -74,7 +74,8 @@ pub struct TwoStages {
     /// The fine network's masks from the boxes that are used, box 1 first, 0 outside; one where it looked at the
     /// whole scan.
     pub refined: Vec<LabelVolume>,
-    /// The answer: the voxelwise majority of refined and coarse masks, or as [`PredictionConfig`] says.
+    /// The answer: the voxelwise majority of refined and coarse masks, with the refined label where those that say organ agree
+    /// on no label, or as [`PredictionConfig`] says.
     pub voted: LabelVolume,
     /// Why the fine network looked at the whole scan, if it did.
     pub fallback: Option<Fallback>,
@@ -302,12 +303,20 @@ impl Segmenter {
             (Boxes::Box2, _) => alone(box2),
             (Boxes::Both, Combine::Vote) => {
                 let first = self.fine_within(fine, prepared, &box1)?;
-                let second = self.fine_within(fine, prepared, &box2)?;
+                // Small scans, and organs that fill one, have one box: a second look would find the same.
+                let second =
+                    if box2 == box1 { first.clone() } else { self.fine_within(fine, prepared, &box2)? };
                 Ok(Found::InBoxes([(first, box1), (second, box2)]))
             }
             (Boxes::Both, Combine::Mean) => {
                 let view = self.view(|model| &model.fine);
                 let look = |place: &BoundingBox| view.probabilities(fine, &crop(prepared, place, 0.0));
+                if box2 == box1 {
+                    // The mean of a thing and itself.
+                    let part = prepared.grid().cropped(box1.min(), box1.size())?;
+                    let answer = (LabelVolume::from_vec(part, look(&box1)?.most_probable())?, box1);
+                    return Ok(Found::Settled { masks: vec![answer.clone(), answer.clone()], answer });
+                }
                 let looks = [look(&box1)?, look(&box2)?];
                 let answer = most_probable_mean([(&looks[0], &box1), (&looks[1], &box2)], prepared.grid())?;
                 let mask = |found: &Probabilities, place: BoundingBox| -> Result<Placed, PipelineError> {
