@@ -9,6 +9,7 @@ mod cross_validation;
 mod ensemble;
 mod error;
 mod evaluation;
+mod evaluation_fields;
 mod flips;
 mod ignore;
 mod lock;
