@@ -218,7 +218,7 @@ fn jobs(inputs: &[PathBuf], out: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut taken: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
     for scan in scans {
         let name = scan_name(&scan).with_context(|| {
-            format!("{}: not an image by its name, expected {ENDINGS_TEXT}", scan.display())
+            format!("{}: not an image by its name, expected {ENDINGS_TEXT} and UTF-8", scan.display())
         })?;
         // nnU-Net's images end in the channel's number, its masks do not.
         let mask = out.join(format!("{}.nii.gz", name.strip_suffix("_0000").unwrap_or(&name)));
