@@ -26,6 +26,7 @@ mod report;
 mod scores;
 mod segmenter;
 mod source;
+mod sums_memory;
 mod tiles;
 mod training;
 mod validation;

@@ -17,6 +17,7 @@ use crate::model::{Method, ModelConfig, StageConfig, weights_path};
 use crate::predict::{LARGE_BYTES, View};
 use crate::prediction::{Boxes, Combine, PredictionConfig, WhenEmpty};
 use crate::report::{Fallback, SegmentationReport, voxel_ml};
+use crate::sums_memory::check_sums_fit;
 use crate::tiles::Probabilities;
 use crate::{CandidateBoxes, PipelineError, candidate_boxes};
 
@@ -175,7 +176,8 @@ impl Segmenter {
     /// What the networks see in a scan: the second step, and the one that the model's device works for.
     ///
     /// # Errors
-    /// [`PipelineError::Candle`] if a network cannot take the scan.
+    /// [`PipelineError::Candle`] if a network cannot take the scan, [`PipelineError::SumsTooLarge`] if its class probabilities
+    /// cannot lie in memory.
     pub fn look(&self, scan: PreparedScan) -> Result<Sighting, PipelineError> {
         let PreparedScan { volume, grid } = scan;
         let seen = match &self.networks {
@@ -317,6 +319,8 @@ impl Segmenter {
                     let answer = (LabelVolume::from_vec(part, look(&box1)?.most_probable())?, box1);
                     return Ok(Found::Settled { masks: vec![answer.clone(), answer.clone()], answer });
                 }
+                let voxels = [box1, box2].map(|place| place.size().into_iter().product::<usize>());
+                check_sums_fit(self.config().classes(), voxels.iter().sum())?;
                 let looks = [look(&box1)?, look(&box2)?];
                 let answer = most_probable_mean([(&looks[0], &box1), (&looks[1], &box2)], prepared.grid())?;
                 let mask = |found: &Probabilities, place: BoundingBox| -> Result<Placed, PipelineError> {
