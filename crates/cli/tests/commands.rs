@@ -145,6 +145,30 @@ fn the_folds_of_a_cross_validation_are_averaged() {
     refused(&["--model", text(&cv)], &["fold_1, but no fold_0/model.toml"]);
 }
 
+#[test]
+fn a_scan_of_thick_slices_is_resampled_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (thick, mask, report, model) =
+        (at("thick.nii"), at("mask.nii"), at("report.json"), world().join("model"));
+    let [x, y, z] = read::<i16>(scan()).unwrap().grid().spacing().to_array();
+    let spacing = format!("{x},{y},{}", 3.0 * z);
+    succeed(&["resample", text(&scan()), text(&thick), "--spacing", &spacing]);
+    let segment = |scan: &std::path::Path| {
+        let segment = ["segment", "--model", text(&model), text(scan), "--out", text(&mask), "--report"];
+        let done = organseg(&[&segment[..], &[text(&report)]].concat());
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert!(done.status.success(), "{said}");
+        (said, serde_json::from_slice::<Value>(&std::fs::read(&report).unwrap()).unwrap())
+    };
+    let (said, report) = segment(&thick);
+    assert!(said.contains("mm apart along z (up), 3.0 times as far"), "{said}");
+    assert_eq!(report[0]["resampled"]["from_mm"][2], 3.0 * z);
+    assert_eq!(read::<u8>(&mask).unwrap().grid(), read::<i16>(&thick).unwrap().grid());
+    let (said, report) = segment(&scan());
+    assert!(!said.contains("mm apart") && report[0].get("resampled").is_none(), "{said} {report}");
+}
+
 /// The median spacing of four of five cases is another for each fold.
 #[test]
 fn folds_trained_one_by_one_have_one_plan_and_are_averaged() {
