@@ -288,6 +288,59 @@ fn an_output_folder_that_cannot_be_written() {
     let scores = below.join("scores.json");
     let evaluate = ["evaluate", "--reference", text(&labels), "--prediction", text(&labels), "--out"];
     fail(&[&evaluate[..], &[text(&scores)]].concat(), &["occupied"]);
+    // Before the work, not after it.
+    let nothing = tempfile::tempdir().unwrap();
+    let mask = nothing.path().join("mask.nii");
+    let segment = ["segment", "--model", text(&model), text(&scan), "--out", text(&mask), "--report"];
+    fail(&[&segment[..], &[text(&below)]].concat(), &["occupied"]);
+    fail(&[&segment[..], &[text(nothing.path())]].concat(), &["is a folder, expected a file"]);
+    assert!(names_in(nothing.path()).is_empty());
+    let folds = nothing.path().join("folds");
+    let run = ["cross-validate", "--data", text(&data), "--out", text(&folds), "--config", text(&config)];
+    fail(&[&run[..], &["--results", text(&below)]].concat(), &["occupied"]);
+    assert!(!folds.exists(), "no fold is begun");
+}
+
+#[test]
+fn folders_of_figures_are_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let labels = world().join("data/labelsTr");
+    let (scores, table) = (at("new/scores.json"), at("other/new/scores.csv"));
+    let evaluate = ["evaluate", "--reference", text(&labels), "--prediction", text(&labels)];
+    succeed(&[&evaluate[..], &["--out", text(&scores), "--csv", text(&table)]].concat());
+    assert!(scores.is_file() && table.is_file());
+}
+
+#[test]
+fn a_single_scan_that_fails_is_in_the_report() {
+    let (folder, bad) = file("a.nii.gz", b"not an image");
+    let (out, report) = (folder.path().join("mask.nii"), folder.path().join("new/report.json"));
+    let model = world().join("model");
+    let segment = ["segment", "--model", text(&model), text(&bad), "--out", text(&out), "--json"];
+    let segment = [&segment[..], &["--report", text(&report)]].concat();
+    fail(&segment, &["a.nii.gz"]);
+    let printed: serde_json::Value = serde_json::from_slice(&organseg(&segment).stdout).unwrap();
+    let written: serde_json::Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    assert_eq!(printed, written);
+    assert_eq!(printed[0]["input"], text(&bad));
+    assert!(printed[0]["error"].as_str().unwrap().contains("a.nii.gz"), "{printed}");
+    assert!(!out.exists());
+}
+
+#[test]
+fn an_image_where_the_last_mask_goes_is_found_before_the_first_scan_is_segmented() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("masks")).unwrap();
+    std::fs::copy(scan(), at("a.nii.gz")).unwrap();
+    std::fs::copy(scan(), at("b.nii.gz")).unwrap();
+    let grid = *organseg::volume::read_image(scan()).unwrap().grid();
+    write(at("masks/b.nii.gz"), &LabelVolume::filled(grid, 200)).unwrap();
+    let (model, out) = (world().join("model"), at("masks"));
+    let segment = ["segment", "--model", text(&model), text(folder.path()), "--out", text(&out)];
+    fail(&segment, &["b.nii.gz", "values up to 200", "labels up to 1"]);
+    assert_eq!(names_in(&out), ["b.nii.gz"]);
 }
 
 #[test]
@@ -414,6 +467,40 @@ fn a_scan_that_cannot_be_read_does_not_keep_the_others_from_being_segmented() {
         report.as_array().unwrap().iter().map(|line| line["input"].as_str().unwrap()).collect();
     assert_eq!(inputs, [text(&bad), text(&good)]);
     assert!(report[0]["error"].as_str().unwrap().contains("a.nii.gz"), "{report}");
+}
+
+#[test]
+fn a_scan_that_would_be_huge_at_the_model_s_spacing_is_refused_and_the_next_one_segmented() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // Micrometres taken for millimetres.
+    let grid =
+        Grid::with_spacing([40, 40, 40], organseg::volume::Spacing::isotropic(2000.0).unwrap()).unwrap();
+    write(at("a.nii"), &Volume::filled(grid, 0i16)).unwrap();
+    std::fs::copy(scan(), at("b.nii.gz")).unwrap();
+    let (model, out) = (world().join("model"), at("masks"));
+    let segment = ["segment", "--model", text(&model), text(folder.path()), "--out", text(&out)];
+    let done = organseg(&segment);
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    assert!(said.contains("a.nii: cannot segment") && said.contains("[2000.0, 2000.0, 2000.0] mm"), "{said}");
+    assert_eq!(names_in(&out), ["b.nii.gz"]);
+}
+
+#[test]
+fn channels_of_one_scan_are_not_taken_for_scans() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (first, second) = (at("patient_0000.nii.gz"), at("patient_0001.nii.gz"));
+    std::fs::copy(scan(), &first).unwrap();
+    std::fs::copy(scan(), &second).unwrap();
+    let (model, out) = (world().join("model"), at("masks"));
+    let segment = ["segment", "--model", text(&model), "--out", text(&out)];
+    let words = ["patient_0000 and patient_0001", "expected scans of one channel"];
+    fail(&[&segment[..], &[text(folder.path())]].concat(), &words);
+    // Named, they are what somebody means.
+    succeed(&[&segment[..], &[text(&first), text(&second)]].concat());
+    assert_eq!(names_in(&out), ["patient.nii.gz", "patient_0001.nii.gz"]);
 }
 
 #[test]

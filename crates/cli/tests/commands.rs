@@ -8,7 +8,7 @@ use organseg::volume::{
     resample_with, write,
 };
 use serde_json::Value;
-use support::{fail, names_in, organseg, plain_nifti, scan, succeed, text, world};
+use support::{change, copy_of_data, fail, names_in, organseg, plain_nifti, scan, succeed, text, world};
 
 #[test]
 fn info_says_where_the_voxels_lie() {
@@ -146,6 +146,59 @@ fn the_folds_of_a_cross_validation_are_averaged() {
 }
 
 #[test]
+fn a_scan_of_thick_slices_is_resampled_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (thick, mask, report, model) =
+        (at("thick.nii"), at("mask.nii"), at("report.json"), world().join("model"));
+    let [x, y, z] = read::<i16>(scan()).unwrap().grid().spacing().to_array();
+    let spacing = format!("{x},{y},{}", 3.0 * z);
+    succeed(&["resample", text(&scan()), text(&thick), "--spacing", &spacing]);
+    let segment = |scan: &std::path::Path| {
+        let segment = ["segment", "--model", text(&model), text(scan), "--out", text(&mask), "--report"];
+        let done = organseg(&[&segment[..], &[text(&report)]].concat());
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert!(done.status.success(), "{said}");
+        (said, serde_json::from_slice::<Value>(&std::fs::read(&report).unwrap()).unwrap())
+    };
+    let (said, report) = segment(&thick);
+    assert!(said.contains("mm apart along z (up), 3.0 times as far"), "{said}");
+    assert_eq!(report[0]["resampled"]["from_mm"][2], 3.0 * z);
+    assert_eq!(read::<u8>(&mask).unwrap().grid(), read::<i16>(&thick).unwrap().grid());
+    let (said, report) = segment(&scan());
+    assert!(!said.contains("mm apart") && report[0].get("resampled").is_none(), "{said} {report}");
+}
+
+/// The median spacing of four of five cases is another for each fold.
+#[test]
+fn folds_trained_one_by_one_have_one_plan_and_are_averaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = copy_of_data(folder.path());
+    for (part, ending) in [("imagesTr", "_0000.nii.gz"), ("labelsTr", ".nii.gz")] {
+        for i in 0..5 {
+            let path = data.join(part).join(format!("phantom_00{i}{ending}"));
+            let spacing = Spacing::isotropic(2.0 + 0.1 * f64::from(i)).unwrap();
+            let moved = Grid::with_spacing([36, 32, 24], spacing).unwrap();
+            match part {
+                "imagesTr" => change::<i16>(&path, |v| v.with_grid(moved).unwrap()),
+                _ => change::<u8>(&path, |v| v.with_grid(moved).unwrap()),
+            }
+        }
+    }
+    let (config, mask, scan) = (world().join("tiny.toml"), folder.path().join("mask.nii"), scan());
+    let models = ["0", "4"].map(|fold| {
+        let model = folder.path().join(fold);
+        let train = ["train", "--data", text(&data), "--model", text(&model), "--config", text(&config)];
+        succeed(&[&train[..], &["--stages", "single", "--epochs", "1", "--fold", fold]].concat());
+        let made = std::fs::read_to_string(model.join("model.toml")).unwrap();
+        assert!(made.contains("spacing_mm = [2.2, 2.2, 2.2]") || made.contains("2.2,\n"), "{made}");
+        model
+    });
+    let segment = ["segment", "--model", text(&models[0]), "--model", text(&models[1]), text(&scan)];
+    succeed(&[&segment[..], &["--out", text(&mask)]].concat());
+}
+
+#[test]
 fn a_mask_replaces_a_mask_and_no_scan() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
@@ -185,6 +238,22 @@ fn a_scan_whose_qform_leads_elsewhere_has_a_warning() {
         done.status.success() && said.contains("warning: ") && said.contains("the qform leads"),
         "{said}"
     );
+}
+
+#[test]
+fn a_scan_without_orientation_has_a_note_and_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, mask) = (folder.path().join("scan.nii"), folder.path().join("mask.nii"));
+    let mut bytes = plain_nifti();
+    // The codes of qform and sform.
+    bytes[252..256].fill(0);
+    std::fs::write(&path, &bytes).unwrap();
+    let printed = succeed(&["info", text(&path)]);
+    assert!(printed.contains("note") && printed.contains("left and right may be exchanged"), "{printed}");
+    let model = world().join("model");
+    let done = organseg(&["segment", "--model", text(&model), text(&path), "--out", text(&mask)]);
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert!(done.status.success() && said.contains("says nothing about orientation"), "{said}");
 }
 
 #[test]

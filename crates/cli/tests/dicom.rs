@@ -4,7 +4,7 @@ mod support;
 
 use organseg::phantom::{DicomSeriesConfig, write_dicom_series};
 use organseg::volume::{Volume, read, read_labels};
-use support::{fail, names_in, scan, succeed, text, world};
+use support::{fail, names_in, organseg, scan, succeed, text, world};
 
 /// A scan as a DICOM series in a new folder, and the scan.
 fn series(change: impl Fn(DicomSeriesConfig) -> DicomSeriesConfig) -> (tempfile::TempDir, Volume<i16>) {
@@ -66,6 +66,28 @@ fn a_choice_is_asked_for_and_irregular_series_are_refused_until_accepted() {
     assert!(!out.exists());
     succeed(&["convert", text(input), text(&out), "--series", "2", "--accept-irregular"]);
     assert_eq!(read::<i32>(&out).unwrap().size(), [36, 32, 23]);
+}
+
+#[test]
+fn a_series_of_another_modality_than_the_model_s_has_a_warning() {
+    let (folder, _) = series(|config| config);
+    let model = tempfile::tempdir().unwrap();
+    for name in names_in(&world().join("model")).iter().filter(|name| name.contains(".safetensors")) {
+        std::fs::copy(world().join("model").join(name), model.path().join(name)).unwrap();
+    }
+    let (input, mask) = (folder.path().join("scan"), folder.path().join("mask.nii"));
+    let said_of = |modality: &str| {
+        let made = std::fs::read_to_string(world().join("model/model.toml")).unwrap();
+        let made = made.replace("modality = \"CT\"", &format!("modality = \"{modality}\""));
+        std::fs::write(model.path().join("model.toml"), made).unwrap();
+        let done = organseg(&["segment", "--model", text(model.path()), text(&input), "--out", text(&mask)]);
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert!(done.status.success(), "{said}");
+        said
+    };
+    assert!(!said_of("CT").contains("trained on"));
+    let said = said_of("MRI");
+    assert!(said.contains("the series is CT, and the model was trained on MRI"), "{said}");
 }
 
 #[test]

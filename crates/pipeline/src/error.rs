@@ -89,6 +89,12 @@ pub enum PipelineError {
          bf16, the same model answers with f32 (`precision` in model.toml)"
     )]
     ScoresNotFinite { values: usize, of: usize },
+    /// Class probabilities that would need more memory than the machine has for them.
+    #[error(
+        "the probabilities of {classes} classes in {voxels} voxels would take {bytes} bytes of memory, the limit is {limit}; \
+         where the mean of two boxes is asked for, their vote (`combine`) takes less, else fewer slices at a time do"
+    )]
+    SumsTooLarge { classes: usize, voxels: usize, bytes: u64, limit: u64 },
     /// What went wrong, with the case it went wrong in.
     #[error("case {case}: {source}")]
     Case { case: String, source: Box<PipelineError> },

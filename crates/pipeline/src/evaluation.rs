@@ -9,12 +9,14 @@ use organseg_train::organ_box;
 use organseg_volume::{Label, LabelVolume, Volume};
 use serde::{Deserialize, Serialize};
 
+use crate::evaluation_fields::{CaseFields, SummaryFields};
 use crate::report::Fallback;
 use crate::training::oracle_box;
 use crate::{Method, PipelineError, Segmenter};
 
 /// The figures of one case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "CaseFields")]
 pub struct CaseResult {
     /// Its name.
     pub case: String,
@@ -149,6 +151,7 @@ impl LabelDice {
 
 /// The figures of several cases together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "SummaryFields")]
 pub struct ResultSummary {
     /// DSC of the answers.
     pub refined: DiceStats,

@@ -89,8 +89,7 @@ impl Looks {
         masks.iter().map(|mask| within(&whole, grid, mask)).collect()
     }
 
-    /// The answer on `grid`: where two boxes are to be voted on, the voxelwise majority of their masks and the
-    /// coarse one.
+    /// The answer on `grid`: where two boxes are to be voted on, the [vote] of their masks and the coarse one.
     pub(crate) fn answer(self, grid: &Grid) -> Result<LabelVolume, PipelineError> {
         let mut mask = LabelVolume::filled(*grid, 0);
         let [first, second] = match self.found {
@@ -106,10 +105,28 @@ impl Looks {
         let place = first.1.union(&second.1);
         let coarse = coarse_within(&self.low_mask, self.factors, &place, grid)?;
         let masks = [within(&place, grid, &first)?, within(&place, grid, &second)?];
-        let voted = majority_vote(&[&masks[0], &masks[1], &coarse])?;
+        let voted = vote(&masks[0], &masks[1], &coarse)?;
         paste(&mut mask, &voted, &place)?;
         Ok(mask)
     }
+}
+
+/// The voxelwise majority of the fine masks from box 1 and box 2 and the coarse one. Where two of them say organ and no two
+/// of the three agree on a label, there is an organ: it has the fine label of box 2, or of box 1 where box 2 has none.
+fn vote(
+    first: &LabelVolume,
+    second: &LabelVolume,
+    coarse: &LabelVolume,
+) -> Result<LabelVolume, PipelineError> {
+    let mut voted = majority_vote(&[first, second, coarse])?;
+    let masks = first.voxels().par_iter().zip(second.voxels()).zip(coarse.voxels());
+    voted.voxels_mut().par_iter_mut().zip(masks).for_each(|(voted, ((&first, &second), &coarse))| {
+        let organs = [first, second, coarse].iter().filter(|&&label| label > 0).count();
+        if *voted == 0 && organs >= 2 {
+            *voted = if second > 0 { second } else { first };
+        }
+    });
+    Ok(voted)
 }
 
 /// Each voxel of the union of two boxes the class of the largest mean probability over the boxes that hold it;
@@ -213,8 +230,34 @@ mod tests {
             assert_eq!(organseg_roi::crop(mask, place, 0).voxels(), part.voxels());
         }
         let coarse = looks.coarse(&grid).unwrap();
-        let expected = majority_vote(&[first, second, &coarse]).unwrap();
+        let expected = vote(first, second, &coarse).unwrap();
         assert!(expected.voxels().contains(&2));
         assert_eq!(looks.answer(&grid).unwrap(), expected);
+    }
+
+    #[test]
+    fn three_labels_of_which_two_are_organs_are_the_fine_one_s() {
+        let votes = [
+            // From box 1, box 2 and the coarse mask, and the answer.
+            ([1, 2, 3], 2),
+            ([1, 2, 0], 2),
+            ([0, 2, 1], 2),
+            ([1, 0, 2], 1),
+            ([1, 0, 0], 0),
+            ([0, 0, 2], 0),
+            ([1, 1, 2], 1),
+            ([1, 2, 1], 1),
+            ([0, 2, 2], 2),
+            ([0, 0, 0], 0),
+        ];
+        let grid = Grid::with_spacing([votes.len(), 1, 1], Spacing::isotropic(1.0).unwrap()).unwrap();
+        let [first, second, coarse] =
+            [0, 1, 2].map(|mask| LabelVolume::from_fn(grid, |[x, ..]| votes[x].0[mask]));
+        let voted = vote(&first, &second, &coarse).unwrap();
+        assert_eq!(voted.voxels(), votes.map(|(_, answer)| answer));
+        // For one organ it is the majority.
+        let one = [first, second, coarse].map(|mask| mask.map(|label| label.min(1)));
+        let voted = vote(&one[0], &one[1], &one[2]).unwrap();
+        assert_eq!(voted, majority_vote(&[&one[0], &one[1], &one[2]]).unwrap());
     }
 }

@@ -176,11 +176,12 @@ impl ModelConfig {
     /// Checks what serde cannot.
     ///
     /// # Errors
-    /// [`PipelineError::Config`] naming the field.
+    /// [`PipelineError::Config`], or [`PipelineError::Train`] for the preprocessing, naming the field.
     pub fn check(&self) -> Result<(), PipelineError> {
         let fail = |field: &str, found: String, expected: &'static str| {
             Err(PipelineError::Config { field: field.to_string(), found, expected })
         };
+        self.preprocessing.check()?;
         if self.decimation.contains(&0) {
             return fail("decimation", format!("{:?}", self.decimation), "at least 1 along each axis");
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use organseg_roi::BoundingBox;
-use organseg_volume::{Grid, Label, LabelVolume};
+use organseg_volume::{Grid, Label, LabelVolume, Orientation, reoriented_grid};
 use serde::{Deserialize, Serialize};
 
 use crate::CandidateBoxes;
@@ -35,6 +35,49 @@ impl std::fmt::Display for Fallback {
 /// From here on a piece is worth a warning where it is left out: a lesion of a centimetre. Single stray voxels are less.
 pub(crate) const NOTABLE_ML: f64 = 0.5;
 
+/// A scan with voxels more than so many times as long as those of the model's scans shows too little of an organ for what
+/// is interpolated between them to make up for it.
+const MUCH_COARSER: f64 = 2.0;
+
+/// From which spacing to which a scan was resampled, in millimetres along the RAS axes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Resampled {
+    /// The scan's own.
+    pub from_mm: [f64; 3],
+    /// The one that the model works at.
+    pub to_mm: [f64; 3],
+}
+
+impl Resampled {
+    /// How the scan on `scan` became one on `prepared`; none if its voxels are its own.
+    pub(crate) fn between(scan: &Grid, prepared: &Grid) -> Option<Self> {
+        let turned = reoriented_grid(scan, Orientation::RAS);
+        let same = turned.check_same(prepared).is_ok();
+        (!same).then(|| Self { from_mm: turned.spacing().to_array(), to_mm: prepared.spacing().to_array() })
+    }
+
+    /// What a person should know of it, an axis a line.
+    fn warnings(&self) -> impl Iterator<Item = String> {
+        let Self { from_mm, to_mm } = *self;
+        (0..3).filter(move |&a| from_mm[a] > MUCH_COARSER * to_mm[a]).map(move |a| {
+            format!(
+                "its voxels are {} mm apart along {}, {:.1} times as far as the {} mm that the model was trained at: what \
+                 lies between them was interpolated",
+                short(from_mm[a]),
+                ["x (right)", "y (front)", "z (up)"][a],
+                from_mm[a] / to_mm[a],
+                short(to_mm[a])
+            )
+        })
+    }
+}
+
+/// To three significant digits, for people.
+fn short(mm: f64) -> f64 {
+    let scale = 10f64.powi(2 - mm.log10().floor() as i32);
+    (mm * scale).round() / scale
+}
+
 /// What happened between a scan and its mask. Boxes are in voxels of the scan's own grid.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SegmentationReport {
@@ -48,6 +91,9 @@ pub struct SegmentationReport {
     /// it: small pieces far from the organs, mostly strays.
     #[serde(default)]
     pub coarse_left_out_ml: f64,
+    /// From which spacing to which the scan was resampled, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resampled: Option<Resampled>,
     /// What was found of each label.
     pub labels: BTreeMap<Label, LabelReport>,
 }
@@ -64,8 +110,8 @@ pub struct LabelReport {
 }
 
 impl SegmentationReport {
-    pub(crate) fn of_single(mask: &LabelVolume, names: &BTreeMap<Label, String>) -> Self {
-        Self { box1: None, box2: None, fallback: None, coarse_left_out_ml: 0.0, labels: count(mask, names) }
+    pub(crate) fn of_single(mask: &LabelVolume, prepared: &Grid, names: &BTreeMap<Label, String>) -> Self {
+        Self::of_two(mask, None, None, 0.0, prepared, names)
     }
 
     pub(crate) fn of_two(
@@ -82,6 +128,7 @@ impl SegmentationReport {
             box2: boxes.and_then(|b| back(b.box2)),
             fallback,
             coarse_left_out_ml,
+            resampled: Resampled::between(mask.grid(), prepared),
             labels: count(mask, names),
         }
     }
@@ -89,7 +136,8 @@ impl SegmentationReport {
     /// What a person should know before trusting the mask, a line each; empty if all is well.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let mut lines: Vec<_> = self.fallback.iter().map(ToString::to_string).collect();
+        let mut lines: Vec<_> = self.resampled.iter().flat_map(Resampled::warnings).collect();
+        lines.extend(self.fallback.iter().map(ToString::to_string));
         if self.coarse_left_out_ml >= NOTABLE_ML {
             lines.push(format!(
                 "{:.1} ml that the coarse stage found lie outside the candidate boxes and are left out: small pieces far \
@@ -149,7 +197,24 @@ fn box_on_other_grid(b: &BoundingBox, from: &Grid, to: &Grid) -> Option<Bounding
 #[cfg(test)]
 mod tests {
     use super::*;
-    use organseg_volume::{Affine, Orientation, Volume, reorient};
+    use organseg_volume::{Affine, Spacing, Volume, reorient};
+
+    #[test]
+    fn thick_slices_are_told_with_both_spacings() {
+        let grid = |spacing| Grid::with_spacing([4, 4, 4], Spacing::new(spacing).unwrap()).unwrap();
+        let report = |scan, model| {
+            let mask = LabelVolume::filled(grid(scan), 1);
+            SegmentationReport::of_single(&mask, &grid(model), &BTreeMap::from([(1, "organ".to_string())]))
+        };
+        let thick = report([0.8, 0.8, 5.0], [0.8, 0.8, 1.25]);
+        assert_eq!(thick.resampled, Some(Resampled { from_mm: [0.8, 0.8, 5.0], to_mm: [0.8, 0.8, 1.25] }));
+        let [line] = &thick.warnings()[..] else { panic!("{:?}", thick.warnings()) };
+        assert!(line.contains("5 mm apart along z (up), 4.0 times as far as the 1.25 mm"), "{line}");
+        // Twice as thick is a warning no more than finer voxels are.
+        let twice = report([0.8, 0.8, 2.5], [1.6, 0.8, 1.25]);
+        assert!(twice.resampled.is_some() && twice.warnings().is_empty(), "{:?}", twice.warnings());
+        assert_eq!(report([0.8; 3], [0.8; 3]).resampled, None);
+    }
 
     #[test]
     fn a_box_follows_its_voxels_to_a_flipped_grid() {

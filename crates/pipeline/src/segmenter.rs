@@ -17,6 +17,7 @@ use crate::model::{Method, ModelConfig, StageConfig, weights_path};
 use crate::predict::{LARGE_BYTES, View};
 use crate::prediction::{Boxes, Combine, PredictionConfig, WhenEmpty};
 use crate::report::{Fallback, SegmentationReport, voxel_ml};
+use crate::sums_memory::check_sums_fit;
 use crate::tiles::Probabilities;
 use crate::{CandidateBoxes, PipelineError, candidate_boxes};
 
@@ -74,7 +75,8 @@ pub struct TwoStages {
     /// The fine network's masks from the boxes that are used, box 1 first, 0 outside; one where it looked at the
     /// whole scan.
     pub refined: Vec<LabelVolume>,
-    /// The answer: the voxelwise majority of refined and coarse masks, or as [`PredictionConfig`] says.
+    /// The answer: the voxelwise majority of refined and coarse masks, with the refined label where those that say organ agree
+    /// on no label, or as [`PredictionConfig`] says.
     pub voted: LabelVolume,
     /// Why the fine network looked at the whole scan, if it did.
     pub fallback: Option<Fallback>,
@@ -174,7 +176,8 @@ impl Segmenter {
     /// What the networks see in a scan: the second step, and the one that the model's device works for.
     ///
     /// # Errors
-    /// [`PipelineError::Candle`] if a network cannot take the scan.
+    /// [`PipelineError::Candle`] if a network cannot take the scan, [`PipelineError::SumsTooLarge`] if its class probabilities
+    /// cannot lie in memory.
     pub fn look(&self, scan: PreparedScan) -> Result<Sighting, PipelineError> {
         let PreparedScan { volume, grid } = scan;
         let seen = match &self.networks {
@@ -197,7 +200,7 @@ impl Segmenter {
         match seen {
             Seen::Once(mask) => {
                 let mask = back(mask)?;
-                let report = SegmentationReport::of_single(&mask, names);
+                let report = SegmentationReport::of_single(&mask, &prepared, names);
                 Ok(Segmentation { mask, coarse: None, report })
             }
             Seen::Twice(looks) => {
@@ -302,12 +305,22 @@ impl Segmenter {
             (Boxes::Box2, _) => alone(box2),
             (Boxes::Both, Combine::Vote) => {
                 let first = self.fine_within(fine, prepared, &box1)?;
-                let second = self.fine_within(fine, prepared, &box2)?;
+                // Small scans, and organs that fill one, have one box: a second look would find the same.
+                let second =
+                    if box2 == box1 { first.clone() } else { self.fine_within(fine, prepared, &box2)? };
                 Ok(Found::InBoxes([(first, box1), (second, box2)]))
             }
             (Boxes::Both, Combine::Mean) => {
                 let view = self.view(|model| &model.fine);
                 let look = |place: &BoundingBox| view.probabilities(fine, &crop(prepared, place, 0.0));
+                if box2 == box1 {
+                    // The mean of a thing and itself.
+                    let part = prepared.grid().cropped(box1.min(), box1.size())?;
+                    let answer = (LabelVolume::from_vec(part, look(&box1)?.most_probable())?, box1);
+                    return Ok(Found::Settled { masks: vec![answer.clone(), answer.clone()], answer });
+                }
+                let voxels = [box1, box2].map(|place| place.size().into_iter().product::<usize>());
+                check_sums_fit(self.config().classes(), voxels.iter().sum())?;
                 let looks = [look(&box1)?, look(&box2)?];
                 let answer = most_probable_mean([(&looks[0], &box1), (&looks[1], &box2)], prepared.grid())?;
                 let mask = |found: &Probabilities, place: BoundingBox| -> Result<Placed, PipelineError> {

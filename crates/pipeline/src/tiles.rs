@@ -26,6 +26,7 @@ use rayon::prelude::*;
 use crate::PipelineError;
 use crate::flips::{combinations, flipped};
 use crate::scores::{Rows, Scores, most_probable};
+use crate::sums_memory::check_sums_fit;
 
 /// The Gaussian's standard deviation as a share of the tile's side.
 const GAUSSIAN_SHARE: f64 = 0.125;
@@ -47,7 +48,7 @@ pub(crate) fn most_probable_in_tiles(
     tiling: Tiling,
     device: &Device,
 ) -> Result<Vec<Label>, PipelineError> {
-    let mut sums = Sums::new(image.size(), tiling.tile[2], classes(nets));
+    let mut sums = Sums::new(image.size(), tiling.tile[2], classes(nets))?;
     let mut labels = vec![0; image.grid().voxel_count()];
     add_tiles(nets, image, tiling, device, &mut sums, |sums, done| sums.finish(done, &mut labels))?;
     Ok(labels)
@@ -60,7 +61,7 @@ pub(crate) fn probabilities_in_tiles(
     tiling: Tiling,
     device: &Device,
 ) -> Result<Probabilities, PipelineError> {
-    let mut sums = Sums::new(image.size(), image.size()[2], classes(nets));
+    let mut sums = Sums::new(image.size(), image.size()[2], classes(nets))?;
     add_tiles(nets, image, tiling, device, &mut sums, |_, _| {})?;
     Ok(sums.into_probabilities())
 }
@@ -133,9 +134,11 @@ struct Sums {
 }
 
 impl Sums {
-    fn new(size: [usize; 3], planes: usize, classes: usize) -> Self {
+    fn new(size: [usize; 3], planes: usize, classes: usize) -> Result<Self, PipelineError> {
         let planes = planes.min(size[2]);
-        Self { values: vec![0.0; planes * classes * size[1] * size[0]], planes, classes, size }
+        let voxels = planes * size[1] * size[0];
+        check_sums_fit(classes, voxels)?;
+        Ok(Self { values: vec![0.0; classes * voxels], planes, classes, size })
     }
 
     /// Adds the probabilities that follow from the scores of the tile that begins at `start`.

@@ -160,6 +160,28 @@ fn two_boxes_and_a_vote() {
     }
 }
 
+/// Margins beyond the scan: both boxes are all of it.
+#[test]
+fn one_box_that_is_both() {
+    let mut config = config();
+    config.boxes.box1_margin_coarse_voxels = 50.into();
+    config.boxes.box2_margin_voxels = 50.into();
+    let scan = scan("LPS", false);
+    check(&config, 2.0, &scan, None);
+    let folder = tempfile::tempdir().unwrap();
+    save_model(&config, 2.0, folder.path());
+    let found = |prediction: PredictionConfig| {
+        Segmenter::load(folder.path(), &Device::Cpu)
+            .unwrap()
+            .with_prediction(prediction)
+            .segment(&scan)
+            .unwrap()
+    };
+    let alone = found(PredictionConfig::default().with_boxes(Boxes::Box2));
+    assert_eq!(alone.report.box1, alone.report.box2);
+    assert!(found(PredictionConfig::default().with_combine(Combine::Mean)).mask == alone.mask);
+}
+
 /// Class probabilities of `image`, seen whole.
 fn probabilities(net: &Unet3d, image: &Volume<f32>) -> Vec<f32> {
     let [x, y, z] = image.size();

@@ -25,6 +25,7 @@ fn every_setting_is_in_the_document() {
     let dataset = PlannedDataset { name: "CT".into(), modality: Modality::Ct, cases: 1 };
     let mut config = ModelConfig { dataset: Some(dataset), ..ModelConfig::default() };
     config.preprocessing.spacing_mm = Some([1.0; 3]);
+    config.preprocessing.keep_within = 1.1;
     config.single.patch_size = Some([32; 3]);
     config.single.start = Some("weights.safetensors".into());
     config.single.train.loss.ignore_label = Some(9);

@@ -77,6 +77,13 @@ pub enum TrainError {
     #[error("the patch of {patch:?} voxels is larger than the image of {image:?}, and `padding` is `refuse`")]
     #[expect(missing_docs, reason = "the message names the fields")]
     PatchTooLarge { patch: [usize; 3], image: [usize; 3] },
+    /// A scan that would be larger at the spacing it is resampled to than memory is.
+    #[error(
+        "{from:?} voxels of {from_mm:?} mm, along RAS axes, would be {to:?} at the spacing that they are resampled to, and both \
+         together take {bytes} bytes of memory, the limit is {limit}"
+    )]
+    #[expect(missing_docs, reason = "the message names the fields")]
+    ResampledTooLarge { from: [usize; 3], from_mm: [f64; 3], to: [usize; 3], bytes: u64, limit: u64 },
     /// What went wrong, with the case it went wrong in.
     #[error("case {case}: {source}")]
     #[expect(missing_docs, reason = "the message names the fields")]

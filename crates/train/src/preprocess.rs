@@ -1,12 +1,12 @@
 //! From a scan to what the network sees, and from its labels back to the scan.
 //!
-//! Forward: axes to RAS by permutation and flips, then resampling to a spacing if one is set (linear for
-//! images, nearest for labels), then intensities. Back: without resampling the exact inverse of the
-//! permutation and flips; with it, each voxel of the scan takes the nearest label.
+//! Forward: axes to RAS by permutation and flips, then resampling to a spacing if one is set and the scan's is
+//! another (linear for images, nearest for labels), then intensities. Back: without resampling the exact inverse of
+//! the permutation and flips; with it, each voxel of the scan takes the nearest label.
 
 use organseg_volume::{
-    Grid, Interpolation, LabelVolume, Orientation, Spacing, Volume, grid_that_covers, reorient,
-    reorient_owned, reoriented_grid, resample,
+    Grid, Interpolation, Label, LabelVolume, Orientation, ReadLimits, Spacing, Volume, grid_that_covers,
+    reorient, reorient_owned, reoriented_grid, resample,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -33,15 +33,35 @@ use crate::{Intensity, Modality, TrainError};
 /// assert_eq!(restored.grid(), &grid);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Preprocessing {
     /// Spacing in millimetres along the RAS axes to resample to, on the [grid that covers](grid_that_covers) the scan;
     /// the scan's own if none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spacing_mm: Option<[f64; 3]>,
+    /// A scan whose spacing differs from `spacing_mm` by no more than this factor along every axis keeps its own voxels:
+    /// at least 1, where each other spacing is resampled.
+    #[serde(skip_serializing_if = "keeps_no_other")]
+    pub keep_within: f64,
     /// How intensities are changed.
     pub intensity: Intensity,
+}
+
+/// By so much two spacings may differ that are the same: files hold them in single precision, plans to seven digits.
+const ROUNDING: f64 = 1e-6;
+
+impl Default for Preprocessing {
+    /// Each scan at its own spacing, in the window of the method.
+    fn default() -> Self {
+        Self { spacing_mm: None, keep_within: 1.0, intensity: Intensity::default() }
+    }
+}
+
+/// What files of before `keep_within` say by leaving it out.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out a reference")]
+fn keeps_no_other(keep_within: &f64) -> bool {
+    *keep_within == 1.0
 }
 
 impl Preprocessing {
@@ -65,10 +85,56 @@ impl Preprocessing {
         self
     }
 
+    /// With scans left as they are whose spacing differs from the one to resample to by no more than this factor.
+    #[must_use]
+    pub fn with_keep_within(mut self, factor: f64) -> Self {
+        self.keep_within = factor;
+        self
+    }
+
+    /// Checks what serde cannot.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] naming the field.
+    pub fn check(&self) -> Result<(), TrainError> {
+        if let Some(spacing_mm) = self.spacing_mm.filter(|&spacing_mm| Spacing::new(spacing_mm).is_err()) {
+            return Err(TrainError::Config {
+                field: "preprocessing.spacing_mm",
+                found: format!("{spacing_mm:?}"),
+                expected: "three positive finite numbers of millimetres",
+            });
+        }
+        if self.keep_within.is_finite() && self.keep_within >= 1.0 {
+            return Ok(());
+        }
+        Err(TrainError::Config {
+            field: "preprocessing.keep_within",
+            found: self.keep_within.to_string(),
+            expected: "a finite factor of at least 1",
+        })
+    }
+
+    /// The spacing in millimetres at which a scan is seen whose own, along the RAS axes, is `own_mm`.
+    ///
+    /// ```
+    /// use organseg_train::Preprocessing;
+    /// let preprocessing = Preprocessing::default().with_spacing_mm([0.8, 0.8, 2.5]).with_keep_within(1.1);
+    /// assert_eq!(preprocessing.working_spacing_mm([0.85, 0.85, 2.5]), [0.85, 0.85, 2.5]);
+    /// assert_eq!(preprocessing.working_spacing_mm([0.8, 0.8, 5.0]), [0.8, 0.8, 2.5]);
+    /// ```
+    #[must_use]
+    pub fn working_spacing_mm(&self, own_mm: [f64; 3]) -> [f64; 3] {
+        let Some(wanted) = self.spacing_mm else { return own_mm };
+        let factor = |a: usize| (own_mm[a] / wanted[a]).max(wanted[a] / own_mm[a]);
+        let keeps = (0..3).all(|a| factor(a) <= self.keep_within + ROUNDING);
+        if keeps { own_mm } else { wanted }
+    }
+
     /// The image as the network sees it, in RAS.
     ///
     /// # Errors
-    /// [`TrainError::Volume`] for an impossible spacing or window.
+    /// [`TrainError::Config`] for an impossible spacing, [`TrainError::Volume`] for an impossible window,
+    /// [`TrainError::ResampledTooLarge`] for a scan that would need more memory than the machine has.
     pub fn prepare(&self, image: &Volume<f32>) -> Result<Volume<f32>, TrainError> {
         self.prepare_turned(reorient(image, Orientation::RAS))
     }
@@ -84,6 +150,7 @@ impl Preprocessing {
 
     fn prepare_turned(&self, mut image: Volume<f32>) -> Result<Volume<f32>, TrainError> {
         if let Some(grid) = self.resampled_grid(image.grid())? {
+            check_memory(image.grid(), &grid, size_of::<f32>(), ReadLimits::default())?;
             image = resample(&image, &grid, Interpolation::Linear, smallest(&image));
         }
         self.intensity.apply_in_place(&mut image)?;
@@ -93,19 +160,22 @@ impl Preprocessing {
     /// Labels on the grid on which [`Preprocessing::prepare`] puts their image.
     ///
     /// # Errors
-    /// [`TrainError::Volume`] for an impossible spacing.
+    /// [`TrainError::Config`] for an impossible spacing.
     pub fn prepare_labels(&self, labels: &LabelVolume) -> Result<LabelVolume, TrainError> {
         let turned = reorient(labels, Orientation::RAS);
         match self.resampled_grid(turned.grid())? {
             None => Ok(turned),
-            Some(grid) => Ok(resample(&turned, &grid, Interpolation::Nearest, 0)),
+            Some(grid) => {
+                check_memory(turned.grid(), &grid, size_of::<Label>(), ReadLimits::default())?;
+                Ok(resample(&turned, &grid, Interpolation::Nearest, 0))
+            }
         }
     }
 
     /// The grid on which [`Preprocessing::prepare`] puts an image that lies on `grid`.
     ///
     /// # Errors
-    /// [`TrainError::Volume`] for an impossible spacing.
+    /// [`TrainError::Config`] for an impossible spacing.
     pub fn prepared_grid(&self, grid: &Grid) -> Result<Grid, TrainError> {
         let turned = reoriented_grid(grid, Orientation::RAS);
         Ok(self.resampled_grid(&turned)?.unwrap_or(turned))
@@ -142,22 +212,38 @@ impl Preprocessing {
         }
     }
 
-    /// Whether `prepared` is `original` but for the order and direction of its axes.
+    /// Whether `prepared` is `original` but for the order and direction of its axes, and nothing was resampled.
     fn is_only_turned(&self, prepared: &Grid, original: &Grid) -> Result<bool, TrainError> {
-        let turned = reoriented_grid(prepared, Orientation::of(original.affine()));
-        match original.check_same(&turned) {
-            Ok(()) => Ok(true),
-            Err(_) if self.spacing_mm.is_some() => Ok(false),
-            Err(error) => Err(error.into()),
+        if self.resampled_grid(&reoriented_grid(original, Orientation::RAS))?.is_some() {
+            return Ok(false);
         }
+        original.check_same(&reoriented_grid(prepared, Orientation::of(original.affine())))?;
+        Ok(true)
     }
 
-    /// The grid to resample to, if it is another.
+    /// The grid to resample an image on `grid` to, if it is another.
     fn resampled_grid(&self, grid: &Grid) -> Result<Option<Grid>, TrainError> {
-        let Some(spacing_mm) = self.spacing_mm else { return Ok(None) };
-        let target = grid_that_covers(grid, Spacing::new(spacing_mm)?)?;
+        self.check()?;
+        let own_mm = grid.spacing().to_array();
+        let working_mm = self.working_spacing_mm(own_mm);
+        if working_mm == own_mm {
+            return Ok(None);
+        }
+        let target = grid_that_covers(grid, Spacing::new(working_mm)?)?;
         Ok(grid.check_same(&target).is_err().then_some(target))
     }
+}
+
+/// Checks that an image with voxels of `bytes` bytes on `from` and the same on `to`, which are there together, are within
+/// `limits`: the spacing in a header may be wrong by a factor of a thousand, and memory that is not there ends a program.
+fn check_memory(from: &Grid, to: &Grid, bytes: usize, limits: ReadLimits) -> Result<(), TrainError> {
+    let voxels = (from.voxel_count() as u64).saturating_add(to.voxel_count() as u64);
+    let (bytes, limit) = (voxels.saturating_mul(bytes as u64), limits.max_bytes);
+    if bytes <= limit {
+        return Ok(());
+    }
+    let (from_mm, from, to) = (from.spacing().to_array(), from.size(), to.size());
+    Err(TrainError::ResampledTooLarge { from, from_mm, to, bytes, limit })
 }
 
 fn smallest(image: &Volume<f32>) -> f32 {
@@ -209,6 +295,56 @@ mod tests {
         let prepared = preprocessing.prepare_labels(&original).unwrap();
         assert_eq!(prepared.size(), [15, 12, 18]);
         assert_eq!(preprocessing.restore_labels(&prepared, original.grid()).unwrap(), original);
+    }
+
+    #[test]
+    fn a_scan_within_the_factor_keeps_its_voxels_and_no_other_does() {
+        let original = labels(odd_grid());
+        let of = |spacing_mm| Preprocessing::default().with_spacing_mm(spacing_mm).with_keep_within(1.1);
+        // The scan has 1.5, 2.0 and 2.5 mm: 1.1 times as much and as little along each axis.
+        for kept in [[1.65, 2.2, 2.75], [1.5 / 1.1, 2.0 / 1.1, 2.5 / 1.1], [1.4, 2.1, 2.5]] {
+            let prepared = of(kept).prepare_labels(&original).unwrap();
+            assert_eq!(prepared, Preprocessing::default().prepare_labels(&original).unwrap(), "{kept:?}");
+            assert_eq!(of(kept).restore_labels(&prepared, original.grid()).unwrap(), original);
+            let other = LabelVolume::filled(odd_grid().cropped([0; 3], [6, 5, 3]).unwrap(), 0);
+            assert!(of(kept).restore_labels(&other, original.grid()).is_err(), "of another scan");
+        }
+        for resampled in [[1.66, 2.0, 2.5], [1.5, 1.8, 2.5]] {
+            let prepared = of(resampled).prepared_grid(original.grid()).unwrap();
+            let spacing = prepared.spacing().to_array();
+            assert!((0..3).all(|a| (spacing[a] - resampled[a]).abs() < 1e-9), "{spacing:?}");
+        }
+    }
+
+    #[test]
+    fn a_scan_that_would_not_fit_into_memory_is_refused() {
+        let image = Volume::filled(odd_grid(), 0.0f32);
+        let fine = Preprocessing::default().with_spacing_mm([1e-4; 3]);
+        let error = fine.prepare(&image).unwrap_err().to_string();
+        assert!(
+            error.contains("[5, 4, 6] voxels of [1.5, 2.0, 2.5] mm") && error.contains("bytes of memory"),
+            "{error}"
+        );
+        assert!(fine.prepare_labels(&labels(odd_grid())).is_err());
+        let (from, to) = (*image.grid(), image.grid().cropped([0; 3], [6, 5, 8]).unwrap());
+        let limits = |max_bytes| ReadLimits { max_bytes };
+        assert!(check_memory(&from, &to, 4, limits(4 * (120 + 240))).is_ok());
+        assert!(check_memory(&from, &to, 4, limits(4 * (120 + 240) - 1)).is_err());
+    }
+
+    #[test]
+    fn an_impossible_factor_or_spacing_is_named() {
+        let preprocessing = Preprocessing::default().with_spacing_mm([1.0; 3]);
+        for factor in [0.9, 0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let error = preprocessing.with_keep_within(factor).prepared_grid(&odd_grid()).unwrap_err();
+            let message = error.to_string();
+            assert!(
+                message.contains("`preprocessing.keep_within` is") && message.contains("at least 1"),
+                "{message}"
+            );
+        }
+        let error = Preprocessing::default().with_spacing_mm([1.0, 0.0, 1.0]).check().unwrap_err();
+        assert!(error.to_string().contains("`preprocessing.spacing_mm` is [1.0, 0.0, 1.0]"), "{error}");
     }
 
     #[test]
@@ -291,6 +427,10 @@ mod tests {
         assert_eq!(text, r#"{"spacing_mm":[1.0,1.0,2.0],"intensity":{"kind":"z_score"}}"#);
         assert_eq!(serde_json::from_str::<Preprocessing>(&text).unwrap(), preprocessing);
         assert_eq!(serde_json::from_str::<Preprocessing>("{}").unwrap(), Preprocessing::default());
+        let kept = preprocessing.with_keep_within(1.1);
+        let text = serde_json::to_string(&kept).unwrap();
+        assert!(text.contains(r#""keep_within":1.1"#), "{text}");
+        assert_eq!(serde_json::from_str::<Preprocessing>(&text).unwrap(), kept);
         assert_eq!(Preprocessing::for_modality(&Modality::Ct), Preprocessing::default());
     }
 }

@@ -6,11 +6,11 @@ use anyhow::Result;
 use clap::builder::TypedValueParser;
 use clap::{Args, ValueEnum, value_parser};
 use organseg::pipeline::{DeviceChoice, Stages, cross_validate};
-use organseg::train::{Dataset, Split, Splits};
+use organseg::train::{Dataset, Splits};
 
 use super::device::open;
 use super::interrupt::{or_interrupted, stop_signal};
-use super::output::{make_folder, print, print_json, write_text};
+use super::output::{make_folder, make_folder_of, print, print_json, write_text};
 use super::prediction::PredictionChoice;
 use super::training::TrainingOptions;
 
@@ -55,6 +55,9 @@ enum StagesChoice {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if let Some(path) = &options.results {
+        make_folder_of(path)?;
+    }
     let device = open(options.device)?;
     let dataset = Dataset::open(&options.data)?;
     let splits = Splits::k_fold(&dataset.names(), options.folds, options.training.split_seed)?;
@@ -62,9 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         StagesChoice::Both => Stages::Both,
         StagesChoice::Single => Stages::Single,
     });
-    // One plan for all folds, from all cases, as nnU-Net has it: sizes and percentiles, nothing that could be learnt.
-    let all = Split { train: dataset.names().iter().map(ToString::to_string).collect(), val: Vec::new() };
-    let mut plan = options.training.plan(stages, &dataset, &all)?;
+    let mut plan = options.training.plan(stages, &dataset)?;
     for warning in &plan.warnings {
         eprintln!("warning: {warning}");
     }
@@ -79,11 +80,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         cross_validate(&dataset, &splits, &plan.config, &options.out, &device, &stop),
         "the same command goes on from there",
     )?;
+    // Both, whatever becomes of one: days of training are in it.
+    let printed = if options.json { print_json(&results) } else { print(&results.to_text()) };
     let path = options.results.clone().unwrap_or_else(|| options.out.join("results.json"));
     write_text(&path, &serde_json::to_string_pretty(&results)?)?;
-    if options.json {
-        return print_json(&results);
-    }
-    print(&results.to_text())?;
-    print(&format!("figures in {}", path.display()))
+    printed?;
+    if options.json { Ok(()) } else { print(&format!("figures in {}", path.display())) }
 }

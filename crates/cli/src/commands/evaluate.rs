@@ -9,11 +9,11 @@ use organseg::metrics::{
     CaseReport, EvaluationReport, LabelMetrics, clear_ignored, evaluate, labels_present,
 };
 use organseg::train::{Splits, read_ignore_label};
-use organseg::volume::{Label, LabelVolume, read_labels};
+use organseg::volume::{Label, LabelVolume, probe, read_labels};
 use rayon::prelude::*;
 
 use super::files::{image_name, images_in};
-use super::output::{print, write_text};
+use super::output::{make_folder_of, print, write_text};
 
 /// Score masks against references of the same names.
 ///
@@ -48,30 +48,43 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    for path in options.out.iter().chain(&options.csv) {
+        make_folder_of(path)?;
+    }
     let held_back = options.split.as_deref().map(held_back).transpose()?;
     let pairs = pairs(&options.reference, &options.prediction, held_back)?;
     let ignore = match options.ignore_label {
         Some(label) => Some(label),
         None => declared_ignore_label(&options.reference)?,
     };
-    let scored: Vec<CaseReport> = pairs
-        .par_iter()
-        .map(|pair| {
-            let (prediction, reference) = pair.read(ignore)?;
-            let mut labels = labels_present(&[&prediction, &reference]);
-            labels.retain(|&label| Some(label) != ignore);
-            let labels = pair.score(&prediction, &reference, &labels, options.tolerance_mm)?;
-            Ok(CaseReport { case: pair.name.clone(), labels })
-        })
-        .collect::<Result<_>>()?;
+    let scored = large_ones_alone(&pairs, Pair::is_large, |pair| {
+        let (prediction, reference) = pair.read(ignore)?;
+        let mut labels = labels_present(&[&prediction, &reference]);
+        labels.retain(|&label| Some(label) != ignore);
+        let labels = pair.score(&prediction, &reference, &labels, options.tolerance_mm)?;
+        Ok(CaseReport { case: pair.name.clone(), labels })
+    })?;
     let report = EvaluationReport::new(complete(&pairs, scored, ignore, options.tolerance_mm)?);
-    if let Some(path) = &options.out {
-        write_text(path, &report.to_json()?)?;
-    }
-    if let Some(path) = &options.csv {
-        write_text(path, &report.to_csv())?;
-    }
-    print(&if options.json { report.to_json()? } else { report.to_text() })
+    // Each, whatever becomes of the others: a disk that is full costs no figure.
+    let printed = print(&if options.json { report.to_json()? } else { report.to_text() });
+    let written = options.out.iter().try_for_each(|path| write_text(path, &report.to_json()?));
+    options.csv.iter().try_for_each(|path| write_text(path, &report.to_csv()))?;
+    written.and(printed)
+}
+
+/// From so many voxels on a case is scored alone, with all threads within it: two masks and the distances take up to ten
+/// bytes a voxel, and rayon's threads begin further cases while they wait. 512×512×256 voxels are 0.7 GB.
+const LARGE_VOXELS: usize = 1 << 26;
+
+/// What `of` makes of each of `things`, in their order: the large ones one after the other, then the others side by side.
+fn large_ones_alone<T: Sync, R: Send>(
+    things: &[T],
+    is_large: impl Fn(&T) -> bool + Sync,
+    of: impl Fn(&T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let large = things.iter().map(|thing| is_large(thing).then(|| of(thing)).transpose());
+    let large = large.collect::<Result<Vec<_>>>()?;
+    things.par_iter().zip(large).map(|(thing, done)| done.map_or_else(|| of(thing), Ok)).collect()
 }
 
 /// A mask and its reference.
@@ -82,6 +95,12 @@ struct Pair {
 }
 
 impl Pair {
+    /// Whether the case is to be scored alone. What cannot be read is told when it is scored.
+    fn is_large(&self) -> bool {
+        let voxels = |path| probe(path).map_or(0, |info| info.grid.voxel_count());
+        voxels(&self.reference).max(voxels(&self.prediction)) >= LARGE_VOXELS
+    }
+
     /// The mask, with nothing in it where the reference is `ignore`, and the reference.
     fn read(&self, ignore: Option<Label>) -> Result<(LabelVolume, LabelVolume)> {
         let (mut prediction, reference) = (read_labels(&self.prediction)?, read_labels(&self.reference)?);
@@ -200,4 +219,31 @@ fn complete(
         }
     }
     Ok(reports)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn large_ones_are_never_two_at_once_and_all_come_in_order() {
+        let things: Vec<usize> = (0..40).collect();
+        let large_now = AtomicUsize::new(0);
+        let is_large = |thing: &usize| thing.is_multiple_of(3);
+        let of = |&thing: &usize| {
+            if is_large(&thing) {
+                assert_eq!(large_now.fetch_add(1, Ordering::SeqCst), 0, "another large one");
+                std::thread::sleep(std::time::Duration::from_millis(2));
+                large_now.fetch_sub(1, Ordering::SeqCst);
+            } else {
+                assert_eq!(large_now.load(Ordering::SeqCst), 0, "beside a large one");
+            }
+            if thing == 41 { bail!("there is none") } else { Ok(10 * thing) }
+        };
+        let found = large_ones_alone(&things, is_large, of).expect("none fails");
+        assert_eq!(found, things.iter().map(|thing| 10 * thing).collect::<Vec<_>>());
+        assert!(large_ones_alone(&[1, 41], is_large, of).is_err());
+    }
 }

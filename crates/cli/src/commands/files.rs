@@ -55,16 +55,24 @@ pub(crate) fn images_in(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The files in `folder` that are not hidden, by name.
+/// The files in `folder` that are not hidden, by name. One whose name is no text is an error: it may be an image, and nobody
+/// would miss its mask.
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let cannot_read = || format!("{}: cannot read the folder", folder.display());
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(cannot_read)? {
         let path = entry.with_context(cannot_read)?.path();
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && path.is_file() {
-            found.push(path);
+        if hidden || !path.is_file() {
+            continue;
         }
+        if path.file_name().is_some_and(|name| name.to_str().is_none()) {
+            bail!(
+                "{}: its name is not UTF-8, expected one that is; give the file another name",
+                path.display()
+            );
+        }
+        found.push(path);
     }
     found.sort();
     Ok(found)
@@ -73,6 +81,20 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_name_that_is_no_text_is_told_and_not_passed_over() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().expect("there is a folder for temporary files");
+        let name = std::ffi::OsStr::from_bytes(b"Gro\xdf.nii.gz");
+        std::fs::write(folder.path().join(name), b"").expect("the folder can be written");
+        std::fs::write(folder.path().join("a.nii.gz"), b"").expect("the folder can be written");
+        for error in [images_in(folder.path()).err(), has_images(folder.path()).err()] {
+            let said = error.expect("one name is no text").to_string();
+            assert!(said.contains("Gro\u{fffd}.nii.gz: its name is not UTF-8"), "{said}");
+        }
+    }
 
     #[test]
     fn images_are_known_by_their_names() {

@@ -4,7 +4,7 @@ use organseg::volume::{GEOMETRY_TOLERANCE_VOXELS, Grid, ImageInfo, RIGHT_ANGLE_T
 
 /// A sentence for each: other programs may place the image elsewhere than this one does.
 pub(crate) fn geometry_notes(info: &ImageInfo) -> Vec<String> {
-    let mut notes: Vec<String> = qform_note(info).into_iter().collect();
+    let mut notes: Vec<String> = orientation_note(info).into_iter().chain(qform_note(info)).collect();
     let residual = info.orthogonality_residual;
     if residual > RIGHT_ANGLE_TOLERANCE {
         notes.push(format!(
@@ -12,6 +12,15 @@ pub(crate) fn geometry_notes(info: &ImageInfo) -> Vec<String> {
         ));
     }
     notes
+}
+
+/// Said of a NIfTI file without a place in the world.
+fn orientation_note(info: &ImageInfo) -> Option<String> {
+    (info.affine_source == "pixdim").then(|| {
+        "the file has neither a sform nor a qform and says nothing about orientation: its axes are taken as right, front and \
+         up (RAS), from voxel 0 on; left and right may be exchanged"
+            .to_string()
+    })
 }
 
 /// Where a NIfTI file's qform leads, if that is elsewhere than its sform.

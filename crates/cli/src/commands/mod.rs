@@ -13,6 +13,7 @@ pub(crate) mod import_nih;
 pub(crate) mod import_weights;
 pub(crate) mod info;
 pub(crate) mod interrupt;
+mod modality_note;
 pub(crate) mod output;
 pub(crate) mod phantom;
 pub(crate) mod plan;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use organseg::volume::write_atomically;
 use serde::Serialize;
 
@@ -25,6 +25,16 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
 pub(crate) fn write_text(path: &Path, text: &str) -> Result<()> {
     write_atomically(path, |file| file.write_all(text.as_bytes()))
         .with_context(|| format!("{}: cannot write", path.display()))
+}
+
+/// Makes the folder that the file at `path` is to lie in, before the work of which it will hold the result; a folder at `path`
+/// itself is an error.
+pub(crate) fn make_folder_of(path: &Path) -> Result<()> {
+    ensure!(!path.is_dir(), "{}: is a folder, expected a file or nothing", path.display());
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => make_folder(folder),
+        None => Ok(()),
+    }
 }
 
 /// Makes `folder` and those above it.

@@ -1,6 +1,6 @@
 //! `organseg segment`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,7 +15,8 @@ use super::device::open;
 use super::dicom::SeriesChoice;
 use super::files::{ENDINGS_TEXT, has_images, image_name, images_in, scan_name};
 use super::geometry_notes::geometry_notes;
-use super::output::{make_folder, print, print_json, write_text};
+use super::modality_note::modality_note;
+use super::output::{make_folder, make_folder_of, print, print_json, write_text};
 use super::prediction::PredictionChoice;
 use crate::failure::one_line;
 use crate::steps::three_steps;
@@ -78,24 +79,33 @@ type Seen = (Sighting, Vec<String>);
 pub(crate) fn run(options: &Options) -> Result<()> {
     let device = open(options.device)?;
     let jobs = jobs(&options.input, &options.out)?;
+    if let Some(report) = &options.report {
+        make_folder_of(report)?;
+    }
     let models = models(&options.model)?;
     let model = Segmenter::load_ensemble(&models, &device)?;
     let prediction = options.prediction.over(model.config().prediction);
     let model = model.with_prediction(prediction);
+    for (_, output) in &jobs {
+        check_holds_labels(output, model.config().classes())?;
+    }
     let scans = jobs.len();
-    let (mut lines, mut failed) = (Vec::new(), 0);
+    let (mut lines, mut failed, mut alone) = (Vec::new(), 0, None);
     let read = |(input, _): &(PathBuf, PathBuf)| read_scan(&model, input, &options.series);
     let look = |(input, _): &(PathBuf, PathBuf), scan: Result<_>| look(&model, input, scan?);
     // While a GPU has a scan, the CPU reads and resamples the next, and finishes and writes the one before.
     three_steps(&jobs, device.is_cuda(), read, look, |(input, output), seen| {
         match seen.and_then(|seen| write_mask(&model, &models, input, seen, output.clone(), options)) {
             Ok(line) => lines.push(Entry::Done(Box::new(line))),
-            Err(error) if scans == 1 => return Err(error),
             // The other scans do not wait for this one to be mended.
             Err(error) => {
-                let error = one_line(&error);
-                eprintln!("error: {error}");
-                lines.push(Entry::Failed { input: input.clone(), error });
+                let said = one_line(&error);
+                if scans == 1 {
+                    alone = Some(error);
+                } else {
+                    eprintln!("error: {said}");
+                }
+                lines.push(Entry::Failed { input: input.clone(), error: said });
                 failed += 1;
             }
         }
@@ -107,6 +117,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.json {
         print_json(&lines)?;
     }
+    // What is wrong with a single scan is said as any other error.
+    alone.map_or(Ok(()), Err)?;
     ensure!(failed == 0, "{failed} of {scans} scans could not be segmented");
     Ok(())
 }
@@ -144,7 +156,6 @@ fn write_mask(
 ) -> Result<Line> {
     let done = model.finish(seen).with_context(|| cannot_segment(input))?;
     let Segmentation { mask, report, .. } = done;
-    check_holds_labels(&output, model.config().classes())?;
     write(&output, &mask)?;
     let mut warnings = findings;
     warnings.extend(report.warnings());
@@ -163,7 +174,9 @@ fn write_mask(
 fn read_scan(model: &Segmenter, input: &Path, choice: &SeriesChoice) -> Result<Read> {
     let (scan, findings) = match choice.find(input)? {
         Some(series) => {
-            let findings = series.findings().iter().map(ToString::to_string).collect();
+            let mut findings: Vec<String> = series.findings().iter().map(ToString::to_string).collect();
+            let trained = model.config().dataset.as_ref().map(|dataset| &dataset.modality);
+            findings.extend(trained.and_then(|trained| modality_note(&series.modality, trained)));
             (series.read_image(&choice.options())?, findings)
         }
         None => (read_image(input)?, geometry_notes(&probe(input)?)),
@@ -181,7 +194,9 @@ fn jobs(inputs: &[PathBuf], out: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut scans = Vec::new();
     for input in inputs {
         if input.is_dir() && has_images(input)? {
-            scans.extend(images_in(input)?);
+            let images = images_in(input)?;
+            check_one_channel(input, &images)?;
+            scans.extend(images);
         } else {
             scans.push(input.clone());
         }
@@ -193,9 +208,7 @@ fn jobs(inputs: &[PathBuf], out: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
             out.display(),
             scans.len()
         );
-        if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            make_folder(folder)?;
-        }
+        make_folder_of(out)?;
         let scan = scans.remove(0);
         ensure!(!same_file(&scan, out), "--out {}: is the scan itself", out.display());
         check_replaces_a_mask(out)?;
@@ -205,7 +218,7 @@ fn jobs(inputs: &[PathBuf], out: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut taken: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
     for scan in scans {
         let name = scan_name(&scan).with_context(|| {
-            format!("{}: not an image by its name, expected {ENDINGS_TEXT}", scan.display())
+            format!("{}: not an image by its name, expected {ENDINGS_TEXT} and UTF-8", scan.display())
         })?;
         // nnU-Net's images end in the channel's number, its masks do not.
         let mask = out.join(format!("{}.nii.gz", name.strip_suffix("_0000").unwrap_or(&name)));
@@ -221,6 +234,21 @@ fn jobs(inputs: &[PathBuf], out: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
         }
     }
     Ok(taken.into_iter().map(|(mask, scan)| (scan, mask)).collect())
+}
+
+/// Checks that the `images` in `folder` are scans of one channel: nnU-Net's NAME_0000 and NAME_0001 are one scan of two. Files
+/// that are named one by one are taken at their word, for NAME_0001 may be the number of a scan.
+fn check_one_channel(folder: &Path, images: &[PathBuf]) -> Result<()> {
+    let names: BTreeSet<String> = images.iter().filter_map(|image| image_name(image)).collect();
+    let mut cases = names.iter().filter_map(|name| name.strip_suffix("_0000"));
+    if let Some(case) = cases.find(|case| names.contains(&format!("{case}_0001"))) {
+        bail!(
+            "{}: holds {case}_0000 and {case}_0001, two channels of one scan by nnU-Net's names, expected scans of one \
+             channel; if they are scans of their own, name the files instead of the folder",
+            folder.display()
+        );
+    }
+    Ok(())
 }
 
 /// Checks that the file at `path`, if there is one, may be a mask of an earlier run: it holds bytes, as masks do, or is
@@ -239,7 +267,7 @@ fn check_replaces_a_mask(path: &Path) -> Result<()> {
 }
 
 /// Checks that the image at `path`, if there is one, has no larger values than a mask of `classes` classes: a scan may be
-/// stored in bytes too. One look at the voxels, which is little beside a segmentation.
+/// stored in bytes too. One look at the voxels, which is little beside a segmentation, before the first of them.
 fn check_holds_labels(path: &Path, classes: usize) -> Result<()> {
     let largest = read::<u8>(path).ok().and_then(|there| there.voxels().iter().copied().max()).unwrap_or(0);
     ensure!(

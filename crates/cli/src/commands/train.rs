@@ -90,7 +90,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         made.check_dataset(&options.model.join("model.toml"), &dataset)?;
         // What a model is resumed with is in its folder: without a word against it nothing is planned again.
         if training.decide() {
-            let different = made.differences(&training.plan(stages, &dataset, split)?.config);
+            let different = made.differences(&training.plan(stages, &dataset)?.config);
             ensure!(
                 different.is_empty(),
                 "{}: cannot resume: it describes another run than the arguments do: {different}",
@@ -100,7 +100,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         training.change_rhythm(&mut made);
         (made, None)
     } else {
-        let plan = training.plan(stages, &dataset, split)?;
+        let plan = training.plan(stages, &dataset)?;
         for warning in &plan.warnings {
             eprintln!("warning: {warning}");
         }

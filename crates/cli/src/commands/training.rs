@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Args, value_parser};
 use organseg::pipeline::{MAX_PATCH_VOXELS, ModelConfig, Plan, StageConfig, Stages};
-use organseg::train::{Dataset, Split};
+use organseg::train::Dataset;
 
 /// nnU-Net's.
 pub(crate) const SPLIT_SEED: u64 = 12_345;
@@ -36,8 +36,10 @@ pub(crate) struct TrainingOptions {
 }
 
 impl TrainingOptions {
-    /// The model that the arguments ask for, fitted to the data.
-    pub(crate) fn plan(&self, stages: Option<Stages>, dataset: &Dataset, split: &Split) -> Result<Plan> {
+    /// The model that the arguments ask for, fitted to all cases of the dataset: one plan for all folds, as nnU-Net has
+    /// it, whose models can be averaged wherever each was trained. It measures sizes and percentiles, nothing that could be
+    /// learnt.
+    pub(crate) fn plan(&self, stages: Option<Stages>, dataset: &Dataset) -> Result<Plan> {
         let base = ModelConfig::default();
         let file = self.config.as_deref();
         // Without a word on stages the file decides, and two stages are trained without a file.
@@ -46,7 +48,8 @@ impl TrainingOptions {
             (None, Some(file)) => ModelConfig::read(file)?.method,
             (None, None) => base.method,
         };
-        let mut plan = Plan::make(&base, Some(method), file, dataset, &split.train, MAX_PATCH_VOXELS)
+        let all: Vec<String> = dataset.names().iter().map(ToString::to_string).collect();
+        let mut plan = Plan::make(&base, Some(method), file, dataset, &all, MAX_PATCH_VOXELS)
             .with_context(|| format!("cannot plan a model for {}", dataset.root.display()))?;
         let shares = if stages.unwrap_or(Stages::all_of(method)) == Stages::Both { 2.0 } else { 1.0 };
         for stage in stages_of(&mut plan.config) {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use organseg_train::{Fingerprint, Intensity, Modality, Precision, ThickSlices};
+use organseg_train::{Fingerprint, Intensity, Modality, Precision, Preprocessing, ThickSlices};
 use toml::Table;
 
 use super::shape::{
     Margins, axis_of_slices, channels, decimation, patch_within, strides, strides_of_levels, voxels,
 };
-use super::spacing::{at_spacing, size_at, working_spacing};
+use super::spacing::{KEEP_WITHIN, at_spacing, size_at, working_spacing};
 use super::statistics::{median, median_size};
 use super::{is_set, laterality, table_at};
 use crate::{Margin, Method, ModelConfig, WhenEmpty};
@@ -43,7 +43,7 @@ pub(super) fn apply(
     let mut rules = Rules { settled, max_voxels, reasons: BTreeMap::new(), warnings: Vec::new() };
     rules.intensity(config, fingerprint);
     rules.spacing(config, fingerprint);
-    let scan = Scan::of(fingerprint, config.preprocessing.spacing_mm);
+    let scan = Scan::of(fingerprint, &config.preprocessing);
     rules.method(config, method, &scan);
     if config.method == Method::Two {
         rules.decimation(config, &scan);
@@ -82,13 +82,13 @@ struct Scan {
 const COARSE_PIECE_VOXELS: f64 = 27.0;
 
 impl Scan {
-    fn of(fingerprint: &Fingerprint, working: Option<[f64; 3]>) -> Self {
+    fn of(fingerprint: &Fingerprint, preprocessing: &Preprocessing) -> Self {
         let cases = &fingerprint.cases;
-        let spacing_mm = working.unwrap_or_else(|| {
+        let spacing_mm = preprocessing.spacing_mm.unwrap_or_else(|| {
             [0, 1, 2].map(|a| median(&cases.iter().map(|case| case.spacing_mm[a]).collect::<Vec<_>>()))
         });
-        // Without resampling every scan counts as it is.
-        let target = |own: [f64; 3]| working.unwrap_or(own);
+        // What is not resampled counts as it is.
+        let target = |own: [f64; 3]| preprocessing.working_spacing_mm(own);
         let sizes: Vec<_> = cases.iter().map(|case| size_at(case, target(case.spacing_mm))).collect();
         let organ = |case: &organseg_train::CaseFingerprint| {
             let to = target(case.spacing_mm);
@@ -159,12 +159,21 @@ impl Rules<'_> {
 
     fn spacing(&mut self, config: &mut ModelConfig, fingerprint: &Fingerprint) {
         const PATH: &str = "preprocessing.spacing_mm";
+        const KEEP: &str = "preprocessing.keep_within";
         if !self.open(PATH) {
             return;
         }
         let (spacing, reason) = working_spacing(fingerprint);
-        config.preprocessing.spacing_mm = spacing;
-        self.because(if spacing.is_some() { PATH } else { "preprocessing" }, format!("spacing: {reason}"));
+        config.preprocessing.spacing_mm = Some(spacing);
+        self.because(PATH, format!("spacing: {reason}"));
+        // Beside a spacing by hand nothing is kept unasked.
+        if self.open(KEEP) {
+            config.preprocessing.keep_within = KEEP_WITHIN;
+            self.because(
+                KEEP,
+                "a scan whose spacing is another by no more than this factor keeps its voxels",
+            );
+        }
     }
 
     fn method(&mut self, config: &mut ModelConfig, asked: Option<Method>, scan: &Scan) {

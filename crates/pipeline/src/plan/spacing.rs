@@ -1,12 +1,12 @@
-//! The spacing that scans are resampled to, or none.
+//! The spacing that scans are resampled to, and from how far off.
 
 use organseg_train::{CaseFingerprint, Fingerprint};
 
 use super::statistics::{median, percentile};
 
-/// Spacings that differ by no more than this factor along every axis are left as they are: interpolation would
+/// Scans whose spacing differs by no more than this factor along every axis are left as they are: interpolation would
 /// cost more sharpness than the network has trouble with a tenth in size.
-const SAME_WITHIN: f64 = 1.1;
+pub(super) const KEEP_WITHIN: f64 = 1.1;
 
 /// An axis is coarse if its spacing is more than so many times the others', and its size less than so many times
 /// smaller (nnU-Net's rule and number).
@@ -16,21 +16,26 @@ const COARSE: f64 = 3.0;
 /// away at the median (nnU-Net's number).
 const COARSE_PERCENTILE: f64 = 10.0;
 
+/// Significant digits of a planned spacing: as many as files of single precision have, so that 0.9765625 mm stays what it is
+/// and 0.7 does not become 0.699999988.
+const DIGITS: i32 = 7;
+
 /// The spacing to resample to, and why.
-pub(super) fn working_spacing(fingerprint: &Fingerprint) -> (Option<[f64; 3]>, String) {
+pub(super) fn working_spacing(fingerprint: &Fingerprint) -> ([f64; 3], String) {
     let along = |a: usize| fingerprint.cases.iter().map(|case| case.spacing_mm[a]).collect::<Vec<_>>();
     let spread = |a: usize| {
         let all = along(a);
         let (low, high) = all.iter().fold((f64::INFINITY, 0.0f64), |(l, h), &v| (l.min(v), h.max(v)));
         high / low
     };
-    if (0..3).all(|a| spread(a) <= SAME_WITHIN) {
-        let why =
-            format!("every scan keeps its own spacing: they differ by a factor of {SAME_WITHIN} at most");
-        return (None, why);
-    }
     let mut spacing = [0, 1, 2].map(|a| median(&along(a)));
     let mut why = "the median along each axis".to_string();
+    if (0..3).all(|a| spread(a) <= KEEP_WITHIN) {
+        why.push_str(&format!(
+            "; every scan measured keeps its own, for they differ by a factor of {KEEP_WITHIN} at most"
+        ));
+        return (spacing.map(rounded), why);
+    }
     let coarsest = (0..3).max_by(|&a, &b| spacing[a].total_cmp(&spacing[b])).expect("there are three axes");
     let others = [(coarsest + 1) % 3, (coarsest + 2) % 3];
     let size = |a: usize| {
@@ -45,13 +50,12 @@ pub(super) fn working_spacing(fingerprint: &Fingerprint) -> (Option<[f64; 3]>, S
             ["x", "y", "z"][coarsest]
         );
     }
-    (Some(spacing.map(rounded)), why)
+    (spacing.map(rounded), why)
 }
 
-/// To hundredths of a millimetre, more than a scanner knows; below a tenth of one (microscopes) to three digits.
+/// To [`DIGITS`] significant digits.
 fn rounded(mm: f64) -> f64 {
-    let digits = if mm < 0.1 { 2.0 - mm.log10().floor() } else { 2.0 };
-    let scale = 10f64.powf(digits);
+    let scale = 10f64.powi(DIGITS - 1 - mm.log10().floor() as i32);
     (mm * scale).round() / scale
 }
 
@@ -69,10 +73,17 @@ mod tests {
     use super::rounded;
 
     #[test]
-    fn spacings_are_as_exact_as_a_scanner_or_a_microscope() {
-        for (mm, expected) in
-            [(0.976_562_5, 0.98), (3.0, 3.0), (0.1, 0.1), (0.012_34, 0.0123), (0.000_65, 0.000_65)]
-        {
+    fn spacings_are_as_exact_as_files_have_them() {
+        for (mm, expected) in [
+            (0.976_562_5, 0.976_562_5),
+            (0.859_375, 0.859_375),
+            (3.0, 3.0),
+            (0.1, 0.1),
+            (0.1 + 0.2, 0.3),
+            (0.699_999_988, 0.7),
+            (0.012_345_678_9, 0.012_345_68),
+            (0.000_65, 0.000_65),
+        ] {
             assert_eq!(rounded(mm), expected);
         }
     }

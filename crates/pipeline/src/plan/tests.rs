@@ -44,7 +44,8 @@ fn a_hippocampus_is_looked_at_once_in_patches_of_almost_its_size() {
     assert_eq!((config.single.train.batch, config.single.train.augment.mirror_axes), (2, [true; 3]));
     assert_eq!((config.single.train.loss.cross_entropy, config.single.train.loss.center), (1.0, 0.0));
     assert_eq!(config.preprocessing.intensity, Intensity::ZScore { nonzero: false });
-    assert_eq!(config.preprocessing.spacing_mm, None);
+    let preprocessing = config.preprocessing;
+    assert_eq!((preprocessing.spacing_mm, preprocessing.keep_within), (Some([1.0; 3]), 1.1));
     let config = planned(&mr, Some(Method::Two));
     assert_eq!((config.method, config.decimation), (Method::Two, [2; 3]));
     assert_eq!(config.coarse.train.loss.center, ModelConfig::default().coarse.train.loss.center);
@@ -178,7 +179,7 @@ fn a_plan_survives_its_file_and_is_not_measured_again() {
         let folder = tempfile::tempdir().unwrap();
         let (mut dataset, plan, path) = planned_phantoms(folder.path(), Some(method));
         let text = plan.to_toml();
-        for words in ["# Measured in 3 cases of CT", "decimation = ", "[single]", "spacing: every scan keeps"]
+        for words in ["# Measured in 3 cases of CT", "decimation = ", "[single]", "every scan measured keeps"]
         {
             let expected = match words {
                 "decimation = " => method == Method::Two,

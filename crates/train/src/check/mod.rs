@@ -3,7 +3,7 @@
 //! Every file is read. For each case: size, spacing, orientation; whether image and label agree in size
 //! and place, and if not, along which axis and by how much; which labels there are and whether the
 //! dataset declares them; NaN and infinite voxels. For all: whether the numbers of the labels leave none out. What a header says that other programs read otherwise is
-//! a warning: axes that are not at right angles, a sform and a qform that differ.
+//! a warning: axes that are not at right angles, a sform and a qform that differ, neither of the two.
 
 mod copy_labels;
 mod fix;
@@ -67,6 +67,9 @@ fn check_case(case: &Case, dataset: &Dataset) -> CaseCheck {
 fn ambiguities(file: &Path, info: &ImageInfo) -> Vec<Problem> {
     let mut found = Vec::new();
     let (file, cosine) = (file.to_path_buf(), info.orthogonality_residual);
+    if info.affine_source == "pixdim" {
+        found.push(Problem::NoOrientation { file: file.clone() });
+    }
     if cosine > RIGHT_ANGLE_TOLERANCE {
         found.push(Problem::NotAtRightAngles { file: file.clone(), cosine });
     }
@@ -273,6 +276,19 @@ pub(crate) mod tests {
         assert_eq!(report.cases[0].problems, [expected]);
         assert!(report.is_sound(), "a warning");
         assert!(report.to_text().contains("(0.000, 1.000, 0.000) mm apart along (x, y, z)"));
+    }
+
+    #[test]
+    fn a_file_without_sform_and_qform_is_a_warning() {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = one_case(folder.path());
+        let image = folder.path().join("image.nii");
+        let mut bytes = std::fs::read(&image).unwrap();
+        bytes[252..256].fill(0);
+        std::fs::write(&image, bytes).unwrap();
+        let report = check_dataset(&dataset);
+        assert_eq!(report.cases[0].problems, [Problem::NoOrientation { file: image }]);
+        assert!(report.is_sound() && report.to_text().contains("left and right may be exchanged"));
     }
 
     #[test]

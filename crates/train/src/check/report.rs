@@ -119,6 +119,12 @@ pub enum Problem {
         /// The same in millimetres.
         distance_mm: [f64; 3],
     },
+    /// A NIfTI file has neither a sform nor a qform, so that nothing says which way its axes point: they are taken as RAS,
+    /// from voxel 0 on.
+    NoOrientation {
+        /// Which.
+        file: PathBuf,
+    },
     /// The label has no voxel of an organ: no mistake for certain, but nothing to learn a shape from.
     NoForeground,
 }
@@ -127,7 +133,13 @@ impl Problem {
     /// Whether one can train on the case all the same.
     #[must_use]
     pub fn is_warning(&self) -> bool {
-        matches!(self, Self::NoForeground | Self::NotAtRightAngles { .. } | Self::SformAndQformDiffer { .. })
+        matches!(
+            self,
+            Self::NoForeground
+                | Self::NotAtRightAngles { .. }
+                | Self::SformAndQformDiffer { .. }
+                | Self::NoOrientation { .. }
+        )
     }
 
     /// Whether [`crate::fix_to`] knows what to do about it.
@@ -191,6 +203,12 @@ impl fmt::Display for Problem {
                 voxels[0],
                 voxels[1],
                 voxels[2]
+            ),
+            Self::NoOrientation { file } => write!(
+                f,
+                "{}: has neither a sform nor a qform and says nothing about orientation; its axes are taken as right, \
+                 front and up (RAS), from voxel 0 on, and left and right may be exchanged",
+                file.display()
             ),
             Self::NoForeground => f.write_str("no voxel is labelled as an organ"),
         }
