@@ -341,7 +341,46 @@ fn cross_validation_prints_the_three_tables() {
     for table in ["Table 1", "Table 2", "Table 3", "box 2 recall"] {
         assert!(printed.contains(table), "{printed}");
     }
-    assert_eq!(names_in(folder.path()), ["fold_0", "fold_1", "plan.toml", "results.json"]);
+    assert_eq!(names_in(folder.path()), ["fold_0", "fold_1", "plan.toml", "results.json", "splits.json"]);
+    let other = ["cross-validate", "--data", text(&data), "--out", text(folder.path()), "--folds", "3"];
+    let words = ["splits.json", "divides the cases in another way", "--groups"];
+    fail(&[&other[..], &["--epochs", "1", "--config", text(&config)]].concat(), &words);
+}
+
+#[test]
+fn folds_of_ones_own_and_folds_of_patients() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (data, config, splits, groups) =
+        (world().join("data"), world().join("tiny.toml"), at("splits_final.json"), at("patients.csv"));
+    let own = r#"[{"train": ["phantom_003"], "val": ["phantom_001"]},
+                  {"train": ["phantom_004", "phantom_002"], "val": ["phantom_000"]}]"#;
+    std::fs::write(&splits, own).unwrap();
+    let rows = "case,group\nphantom_000,a\nphantom_001,b\nphantom_002,a\nphantom_003,b\nphantom_004,a\n";
+    std::fs::write(&groups, rows).unwrap();
+    let split_of = |model: &str| {
+        let json = std::fs::read_to_string(at(model).join("splits.json")).unwrap();
+        let splits: Value = serde_json::from_str(&json).unwrap();
+        let names = |part: &str| {
+            let names = splits[0][part].as_array().unwrap().iter();
+            names.map(|name| name.as_str().unwrap().replace("phantom_00", "")).collect::<String>()
+        };
+        (names("train"), names("val"))
+    };
+    let train = |model: &str, arguments: &[&str]| {
+        let (model, with) = (at(model), ["--config", text(&config), "--epochs", "1", "--stages", "single"]);
+        succeed(&[&["train", "--data", text(&data), "--model", text(&model)], &with[..], arguments].concat());
+    };
+    train("own", &["--splits", text(&splits), "--fold", "1"]);
+    assert_eq!(split_of("own"), ("24".into(), "0".into()));
+    train("patients", &["--groups", text(&groups), "--folds", "2"]);
+    let (trained, held_back) = split_of("patients");
+    assert!([("024".into(), "13".into()), ("13".into(), "024".into())].contains(&(trained, held_back)));
+    // The folds are all that a cross-validation is of, though they hold back two cases of five.
+    let (out, mask, scan) = (at("cv"), at("mask.nii.gz"), scan());
+    let run = ["cross-validate", "--data", text(&data), "--out", text(&out), "--splits", text(&splits)];
+    succeed(&[&run[..], &["--config", text(&config), "--epochs", "1", "--stages", "single"]].concat());
+    succeed(&["segment", "--model", text(&out), text(&scan), "--out", text(&mask)]);
 }
 
 #[test]

@@ -226,8 +226,8 @@ fn prepare_folder(request: &TrainRequest<'_>) -> Result<Vec<StageLock>, Pipeline
         let made: Option<[Split; 1]> = serde_json::from_str(&text).ok();
         if made.as_ref().map(|[split]| split) != Some(request.split) {
             let reason = "it divides the cases in another way; \
-                          ask for the same dataset, --split-seed (folds were once decided by --seed), fold and \
-                          folds, or choose another folder"
+                          ask for the same dataset, --fold, --folds, --split-seed (folds were once decided by --seed), \
+                          --groups or --splits, or choose another folder"
                 .to_string();
             return Err(PipelineError::Resume { path: splits, reason });
         }

@@ -3,15 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use clap::builder::TypedValueParser;
-use clap::{Args, ValueEnum, value_parser};
+use clap::{Args, ValueEnum};
 use organseg::pipeline::{ModelConfig, Stages, TrainRequest, train, weights_path};
-use organseg::train::{Checkpoint, Dataset, Splits};
+use organseg::train::{Checkpoint, Dataset};
 
 use super::device::DeviceChoice;
 use super::interrupt::{or_interrupted, stop_signal};
 use super::output::{make_folder, print, print_json, write_text};
+use super::splitting::SplittingOptions;
 use super::training::TrainingOptions;
+
+/// Folds where nothing else is said, as in nnU-Net.
+const FOLDS: usize = 5;
 
 /// Train a model on a dataset.
 ///
@@ -32,9 +35,8 @@ pub(crate) struct Options {
     /// The fold whose cases are held back for validation, from 0.
     #[arg(long, value_name = "K", default_value_t = 0)]
     fold: usize,
-    /// Number of folds.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u16).range(2..).map(usize::from))]
-    folds: usize,
+    #[command(flatten)]
+    splitting: SplittingOptions,
     #[command(flatten)]
     training: TrainingOptions,
     /// Weights to start from instead of random ones: the folder of a model with the same networks, or a file of weights or
@@ -75,7 +77,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let device = options.device.open()?;
     let dataset = Dataset::open(&options.data)?;
     let training = &options.training;
-    let splits = Splits::k_fold(&dataset.names(), options.folds, training.split_seed)?;
+    let splits = options.splitting.of(&dataset, FOLDS)?;
     let split = splits.fold(options.fold)?;
     let stages = options.stages.map(Stages::from);
     let there = options.model.join("model.toml").exists();
