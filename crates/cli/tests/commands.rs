@@ -384,6 +384,27 @@ fn folds_of_ones_own_and_folds_of_patients() {
 }
 
 #[test]
+fn every_case_can_be_trained_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, mask, scan) = (folder.path().join("model"), folder.path().join("mask.nii.gz"), scan());
+    let (data, config) = (world().join("data"), world().join("tiny.toml"));
+    let train = ["train", "--data", text(&data), "--model", text(&model), "--config", text(&config)];
+    let train = [&train[..], &["--stages", "single", "--epochs", "1", "--fold", "all"]].concat();
+    fail(&[&train[..], &["--folds", "3"]].concat(), &["--fold all", "expected no --folds beside it"]);
+    assert!(!model.exists());
+    for resume in [&[][..], &["--resume"]] {
+        let printed = succeed(&[&train[..], resume].concat());
+        assert!(printed.contains("single: trained on all 5 cases, without a validation"), "{printed}");
+    }
+    succeed(&["segment", "--model", text(&model), text(&scan), "--out", text(&mask)]);
+    let (labels, split) = (data.join("labelsTr"), model.join("splits.json"));
+    let evaluate = ["evaluate", "--reference", text(&labels), "--prediction", text(&labels)];
+    fail(&[&evaluate[..], &["--split", text(&split)]].concat(), &["splits.json", "holds back no case"]);
+    let wrong = ["train", "--data", "x", "--model", "y", "--fold", "none"];
+    assert_eq!(organseg(&wrong).status.code(), Some(2));
+}
+
+#[test]
 fn a_training_of_some_minutes_plans_its_steps() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model");

@@ -61,7 +61,9 @@ pub fn cross_validate(
         }
     }
     let mut held_back = BTreeSet::new();
-    if let Some(name) = splits.folds().iter().flat_map(|split| &split.val).find(|name| !held_back.insert(*name)) {
+    if let Some(name) =
+        splits.folds().iter().flat_map(|split| &split.val).find(|name| !held_back.insert(*name))
+    {
         let (field, found) = ("splits".to_string(), format!("holding back case {name} twice"));
         return Err(PipelineError::Config { field, found, expected: "each case in one fold at most" });
     }

@@ -58,7 +58,10 @@ pub fn model_folders(folder: &Path) -> Result<Vec<PathBuf>, PipelineError> {
         // Folds of one's own need not hold back every case.
         let expected = Splits::read(&splits)?.folds().len();
         if folds.len() != expected {
-            return Err(no_model(format!("folds up to {last}, {} of the {expected} of splits.json", folds.len())));
+            return Err(no_model(format!(
+                "folds up to {last}, {} of the {expected} of splits.json",
+                folds.len()
+            )));
         }
         return Ok(folders);
     }

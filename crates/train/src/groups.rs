@@ -96,7 +96,8 @@ impl Splits {
             let line = row.position().map_or(0, csv::Position::line);
             let field = |name: &str, column: usize| {
                 let field = row.get(column).filter(|field| !field.is_empty());
-                let missing = || wrong(format!("line {line} has no {name}"), "a case and its group in each row");
+                let missing =
+                    || wrong(format!("line {line} has no {name}"), "a case and its group in each row");
                 field.map(ToString::to_string).ok_or_else(missing)
             };
             let name = field("case", case)?;
@@ -161,7 +162,10 @@ mod tests {
         let error = |names: &[String], folds| {
             Splits::grouped_k_fold(names, &groups, folds, 0).unwrap_err().to_string()
         };
-        assert_eq!(error(&names, 9), "`folds` is 9 for 8 groups, expected at least 2 and at most one a group");
+        assert_eq!(
+            error(&names, 9),
+            "`folds` is 9 for 8 groups, expected at least 2 and at most one a group"
+        );
         names.push("stranger".into());
         let message = "`group` is missing for case `stranger`, expected a group for every case";
         assert_eq!(error(&names, 3), message);

@@ -17,7 +17,7 @@ use crate::mersenne_twister::MersenneTwister;
 pub struct Split {
     /// Names of the cases to train on, sorted.
     pub train: Vec<String>,
-    /// Names of the cases to validate on, sorted.
+    /// Names of the cases to validate on, sorted; none for a training on every case.
     pub val: Vec<String>,
 }
 

@@ -102,9 +102,15 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_file_fold_and_case() {
         for (fold, words) in [
-            (r#"{"train": ["a", "x"], "val": ["b"]}"#, "case `x` in `train`, expected cases of the dataset in data"),
+            (
+                r#"{"train": ["a", "x"], "val": ["b"]}"#,
+                "case `x` in `train`, expected cases of the dataset in data",
+            ),
             (r#"{"train": ["a"], "val": ["y"]}"#, "case `y` in `val`"),
-            (r#"{"train": ["a", "b"], "val": ["b"]}"#, "case `b` in `train` and `val`, expected each case once"),
+            (
+                r#"{"train": ["a", "b"], "val": ["b"]}"#,
+                "case `b` in `train` and `val`, expected each case once",
+            ),
             (r#"{"train": ["a", "a"], "val": ["b"]}"#, "case `a` in `train` twice"),
             (r#"{"train": ["a"], "val": []}"#, "no case in `val`"),
             (r#"{"train": [], "val": ["a"]}"#, "no case in `train`"),
