@@ -306,6 +306,7 @@ fn a_model_can_be_asked_in_other_ways_than_the_paper_s() {
         ("flips.nii", &["--flips"][..]),
         ("box.nii", &["--boxes", "box2"]),
         ("mean.nii", &["--combine", "mean", "--flips"]),
+        ("clean.nii", &["--keep-largest", "--least-volume-ml", "0.5", "--fill-holes"]),
     ] {
         let mask = folder.path().join(name);
         let segment = ["segment", "--model", text(&model), text(&scan), "--out", text(&mask)];

@@ -9,6 +9,7 @@ use organseg_train::organ_box;
 use organseg_volume::{Label, LabelVolume, Volume};
 use serde::{Deserialize, Serialize};
 
+use crate::postprocess::postprocess;
 use crate::report::Fallback;
 use crate::training::oracle_box;
 use crate::{Method, PipelineError, Segmenter};
@@ -97,7 +98,8 @@ pub fn evaluate_case(
         None => LabelVolume::filled(*prepared.grid(), 0),
     };
     let back = |mask: LabelVolume| config.preprocessing.restore_labels_owned(mask, scan.grid());
-    let masks = CaseMasks { refined: back(stages.voted)?, coarse: Some(back(stages.coarse)?) };
+    let (refined, _) = postprocess(back(stages.voted)?, model.prediction());
+    let masks = CaseMasks { refined, coarse: Some(back(stages.coarse)?) };
     let dice_of = |mask: &LabelVolume| LabelDice::of(mask, truth, config.labels.keys(), ignore);
     let true_box = organ_box(&reference, ignore);
     let covers = |found: Option<BoundingBox>| {

@@ -19,6 +19,7 @@ mod model;
 mod montage;
 mod out_of_memory;
 mod plan;
+mod postprocess;
 mod predict;
 mod prediction;
 mod report;

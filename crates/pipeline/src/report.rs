@@ -61,15 +61,21 @@ pub struct LabelReport {
     pub voxels: usize,
     /// Its volume in millilitres.
     pub volume_ml: f64,
+    /// Millilitres of it that were found and left out of the mask, for [`keep_largest`](crate::PredictionConfig::keep_largest) or
+    /// [`least_volume_ml`](crate::PredictionConfig::least_volume_ml).
+    #[serde(default)]
+    pub dropped_ml: f64,
 }
 
 impl SegmentationReport {
-    pub(crate) fn of_single(mask: &LabelVolume, names: &BTreeMap<Label, String>) -> Self {
-        Self { box1: None, box2: None, fallback: None, coarse_left_out_ml: 0.0, labels: count(mask, names) }
+    /// Of a `mask` of which so many voxels of each label were `dropped`.
+    pub(crate) fn of_single(mask: &LabelVolume, dropped: &[usize], names: &BTreeMap<Label, String>) -> Self {
+        let labels = count(mask, dropped, names);
+        Self { box1: None, box2: None, fallback: None, coarse_left_out_ml: 0.0, labels }
     }
 
     pub(crate) fn of_two(
-        mask: &LabelVolume,
+        (mask, dropped): (&LabelVolume, &[usize]),
         boxes: Option<CandidateBoxes>,
         fallback: Option<Fallback>,
         coarse_left_out_ml: f64,
@@ -82,7 +88,7 @@ impl SegmentationReport {
             box2: boxes.and_then(|b| back(b.box2)),
             fallback,
             coarse_left_out_ml,
-            labels: count(mask, names),
+            labels: count(mask, dropped, names),
         }
     }
 
@@ -104,7 +110,11 @@ impl SegmentationReport {
     }
 }
 
-fn count(mask: &LabelVolume, names: &BTreeMap<Label, String>) -> BTreeMap<Label, LabelReport> {
+fn count(
+    mask: &LabelVolume,
+    dropped: &[usize],
+    names: &BTreeMap<Label, String>,
+) -> BTreeMap<Label, LabelReport> {
     let mut voxels = [0usize; 256];
     for &label in mask.voxels() {
         voxels[usize::from(label)] += 1;
@@ -114,7 +124,9 @@ fn count(mask: &LabelVolume, names: &BTreeMap<Label, String>) -> BTreeMap<Label,
         .iter()
         .map(|(&label, name)| {
             let voxels = voxels[usize::from(label)];
-            let found = LabelReport { name: name.clone(), voxels, volume_ml: voxels as f64 * voxel_ml };
+            let (volume_ml, dropped_ml) =
+                (voxels as f64 * voxel_ml, dropped[usize::from(label)] as f64 * voxel_ml);
+            let found = LabelReport { name: name.clone(), voxels, volume_ml, dropped_ml };
             (label, found)
         })
         .collect()

@@ -14,6 +14,7 @@ use crate::ensemble::check_alike;
 use crate::looks::{Found, Looks, Placed, most_probable_mean};
 use crate::main_pieces::main_pieces;
 use crate::model::{Method, ModelConfig, StageConfig, weights_path};
+use crate::postprocess::postprocess;
 use crate::predict::{LARGE_BYTES, View};
 use crate::prediction::{Boxes, Combine, PredictionConfig, WhenEmpty};
 use crate::report::{Fallback, SegmentationReport, voxel_ml};
@@ -134,6 +135,11 @@ impl Segmenter {
         self
     }
 
+    /// How it is asked.
+    pub(crate) fn prediction(&self) -> &PredictionConfig {
+        &self.prediction
+    }
+
     /// How the model was made; of several, the first.
     #[must_use]
     pub fn config(&self) -> &ModelConfig {
@@ -185,7 +191,8 @@ impl Segmenter {
         Ok(Sighting { seen, prepared: *volume.grid(), grid })
     }
 
-    /// The masks on the scan's own grid, and the report: the third step. The prepared scan is gone by now, before the first
+    /// The masks on the scan's own grid, the answer without what [`PredictionConfig`] wants to have left out of it, and the
+    /// report: the third step. The prepared scan is gone by now, before the first
     /// mask of its size is made.
     ///
     /// # Errors
@@ -196,17 +203,18 @@ impl Segmenter {
         let names = &self.config().labels;
         match seen {
             Seen::Once(mask) => {
-                let mask = back(mask)?;
-                let report = SegmentationReport::of_single(&mask, names);
+                let (mask, dropped) = postprocess(back(mask)?, &self.prediction);
+                let report = SegmentationReport::of_single(&mask, &dropped, names);
                 Ok(Segmentation { mask, coarse: None, report })
             }
             Seen::Twice(looks) => {
                 let coarse = back(looks.coarse(&prepared)?)?;
                 let (boxes, fallback) = (looks.boxes, looks.fallback);
                 let left_out_ml = looks.left_out() as f64 * voxel_ml(looks.low_mask.grid());
-                let mask = back(looks.answer(&prepared)?)?;
+                let (mask, dropped) = postprocess(back(looks.answer(&prepared)?)?, &self.prediction);
+                let found = (&mask, &dropped[..]);
                 let report =
-                    SegmentationReport::of_two(&mask, boxes, fallback, left_out_ml, &prepared, names);
+                    SegmentationReport::of_two(found, boxes, fallback, left_out_ml, &prepared, names);
                 Ok(Segmentation { mask, coarse: Some(coarse), report })
             }
         }

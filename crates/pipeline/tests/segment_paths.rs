@@ -226,6 +226,41 @@ fn flips_find_what_is_found_without_them() {
 }
 
 #[test]
+fn pieces_are_dropped_and_holes_filled_in_the_answer_of_one_stage_and_of_two() {
+    for method in [Method::Single, Method::Two] {
+        let config = ModelConfig { method, ..config() };
+        let folder = tempfile::tempdir().unwrap();
+        save_model(&config, 2.0, folder.path());
+        // The last network finds what is bright and no noise: a block with a hole of one voxel, and a voxel beside it.
+        let last = if method == Method::Single { "single" } else { "fine" };
+        save_network(&config.network_of(&config.fine), 1.0, &weights_path(folder.path(), last));
+        let mut scan = scan("RAS", false);
+        scan[[22, 19, 15]] = -100.0;
+        scan[[17, 17, 13]] = 240.0;
+        let found = |prediction: PredictionConfig| {
+            let model = Segmenter::load(folder.path(), &Device::Cpu).unwrap().with_prediction(prediction);
+            model.segment(&scan).unwrap()
+        };
+        let plain = found(PredictionConfig::default());
+        assert_eq!((plain.mask[[22, 19, 15]], plain.report.labels[&1].dropped_ml), (0, 0.0));
+        let pieces = connected_components(&plain.mask, Connectivity::TwentySix);
+        let strays = pieces.sizes().iter().sum::<usize>() - pieces.sizes().iter().max().unwrap();
+        assert!(strays > 0, "something to drop");
+        for prediction in [
+            PredictionConfig::default().with_keep_largest(true).with_fill_holes(true),
+            // Voxels are of 0.002 ml.
+            PredictionConfig::default().with_least_volume_ml(0.4).with_fill_holes(true),
+        ] {
+            let clean = found(prediction);
+            assert_eq!((clean.mask[[22, 19, 15]], clean.mask[[17, 17, 13]]), (1, 0), "{prediction:?}");
+            let report = &clean.report.labels[&1];
+            assert!((report.dropped_ml - strays as f64 * 0.002).abs() < 1e-9, "{report:?}");
+            assert_eq!(report.voxels, clean.mask.voxels().iter().filter(|&&label| label > 0).count());
+        }
+    }
+}
+
+#[test]
 fn an_empty_coarse_mask() {
     for orientation in ORIENTATIONS {
         check(&config(), 1e6, &scan(orientation, false), Some(Fallback::CoarseMaskEmpty));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use organseg::pipeline::{
-    PreparedScan, Segmentation, SegmentationReport, Segmenter, Sighting, model_folders,
+    LabelReport, PreparedScan, Segmentation, SegmentationReport, Segmenter, Sighting, model_folders,
 };
 use organseg::volume::{DataType, probe, read, read_image, write};
 use serde::Serialize;
@@ -152,8 +152,13 @@ fn write_mask(
         eprintln!("warning: {}: {warning}", input.display());
     }
     if !options.json {
-        let found: Vec<_> =
-            report.labels.values().map(|found| format!("{} {:.1} ml", found.name, found.volume_ml)).collect();
+        let say = |found: &LabelReport| match found.dropped_ml {
+            dropped if dropped > 0.0 => {
+                format!("{} {:.1} ml ({dropped:.1} ml left out)", found.name, found.volume_ml)
+            }
+            _ => format!("{} {:.1} ml", found.name, found.volume_ml),
+        };
+        let found: Vec<_> = report.labels.values().map(say).collect();
         print(&format!("{}: {}", output.display(), found.join(", ")))?;
     }
     Ok(Line { input: input.to_path_buf(), output, models: models.to_vec(), warnings, report })
