@@ -15,6 +15,7 @@ mod lock;
 mod looks;
 mod main_pieces;
 mod margin;
+mod mask;
 mod model;
 mod montage;
 mod out_of_memory;

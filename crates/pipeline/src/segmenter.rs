@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use crate::ensemble::check_alike;
 use crate::looks::{Found, Looks, Placed, most_probable_mean};
 use crate::main_pieces::main_pieces;
+use crate::mask::Mask;
 use crate::model::{Method, ModelConfig, StageConfig, weights_path};
 use crate::postprocess::postprocess;
 use crate::predict::{LARGE_BYTES, View};
@@ -61,7 +62,7 @@ pub struct Sighting {
 }
 
 enum Seen {
-    Once(LabelVolume),
+    Once(Box<Mask>),
     Twice(Box<Looks>),
 }
 
@@ -77,6 +78,8 @@ pub struct TwoStages {
     pub refined: Vec<LabelVolume>,
     /// The answer: the voxelwise majority of refined and coarse masks, or as [`PredictionConfig`] says.
     pub voted: LabelVolume,
+    /// By how much its labels lead, where they are to be put on another grid.
+    pub(crate) voted_leads: Option<Volume<u8>>,
     /// Why the fine network looked at the whole scan, if it did.
     pub fallback: Option<Fallback>,
 }
@@ -184,7 +187,9 @@ impl Segmenter {
     pub fn look(&self, scan: PreparedScan) -> Result<Sighting, PipelineError> {
         let PreparedScan { volume, grid } = scan;
         let seen = match &self.networks {
-            Networks::Single(nets) => Seen::Once(self.view(|model| &model.single).labels(nets, &volume)?),
+            Networks::Single(nets) => {
+                Seen::Once(Box::new(self.view(|model| &model.single).mask(nets, &volume)?))
+            }
             Networks::Two { coarse, fine } => Seen::Twice(Box::new(self.look_twice(coarse, fine, &volume)?)),
         };
         release_if_large(&volume);
@@ -199,16 +204,17 @@ impl Segmenter {
     /// [`PipelineError::Train`] if a mask cannot be resampled.
     pub fn finish(&self, sighting: Sighting) -> Result<Segmentation, PipelineError> {
         let Sighting { seen, prepared, grid } = sighting;
-        let back = |mask| self.config().preprocessing.restore_labels_owned(mask, &grid);
+        let preprocessing = &self.config().preprocessing;
+        let back = |mask: Mask| mask.restored(preprocessing, &grid);
         let names = &self.config().labels;
         match seen {
             Seen::Once(mask) => {
-                let (mask, dropped) = postprocess(back(mask)?, &self.prediction);
+                let (mask, dropped) = postprocess(back(*mask)?, &self.prediction);
                 let report = SegmentationReport::of_single(&mask, &dropped, names);
                 Ok(Segmentation { mask, coarse: None, report })
             }
             Seen::Twice(looks) => {
-                let coarse = back(looks.coarse(&prepared)?)?;
+                let coarse = preprocessing.restore_labels_owned(looks.coarse(&prepared)?, &grid)?;
                 let (boxes, fallback) = (looks.boxes, looks.fallback);
                 let left_out_ml = looks.left_out() as f64 * voxel_ml(looks.low_mask.grid());
                 let (mask, dropped) = postprocess(back(looks.answer(&prepared)?)?, &self.prediction);
@@ -228,13 +234,10 @@ impl Segmenter {
         let (coarse, fine) = self.both("two, for the two stages to be run")?;
         let looks = self.look_twice(coarse, fine, prepared)?;
         let grid = prepared.grid();
-        Ok(TwoStages {
-            coarse: looks.coarse(grid)?,
-            boxes: looks.boxes,
-            refined: looks.refined(grid)?,
-            fallback: looks.fallback,
-            voted: looks.answer(grid)?,
-        })
+        let (coarse, refined) = (looks.coarse(grid)?, looks.refined(grid)?);
+        let (boxes, fallback) = (looks.boxes, looks.fallback);
+        let Mask { labels: voted, leads: voted_leads } = looks.answer(grid)?;
+        Ok(TwoStages { coarse, boxes, refined, voted, voted_leads, fallback })
     }
 
     /// What the fine network finds in `place`, on the whole grid: the stage on its own, for boxes from
@@ -243,9 +246,19 @@ impl Segmenter {
     /// # Errors
     /// [`PipelineError::Config`] for a model of one stage.
     pub fn fine(&self, prepared: &Volume<f32>, place: &BoundingBox) -> Result<LabelVolume, PipelineError> {
+        Ok(self.fine_mask(prepared, place)?.labels)
+    }
+
+    /// [`Segmenter::fine`], with leads where they are wanted.
+    pub(crate) fn fine_mask(
+        &self,
+        prepared: &Volume<f32>,
+        place: &BoundingBox,
+    ) -> Result<Mask, PipelineError> {
         let (_, fine) = self.both("two, for the fine stage to be run")?;
-        let mut mask = LabelVolume::filled(*prepared.grid(), 0);
-        paste(&mut mask, &self.fine_within(fine, prepared, place)?, place)?;
+        let found = self.fine_within(fine, prepared, place)?;
+        let mut mask = Mask::empty(*prepared.grid(), found.leads.is_some());
+        mask.paste(&found, place)?;
         Ok(mask)
     }
 
@@ -269,29 +282,31 @@ impl Segmenter {
         let (grid, factors) = (prepared.grid(), self.config().decimation);
         let whole = BoundingBox::of_grid(grid);
         let low = decimate_mean(prepared, factors)?;
-        let low_mask = self.view(|model| &model.coarse).labels(coarse, &low)?;
+        let low_mask =
+            View { with_leads: false, ..self.view(|model| &model.coarse) }.mask(coarse, &low)?.labels;
         let boxes = candidate_boxes(&low_mask, factors, grid, &self.config().boxes)?;
         let looks = |found, fallback| Looks { low_mask, factors, boxes, found, fallback };
         let Some(CandidateBoxes { box1, box2 }) = boxes else {
             if self.prediction.when_empty == WhenEmpty::Accept {
-                return Ok(looks(Found::InScan(LabelVolume::filled(*grid, 0)), None));
+                return Ok(looks(Found::InScan(Mask::empty(*grid, false)), None));
             }
             let found = self.fine_within(fine, prepared, &whole)?;
             return Ok(looks(Found::InScan(found), Some(Fallback::CoarseMaskEmpty)));
         };
         let found = self.look_in_boxes(fine, prepared, [box1, box2])?;
-        if !found.widest().is_some_and(|(mask, place)| touches_inner_face(mask, place, grid.size())) {
+        if !found.widest().is_some_and(|(mask, place)| touches_inner_face(&mask.labels, place, grid.size())) {
             return Ok(looks(found, None));
         }
         let widest = found.into_widest();
-        let found = self.fine_within(fine, prepared, &whole)?;
+        let Mask { labels, leads } = self.fine_within(fine, prepared, &whole)?;
         release_if_large(prepared);
         let mut anchor = LabelVolume::filled(*grid, 0);
         if let Some((mask, place)) = widest {
-            paste(&mut anchor, &mask, &place)?;
+            paste(&mut anchor, &mask.labels, &place)?;
         }
-        let found = components_that_meet(&found, &anchor, Connectivity::TwentySix)?;
-        Ok(looks(Found::InScan(found), Some(Fallback::OrganCutByBox)))
+        // The leads of what goes stay, and matter nowhere: no piece that is kept lies beside it.
+        let labels = components_that_meet(&labels, &anchor, Connectivity::TwentySix)?;
+        Ok(looks(Found::InScan(Mask { labels, leads }), Some(Fallback::OrganCutByBox)))
     }
 
     /// What the fine network finds in those of the candidate boxes that are used.
@@ -311,16 +326,17 @@ impl Segmenter {
             (Boxes::Both, Combine::Vote) => {
                 let first = self.fine_within(fine, prepared, &box1)?;
                 let second = self.fine_within(fine, prepared, &box2)?;
-                Ok(Found::InBoxes([(first, box1), (second, box2)]))
+                Ok(Found::InBoxes(Box::new([(first, box1), (second, box2)])))
             }
             (Boxes::Both, Combine::Mean) => {
                 let view = self.view(|model| &model.fine);
                 let look = |place: &BoundingBox| view.probabilities(fine, &crop(prepared, place, 0.0));
                 let looks = [look(&box1)?, look(&box2)?];
-                let answer = most_probable_mean([(&looks[0], &box1), (&looks[1], &box2)], prepared.grid())?;
+                let places = [(&looks[0], &box1), (&looks[1], &box2)];
+                let answer = most_probable_mean(places, prepared.grid(), view.with_leads)?;
                 let mask = |found: &Probabilities, place: BoundingBox| -> Result<Placed, PipelineError> {
                     let part = prepared.grid().cropped(place.min(), place.size())?;
-                    Ok((LabelVolume::from_vec(part, found.most_probable())?, place))
+                    Ok((Mask::from_vecs(part, (found.most_probable(), None))?, place))
                 };
                 let masks = vec![mask(&looks[0], box1)?, mask(&looks[1], box2)?];
                 Ok(Found::Settled { answer, masks })
@@ -334,12 +350,12 @@ impl Segmenter {
         fine: &[Unet3d],
         prepared: &Volume<f32>,
         place: &BoundingBox,
-    ) -> Result<LabelVolume, PipelineError> {
+    ) -> Result<Mask, PipelineError> {
         let view = self.view(|model| &model.fine);
         if *place == BoundingBox::of_grid(prepared.grid()) {
-            return view.labels(fine, prepared);
+            return view.mask(fine, prepared);
         }
-        view.labels(fine, &crop(prepared, place, 0.0))
+        view.mask(fine, &crop(prepared, place, 0.0))
     }
 
     /// How the networks of a stage are shown their image: mirrored along the axes that the training of all mirrored.
@@ -349,7 +365,9 @@ impl Segmenter {
             augments.all(|augment| augment.mirror_probability > 0.0 && augment.mirror_axes[axis])
         };
         let flips = [0, 1, 2].map(|axis| self.prediction.flips && mirrored(axis));
-        View { patch: stage(self.config()).patch_size, flips, device: &self.device }
+        // Without a spacing of its own a model's masks come back as they are.
+        let with_leads = self.config().preprocessing.spacing_mm.is_some();
+        View { patch: stage(self.config()).patch_size, flips, with_leads, device: &self.device }
     }
 }
 

@@ -30,6 +30,7 @@ mod file;
 mod grid;
 mod instances;
 mod intensity;
+mod lead_labels;
 mod metaimage;
 mod nifti;
 mod nrrd;
@@ -54,6 +55,7 @@ pub use file::{
 pub use file::{WriteConfig, smallest_type, write_smallest, write_with};
 pub use grid::{GEOMETRY_TOLERANCE_VOXELS, Grid};
 pub use intensity::{percentiles, window_to_unit, window_to_unit_in_place, z_score, z_score_in_place};
+pub use lead_labels::labels_from_leads;
 pub use nifti::NiftiVersion;
 pub use orientation::{Orientation, reorient, reorient_owned, reoriented_grid};
 pub use resample::{
