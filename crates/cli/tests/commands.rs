@@ -109,6 +109,23 @@ fn masks_lie_on_the_scans_grids_and_the_report_says_what_was_found() {
     assert!(report[0]["labels"]["1"]["name"] == "pancreas", "{report}");
     assert_eq!(report[0]["models"], serde_json::json!([model]));
 
+    // A run that broke off is taken up.
+    std::fs::remove_file(out.join(&names[3])).unwrap();
+    let kept = out.join(&names[0]);
+    let changed = |path: &std::path::Path| path.metadata().unwrap().modified().unwrap();
+    let before = changed(&kept);
+    let report = folder.path().join("again.json");
+    for done in [4, 5] {
+        let arguments = [&segment[..], &["--report", text(&report), "--skip-existing"]].concat();
+        let printed = succeed(&arguments);
+        assert_eq!(printed.matches("there already, skipped").count(), done, "{printed}");
+        let report: Value = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
+        let entries = report.as_array().unwrap();
+        assert_eq!(entries.len(), 5);
+        assert_eq!(entries.iter().filter(|entry| entry["skipped"] == true).count(), done, "{report}");
+    }
+    assert_eq!((names_in(&out), changed(&kept)), (names.clone(), before));
+
     // Two scans of one name would share a mask.
     let twice = [&segment[..3], &[text(&images), text(&images), "--out", text(&out)]].concat();
     assert_eq!(organseg(&twice).status.code(), Some(1));
@@ -342,7 +359,22 @@ fn cross_validation_prints_the_three_tables() {
     for table in ["Table 1", "Table 2", "Table 3", "box 2 recall"] {
         assert!(printed.contains(table), "{printed}");
     }
-    assert_eq!(names_in(folder.path()), ["fold_0", "fold_1", "plan.toml", "results.json", "splits.json"]);
+    let expected = ["fold_0", "fold_1", "masks", "plan.toml", "results.json", "splits.json"];
+    assert_eq!(names_in(folder.path()), expected);
+    // What was found in the cases that were held back, to be measured in other ways.
+    let (labels, masks) = (data.join("labelsTr"), folder.path().join("masks"));
+    assert_eq!(names_in(&masks), names_in(&labels));
+    let evaluate = ["evaluate", "--json", "--reference", text(&labels), "--prediction", text(&masks)];
+    let measured: Value = serde_json::from_str(&succeed(&evaluate)).unwrap();
+    let results = std::fs::read_to_string(folder.path().join("results.json")).unwrap();
+    let results: Value = serde_json::from_str(&results).unwrap();
+    let folds = results["folds"].as_array().unwrap().iter();
+    let cases: Vec<&Value> = folds.flat_map(|fold| fold["cases"].as_array().unwrap()).collect();
+    assert_eq!(cases.len(), 5);
+    for case in cases {
+        let measured = measured["cases"].as_array().unwrap().iter().find(|m| m["case"] == case["case"]);
+        assert_eq!(measured.unwrap()["labels"]["1"]["dice"], case["refined"]["labels"]["1"], "{case}");
+    }
     let other = ["cross-validate", "--data", text(&data), "--out", text(folder.path()), "--folds", "3"];
     let words = ["splits.json", "divides the cases in another way", "--groups"];
     fail(&[&other[..], &["--epochs", "1", "--config", text(&config)]].concat(), &words);

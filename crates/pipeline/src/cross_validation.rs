@@ -34,7 +34,8 @@ pub struct FoldResult {
 
 /// Trains and tests a model on each split of `splits`; the models go to `folder/fold_K`. Folds that are there
 /// already are taken up where they stopped: once trained, they can be tested with another
-/// [`ModelConfig::prediction`] in the time that segmenting takes. `folder/splits.json` says which folds there are.
+/// [`ModelConfig::prediction`] in the time that segmenting takes. `folder/splits.json` says which folds there are,
+/// `folder/masks/CASE.nii.gz` is what was found in each case by the model that did not train on it, on the scan's own grid.
 ///
 /// # Errors
 /// What training or testing a fold meets, naming the case; [`PipelineError::Stopped`] if it was asked to stop
@@ -75,6 +76,8 @@ pub fn cross_validate(
         }
     }
     record_splits(splits, folder)?;
+    let masks = folder.join("masks");
+    std::fs::create_dir_all(&masks).map_err(|source| PipelineError::Io { path: masks.clone(), source })?;
     let mut folds = Vec::new();
     for (k, split) in splits.folds().iter().enumerate() {
         let model = folder.join(fold_name(k));
@@ -95,8 +98,10 @@ pub fn cross_validate(
                 return Err(PipelineError::Stopped { fold: k, case: name.clone() });
             }
             let loaded = dataset.case(name)?.load(dataset)?;
-            let (result, _) = evaluate_case(&segmenter, name, &loaded.image, &loaded.label, dataset.ignore)
-                .map_err(|error| error.in_case(name))?;
+            let (result, found) =
+                evaluate_case(&segmenter, name, &loaded.image, &loaded.label, dataset.ignore)
+                    .map_err(|error| error.in_case(name))?;
+            organseg_volume::write(masks.join(format!("{name}.nii.gz")), &found.refined)?;
             cases.push(result);
         }
         let no_organ =

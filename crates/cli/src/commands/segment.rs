@@ -42,6 +42,9 @@ pub(crate) struct Options {
     prediction: PredictionChoice,
     #[command(flatten)]
     series: SeriesChoice,
+    /// Leave scans whose mask is there already, as after a run that broke off: whatever model made it.
+    #[arg(long)]
+    skip_existing: bool,
     /// Write boxes, volumes and warnings of each scan to this file.
     #[arg(long, value_name = "FILE.json")]
     report: Option<PathBuf>,
@@ -56,6 +59,7 @@ pub(crate) struct Options {
 enum Entry {
     Done(Box<Line>),
     Failed { input: PathBuf, error: String },
+    Skipped { input: PathBuf, output: PathBuf, skipped: bool },
 }
 
 /// A line of the report.
@@ -77,20 +81,31 @@ type Seen = (Sighting, Vec<String>);
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     let device = options.device.open()?;
-    let jobs = jobs(&options.input, &options.out)?;
+    let (jobs, done) = jobs(&options.input, &options.out)?
+        .into_iter()
+        .partition::<Vec<_>, _>(|(_, mask)| !options.skip_existing || probe(mask).is_err());
     let models = models(&options.model)?;
     let model = Segmenter::load_ensemble(&models, &device)?;
     let prediction = options.prediction.over(model.config().prediction);
     let model = model.with_prediction(prediction);
     let scans = jobs.len();
     let (mut lines, mut failed) = (Vec::new(), 0);
+    for (input, output) in done {
+        if !options.json {
+            print(&format!("{}: there already, skipped", output.display()))?;
+        }
+        lines.push(Entry::Skipped { input, output, skipped: true });
+    }
+    if let Some(path) = options.report.as_ref().filter(|_| jobs.is_empty()) {
+        write_text(path, &serde_json::to_string_pretty(&lines)?)?;
+    }
     let read = |(input, _): &(PathBuf, PathBuf)| read_scan(&model, input, &options.series);
     let look = |(input, _): &(PathBuf, PathBuf), scan: Result<_>| look(&model, input, scan?);
     // While a GPU has a scan, the CPU reads and resamples the next, and finishes and writes the one before.
     three_steps(&jobs, device.is_cuda(), read, look, |(input, output), seen| {
         match seen.and_then(|seen| write_mask(&model, &models, input, seen, output.clone(), options)) {
             Ok(line) => lines.push(Entry::Done(Box::new(line))),
-            Err(error) if scans == 1 => return Err(error),
+            Err(error) if scans == 1 && lines.is_empty() => return Err(error),
             // The other scans do not wait for this one to be mended.
             Err(error) => {
                 let error = one_line(&error);
