@@ -223,6 +223,7 @@ fn evaluation_writes_the_agreed_form() {
     for key in ["mean", "std", "min", "max", "n", "n_skipped"] {
         assert!(json["summary"]["1"]["dice"][key].is_number(), "{key}");
     }
+    assert_eq!(json["foreground_mean"]["dice"], 1.0);
 }
 
 #[test]
