@@ -397,6 +397,34 @@ fn wrong_usage_has_a_code_of_its_own() {
 }
 
 #[test]
+fn splits_and_groups_that_do_not_fit_the_dataset() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (data, out) = (world().join("data"), at("out"));
+    let (splits, groups) = (at("mine.json"), at("patients.csv"));
+    std::fs::write(&splits, r#"[{"train": ["phantom_000"], "val": ["phantom_009"]}]"#).unwrap();
+    std::fs::write(&groups, "case,group\nphantom_000,ann\n").unwrap();
+    for command in [["train", "--model"], ["cross-validate", "--out"]] {
+        let run = [command[0], "--data", text(&data), command[1], text(&out)];
+        let with = |arguments: &[&'static str], file: &std::path::Path| {
+            let (run, arguments) = (run.map(String::from), arguments.iter().map(ToString::to_string));
+            run.into_iter().chain(arguments).chain([text(file).to_string()]).collect::<Vec<_>>()
+        };
+        let refused = |arguments: &[&'static str], file: &std::path::Path, words: &[&str]| {
+            let arguments = with(arguments, file);
+            fail(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), words);
+        };
+        refused(&["--splits"], &splits, &["mine.json", "fold 0 has case `phantom_009` in `val`"]);
+        refused(&["--groups"], &groups, &["patients.csv", "missing for case `phantom_001`"]);
+        for other in [["--folds", "3"], ["--split-seed", "1"], ["--groups", "x.csv"]] {
+            let both = [run.as_slice(), &other, &["--splits", text(&splits)]].concat();
+            assert_eq!(organseg(&both).status.code(), Some(2), "{both:?}");
+        }
+    }
+    assert!(!out.exists());
+}
+
+#[test]
 fn resuming_what_is_another_run() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model");

@@ -109,6 +109,23 @@ fn masks_lie_on_the_scans_grids_and_the_report_says_what_was_found() {
     assert!(report[0]["labels"]["1"]["name"] == "pancreas", "{report}");
     assert_eq!(report[0]["models"], serde_json::json!([model]));
 
+    // A run that broke off is taken up.
+    std::fs::remove_file(out.join(&names[3])).unwrap();
+    let kept = out.join(&names[0]);
+    let changed = |path: &std::path::Path| path.metadata().unwrap().modified().unwrap();
+    let before = changed(&kept);
+    let report = folder.path().join("again.json");
+    for done in [4, 5] {
+        let arguments = [&segment[..], &["--report", text(&report), "--skip-existing"]].concat();
+        let printed = succeed(&arguments);
+        assert_eq!(printed.matches("there already, skipped").count(), done, "{printed}");
+        let report: Value = serde_json::from_str(&std::fs::read_to_string(&report).unwrap()).unwrap();
+        let entries = report.as_array().unwrap();
+        assert_eq!(entries.len(), 5);
+        assert_eq!(entries.iter().filter(|entry| entry["skipped"] == true).count(), done, "{report}");
+    }
+    assert_eq!((names_in(&out), changed(&kept)), (names.clone(), before));
+
     // Two scans of one name would share a mask.
     let twice = [&segment[..3], &[text(&images), text(&images), "--out", text(&out)]].concat();
     assert_eq!(organseg(&twice).status.code(), Some(1));
@@ -275,6 +292,7 @@ fn evaluation_writes_the_agreed_form() {
     for key in ["mean", "std", "min", "max", "n", "n_skipped"] {
         assert!(json["summary"]["1"]["dice"][key].is_number(), "{key}");
     }
+    assert_eq!(json["foreground_mean"]["dice"], 1.0);
 }
 
 #[test]
@@ -375,6 +393,7 @@ fn a_model_can_be_asked_in_other_ways_than_the_paper_s() {
         ("flips.nii", &["--flips"][..]),
         ("box.nii", &["--boxes", "box2"]),
         ("mean.nii", &["--combine", "mean", "--flips"]),
+        ("clean.nii", &["--keep-largest", "--least-volume-ml", "0.5", "--fill-holes"]),
     ] {
         let mask = folder.path().join(name);
         let segment = ["segment", "--model", text(&model), text(&scan), "--out", text(&mask)];
@@ -410,7 +429,82 @@ fn cross_validation_prints_the_three_tables() {
     for table in ["Table 1", "Table 2", "Table 3", "box 2 recall"] {
         assert!(printed.contains(table), "{printed}");
     }
-    assert_eq!(names_in(folder.path()), ["fold_0", "fold_1", "plan.toml", "results.json"]);
+    let expected = ["fold_0", "fold_1", "masks", "plan.toml", "results.json", "splits.json"];
+    assert_eq!(names_in(folder.path()), expected);
+    // What was found in the cases that were held back, to be measured in other ways.
+    let (labels, masks) = (data.join("labelsTr"), folder.path().join("masks"));
+    assert_eq!(names_in(&masks), names_in(&labels));
+    let evaluate = ["evaluate", "--json", "--reference", text(&labels), "--prediction", text(&masks)];
+    let measured: Value = serde_json::from_str(&succeed(&evaluate)).unwrap();
+    let results = std::fs::read_to_string(folder.path().join("results.json")).unwrap();
+    let results: Value = serde_json::from_str(&results).unwrap();
+    let folds = results["folds"].as_array().unwrap().iter();
+    let cases: Vec<&Value> = folds.flat_map(|fold| fold["cases"].as_array().unwrap()).collect();
+    assert_eq!(cases.len(), 5);
+    for case in cases {
+        let measured = measured["cases"].as_array().unwrap().iter().find(|m| m["case"] == case["case"]);
+        assert_eq!(measured.unwrap()["labels"]["1"]["dice"], case["refined"]["labels"]["1"], "{case}");
+    }
+    let other = ["cross-validate", "--data", text(&data), "--out", text(folder.path()), "--folds", "3"];
+    let words = ["splits.json", "divides the cases in another way", "--groups"];
+    fail(&[&other[..], &["--epochs", "1", "--config", text(&config)]].concat(), &words);
+}
+
+#[test]
+fn folds_of_ones_own_and_folds_of_patients() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (data, config, splits, groups) =
+        (world().join("data"), world().join("tiny.toml"), at("splits_final.json"), at("patients.csv"));
+    let own = r#"[{"train": ["phantom_003"], "val": ["phantom_001"]},
+                  {"train": ["phantom_004", "phantom_002"], "val": ["phantom_000"]}]"#;
+    std::fs::write(&splits, own).unwrap();
+    let rows = "case,group\nphantom_000,a\nphantom_001,b\nphantom_002,a\nphantom_003,b\nphantom_004,a\n";
+    std::fs::write(&groups, rows).unwrap();
+    let split_of = |model: &str| {
+        let json = std::fs::read_to_string(at(model).join("splits.json")).unwrap();
+        let splits: Value = serde_json::from_str(&json).unwrap();
+        let names = |part: &str| {
+            let names = splits[0][part].as_array().unwrap().iter();
+            names.map(|name| name.as_str().unwrap().replace("phantom_00", "")).collect::<String>()
+        };
+        (names("train"), names("val"))
+    };
+    let train = |model: &str, arguments: &[&str]| {
+        let (model, with) = (at(model), ["--config", text(&config), "--epochs", "1", "--stages", "single"]);
+        succeed(&[&["train", "--data", text(&data), "--model", text(&model)], &with[..], arguments].concat());
+    };
+    train("own", &["--splits", text(&splits), "--fold", "1"]);
+    assert_eq!(split_of("own"), ("24".into(), "0".into()));
+    train("patients", &["--groups", text(&groups), "--folds", "2"]);
+    let (trained, held_back) = split_of("patients");
+    assert!([("024".into(), "13".into()), ("13".into(), "024".into())].contains(&(trained, held_back)));
+    // The folds are all that a cross-validation is of, though they hold back two cases of five.
+    let (out, mask, scan) = (at("cv"), at("mask.nii.gz"), scan());
+    let run = ["cross-validate", "--data", text(&data), "--out", text(&out), "--splits", text(&splits)];
+    succeed(&[&run[..], &["--config", text(&config), "--epochs", "1", "--stages", "single"]].concat());
+    succeed(&["segment", "--model", text(&out), text(&scan), "--out", text(&mask)]);
+}
+
+#[test]
+fn every_case_can_be_trained_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, mask, scan) = (folder.path().join("model"), folder.path().join("mask.nii.gz"), scan());
+    let (data, config) = (world().join("data"), world().join("tiny.toml"));
+    let train = ["train", "--data", text(&data), "--model", text(&model), "--config", text(&config)];
+    let train = [&train[..], &["--stages", "single", "--epochs", "1", "--fold", "all"]].concat();
+    fail(&[&train[..], &["--folds", "3"]].concat(), &["--fold all", "expected no --folds beside it"]);
+    assert!(!model.exists());
+    for resume in [&[][..], &["--resume"]] {
+        let printed = succeed(&[&train[..], resume].concat());
+        assert!(printed.contains("single: trained on all 5 cases, without a validation"), "{printed}");
+    }
+    succeed(&["segment", "--model", text(&model), text(&scan), "--out", text(&mask)]);
+    let (labels, split) = (data.join("labelsTr"), model.join("splits.json"));
+    let evaluate = ["evaluate", "--reference", text(&labels), "--prediction", text(&labels)];
+    fail(&[&evaluate[..], &["--split", text(&split)]].concat(), &["splits.json", "holds back no case"]);
+    let wrong = ["train", "--data", "x", "--model", "y", "--fold", "none"];
+    assert_eq!(organseg(&wrong).status.code(), Some(2));
 }
 
 #[test]

@@ -30,5 +30,5 @@ pub use evaluate::{LabelMetrics, METRIC_NAMES, Presence, evaluate};
 pub use ignored::clear_ignored;
 pub use overlap::{Overlap, dice, jaccard, labels_present, precision, recall};
 pub use report::{CaseReport, EvaluationReport};
-pub use summary::{LabelSummaries, SkipReason, Stats, Summary, summarize};
+pub use summary::{LabelSummaries, SkipReason, Stats, Summary, foreground_mean, summarize};
 pub use surface_distances::{DirectedDistances, SurfaceDistances, surface_distances};

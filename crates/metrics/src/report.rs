@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use organseg_volume::Label;
 use serde::{Deserialize, Serialize};
 
-use crate::{LabelMetrics, LabelSummaries, METRIC_NAMES, MetricError, Presence, summarize};
+use crate::{LabelMetrics, LabelSummaries, METRIC_NAMES, MetricError, Presence, foreground_mean, summarize};
 
 /// The measures of one case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct EvaluationReport {
     pub cases: Vec<CaseReport>,
     /// Summary of each measure over the cases, by label and name.
     pub summary: BTreeMap<Label, LabelSummaries>,
+    /// Of each measure the mean over the labels of their means, as [`foreground_mean`] has it.
+    #[serde(default)]
+    pub foreground_mean: BTreeMap<String, Option<f64>>,
 }
 
 impl EvaluationReport {
@@ -30,7 +33,8 @@ impl EvaluationReport {
     #[must_use]
     pub fn new(cases: Vec<CaseReport>) -> Self {
         let summary = summarize(&cases);
-        Self { cases, summary }
+        let foreground_mean = foreground_mean(&summary);
+        Self { cases, summary, foreground_mean }
     }
 
     /// The report as JSON, indented, with a newline at its end; infinite distances and means over no
@@ -122,6 +126,11 @@ pub(crate) mod tests {
         assert!(value["cases"][1]["labels"]["1"]["hd_mm"].is_null());
         assert_eq!(value["summary"]["1"]["hd_mm"]["n_skipped"], 1);
         assert_eq!(value["summary"]["1"]["dice"]["mean"], 0.25);
+        assert_eq!(value["foreground_mean"]["dice"], 0.25);
+        // Reports of before there was one are read.
+        let mut before = value;
+        before.as_object_mut().unwrap().remove("foreground_mean");
+        assert!(EvaluationReport::from_json(&before.to_string()).unwrap().foreground_mean.is_empty());
     }
 
     #[test]

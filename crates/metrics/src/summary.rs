@@ -123,6 +123,35 @@ pub fn summarize(cases: &[CaseReport]) -> BTreeMap<Label, LabelSummaries> {
         .collect()
 }
 
+/// Of each measure, by its name in [`METRIC_NAMES`], the mean over the labels of `summary` of their means: every label counts
+/// alike, however many cases have it. Labels without a mean are left out; none where no label has one.
+///
+/// nnU-Net's `foreground_mean` is the same, over the cases in which the reference or the prediction has a label.
+///
+/// ```
+/// use organseg_metrics::{CaseReport, evaluate, foreground_mean, summarize};
+/// use organseg_volume::{Grid, Spacing, Volume};
+/// let grid = Grid::with_spacing([4, 1, 1], Spacing::isotropic(1.0)?)?;
+/// let reference = Volume::from_vec(grid, vec![1, 1, 2, 0])?;
+/// let predicted = Volume::from_vec(grid, vec![1, 1, 0, 2])?;
+/// let labels = evaluate(&predicted, &reference, &[1, 2], 0.0)?;
+/// let mean = foreground_mean(&summarize(&[CaseReport { case: "one".into(), labels }]));
+/// assert_eq!(mean["dice"], Some(0.5)); // of 1 and 0
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn foreground_mean(summary: &BTreeMap<Label, LabelSummaries>) -> BTreeMap<String, Option<f64>> {
+    let of = |name: &str| {
+        let means: Vec<f64> = summary
+            .values()
+            .filter_map(|label| Some(label.get(name)?.mean))
+            .filter(|mean| !mean.is_nan())
+            .collect();
+        Stats::of(&means).map(|stats| stats.mean)
+    };
+    METRIC_NAMES.iter().map(|&name| (name.to_owned(), of(name))).collect()
+}
+
 /// Summary of the measure at `index` of [`METRIC_NAMES`].
 fn summary_of(rows: &[&LabelMetrics], index: usize) -> Summary {
     let mut kept = Vec::new();
@@ -183,6 +212,25 @@ mod tests {
         assert_eq!((hd.mean, hd.std, hd.n, hd.n_skipped), (4.0, 1.0, 2, 2));
         let reasons = [(SkipReason::InNeither, 1), (SkipReason::InfiniteDistance, 1)];
         assert_eq!(hd.skipped, BTreeMap::from(reasons));
+    }
+
+    #[test]
+    fn the_foreground_mean_is_over_labels_that_have_one() {
+        let with_two = |first: CaseReport, second: CaseReport| {
+            let mut labels = first.labels;
+            labels.extend(second.labels.into_values().map(|metrics| (2, metrics)));
+            CaseReport { labels, ..first }
+        };
+        let missed = || case("b", 0.0, f64::INFINITY, Presence::ReferenceOnly);
+        // Label 1 has two cases, label 2 one, whose distance is infinite.
+        let cases = [
+            with_two(case("a", 0.5, 3.0, Presence::Both), missed()),
+            with_two(case("b", 1.0, 5.0, Presence::Both), case("b", 1.0, 0.0, Presence::Neither)),
+        ];
+        let mean = foreground_mean(&summarize(&cases));
+        assert_eq!((mean["dice"], mean["hd_mm"]), (Some(0.375), Some(4.0)));
+        let nothing = foreground_mean(&summarize(&[case("c", 1.0, 0.0, Presence::Neither)]));
+        assert!(nothing.len() == METRIC_NAMES.len() && nothing.values().all(Option::is_none));
     }
 
     #[test]

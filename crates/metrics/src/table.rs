@@ -39,7 +39,8 @@ const COLUMNS: [Column; 10] = [
 
 impl EvaluationReport {
     /// The report as a table: a line for each label of each case, then mean, standard deviation, smallest
-    /// and largest value for each label, then what the means leave out and why. Fractions are in per cent.
+    /// and largest value for each label, then, where there are several, the mean over the labels, then what the means leave out
+    /// and why. Fractions are in per cent.
     ///
     /// ```
     /// use organseg_metrics::{CaseReport, EvaluationReport, evaluate};
@@ -57,7 +58,12 @@ impl EvaluationReport {
         let mut rows = vec![header()];
         for case in &self.cases {
             for (&label, metrics) in &case.labels {
-                rows.push(row(&case.case, label, |c| (c.value)(metrics), note(metrics.presence)));
+                rows.push(row(
+                    &case.case,
+                    &label.to_string(),
+                    |c| (c.value)(metrics),
+                    note(metrics.presence),
+                ));
             }
         }
         type Pick = fn(&Summary) -> f64;
@@ -65,8 +71,13 @@ impl EvaluationReport {
             [("mean", |s| s.mean), ("std", |s| s.std), ("min", |s| s.min), ("max", |s| s.max)];
         for (&label, summaries) in &self.summary {
             for (name, pick) in picks {
-                rows.push(row(name, label, |c| pick(&summaries[c.metric]), ""));
+                rows.push(row(name, &label.to_string(), |c| pick(&summaries[c.metric]), ""));
             }
+        }
+        // Of one label it is that label's mean.
+        if self.summary.len() > 1 {
+            let mean = |c: &Column| self.foreground_mean.get(c.metric).copied().flatten().unwrap_or(f64::NAN);
+            rows.push(row("foreground mean", "all", mean, ""));
         }
         let mut text = aligned(&rows);
         for (label, summaries) in &self.summary {
@@ -82,12 +93,12 @@ fn header() -> Vec<String> {
 }
 
 /// Cells of one line; the note, if any, is an extra cell.
-fn row(name: &str, label: Label, value: impl Fn(&Column) -> f64, note: &str) -> Vec<String> {
+fn row(name: &str, label: &str, value: impl Fn(&Column) -> f64, note: &str) -> Vec<String> {
     let numbers = COLUMNS.iter().map(|column| match value(column) * column.scale {
         number if number.is_nan() => "-".to_owned(),
         number => format!("{number:.*}", column.decimals),
     });
-    let mut cells = vec![name.to_owned(), label.to_string()];
+    let mut cells = vec![name.to_owned(), label.to_owned()];
     cells.extend(numbers);
     if !note.is_empty() {
         cells.push(note.to_owned());
@@ -172,6 +183,17 @@ label 1: 1 case left out of all means: in neither mask
 label 1: 1 case left out of the distances' means: one mask is empty
 ";
         assert_eq!(report.to_text(), expected);
+    }
+
+    #[test]
+    fn several_labels_have_a_mean_over_them() {
+        let mut two = case("a", 0.5, 8.0, Presence::Both);
+        let missed = case("a", 0.0, f64::INFINITY, Presence::ReferenceOnly);
+        two.labels.extend(missed.labels.into_values().map(|metrics| (7, metrics)));
+        let text = EvaluationReport::new(vec![two]).to_text();
+        let line = text.lines().find(|line| line.starts_with("foreground mean")).unwrap();
+        let cells: Vec<&str> = line.split_whitespace().skip(2).collect();
+        assert_eq!(cells[..6], ["all", "25.00", "16.67", "25.00", "25.00", "8.00"], "{text}");
     }
 
     #[test]

@@ -45,7 +45,8 @@ pub struct WeightsCard {
     pub started_from: Option<PathBuf>,
     /// Names of the cases that it was trained on: those of the split that the stage could use.
     pub trained_on: Vec<String>,
-    /// Names of the cases that it was validated with; [`KindOfWeights::Best`] were chosen by them.
+    /// Names of the cases that it was validated with; [`KindOfWeights::Best`] were chosen by them. None if it was trained
+    /// on every case.
     pub validated_on: Vec<String>,
     /// Mean DSC of each label over those, at the resolution and in the region that the stage sees.
     pub validation_dice: BTreeMap<String, f64>,
@@ -76,8 +77,10 @@ impl WeightsCard {
             train if train.average_decay > 0.0 => KindOfWeights::Average,
             _ => KindOfWeights::Last,
         };
+        // Without validation cases these are the weights of the last epoch.
+        let last = trainer.epochs().saturating_sub(1);
         let (epoch, dice) =
-            trainer.validated().map(|(epoch, dice)| (epoch, dice.clone())).unwrap_or_default();
+            trainer.validated().map_or((last, BTreeMap::new()), |(epoch, dice)| (epoch, dice.clone()));
         let label_name = |label| request.config.labels.get(label).cloned().unwrap_or_default();
         Self {
             stage: name.to_string(),

@@ -1,5 +1,7 @@
 //! k-fold cross-validation, with the paper's tables.
 
+use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::Path;
 
 use candle_core::Device;
@@ -32,11 +34,13 @@ pub struct FoldResult {
 
 /// Trains and tests a model on each split of `splits`; the models go to `folder/fold_K`. Folds that are there
 /// already are taken up where they stopped: once trained, they can be tested with another
-/// [`ModelConfig::prediction`] in the time that segmenting takes.
+/// [`ModelConfig::prediction`] in the time that segmenting takes. `folder/splits.json` says which folds there are,
+/// `folder/masks/CASE.nii.gz` is what was found in each case by the model that did not train on it, on the scan's own grid.
 ///
 /// # Errors
 /// What training or testing a fold meets, naming the case; [`PipelineError::Stopped`] if it was asked to stop
-/// while it tested one.
+/// while it tested one; [`PipelineError::Config`] for a case that two folds hold back, whose figures would count twice, and
+/// [`PipelineError::Resume`] if `folder` holds a cross-validation of other folds.
 pub fn cross_validate(
     dataset: &Dataset,
     splits: &Splits,
@@ -57,6 +61,13 @@ pub fn cross_validate(
             return Err(PipelineError::Config { field, found, expected });
         }
     }
+    let mut held_back = BTreeSet::new();
+    if let Some(name) =
+        splits.folds().iter().flat_map(|split| &split.val).find(|name| !held_back.insert(*name))
+    {
+        let (field, found) = ("splits".to_string(), format!("holding back case {name} twice"));
+        return Err(PipelineError::Config { field, found, expected: "each case in one fold at most" });
+    }
     // A fold without an organ to be tested on is not to be found out when those before it are trained.
     for (k, split) in splits.folds().iter().enumerate() {
         if !any_organ(dataset, &split.val)? {
@@ -64,6 +75,9 @@ pub fn cross_validate(
             return Err(PipelineError::NoForeground { stage, cases: split.val.len() });
         }
     }
+    record_splits(splits, folder)?;
+    let masks = folder.join("masks");
+    std::fs::create_dir_all(&masks).map_err(|source| PipelineError::Io { path: masks.clone(), source })?;
     let mut folds = Vec::new();
     for (k, split) in splits.folds().iter().enumerate() {
         let model = folder.join(fold_name(k));
@@ -84,8 +98,10 @@ pub fn cross_validate(
                 return Err(PipelineError::Stopped { fold: k, case: name.clone() });
             }
             let loaded = dataset.case(name)?.load(dataset)?;
-            let (result, _) = evaluate_case(&segmenter, name, &loaded.image, &loaded.label, dataset.ignore)
-                .map_err(|error| error.in_case(name))?;
+            let (result, found) =
+                evaluate_case(&segmenter, name, &loaded.image, &loaded.label, dataset.ignore)
+                    .map_err(|error| error.in_case(name))?;
+            organseg_volume::write(masks.join(format!("{name}.nii.gz")), &found.refined)?;
             cases.push(result);
         }
         let no_organ =
@@ -96,6 +112,23 @@ pub fn cross_validate(
     let all: Vec<_> = folds.iter().flat_map(|fold| fold.cases.iter().cloned()).collect();
     let summary = ResultSummary::of(&all).expect("there are at least two folds");
     Ok(CrossValidation { summary, folds })
+}
+
+/// Writes `folder/splits.json`, or checks that the one there says the same.
+fn record_splits(splits: &Splits, folder: &Path) -> Result<(), PipelineError> {
+    let path = folder.join("splits.json");
+    if path.exists() {
+        if Splits::read(&path)? != *splits {
+            let reason = "it divides the cases in another way; ask for the same dataset, --folds, --split-seed, --groups or \
+                          --splits, or choose another folder";
+            return Err(PipelineError::Resume { path, reason: reason.into() });
+        }
+        return Ok(());
+    }
+    let written = std::fs::create_dir_all(folder).and_then(|()| {
+        organseg_volume::write_atomically(&path, |file| file.write_all(splits.to_json().as_bytes()))
+    });
+    written.map_err(|source| PipelineError::Io { path, source })
 }
 
 impl CrossValidation {

@@ -15,8 +15,8 @@ use crate::{PipelineError, PredictionConfig};
 /// [`cross_validate`](crate::cross_validate), in their order.
 ///
 /// # Errors
-/// [`PipelineError::NoModel`] if it is neither, or if folds are missing: some number, or those that by the folds'
-/// `splits.json` would hold back the other cases. [`PipelineError::Io`] if it cannot be read.
+/// [`PipelineError::NoModel`] if it is neither, or if folds are missing: some number, those that `splits.json` beside the
+/// folds has more, or, without it, those that by the folds' `splits.json` would hold back the other cases. [`PipelineError::Io`] if it cannot be read.
 ///
 /// ```
 /// # use organseg_pipeline::{ModelConfig, model_folders};
@@ -52,6 +52,18 @@ pub fn model_folders(folder: &Path) -> Result<Vec<PathBuf>, PipelineError> {
     let folders: Vec<_> = (0..folds.len()).map(|k| folder.join(fold_name(k))).collect();
     if let Some(k) = (0..folds.len()).find(|&k| folds[k] != k || !holds_model(&folders[k])) {
         return Err(no_model(format!("{last}, but no {}/model.toml", fold_name(k))));
+    }
+    let splits = folder.join("splits.json");
+    if splits.is_file() {
+        // Folds of one's own need not hold back every case.
+        let expected = Splits::read(&splits)?.folds().len();
+        if folds.len() != expected {
+            return Err(no_model(format!(
+                "folds up to {last}, {} of the {expected} of splits.json",
+                folds.len()
+            )));
+        }
+        return Ok(folders);
     }
     let (held_back, cases) = cases_of(&folders)?;
     if held_back < cases {
@@ -158,6 +170,23 @@ mod tests {
         }
         assert!(message(folder.path()).contains("fold_2, but no fold_1/model.toml"));
         assert!(message(&folder.path().join("fold_0/model.toml")).contains("a file there, expected a model"));
+    }
+
+    #[test]
+    fn folds_of_ones_own_are_complete_when_all_are_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = r#"[{"train": ["a", "c"], "val": ["b"]}, {"train": ["b", "c"], "val": ["a"]}]"#;
+        std::fs::write(folder.path().join("splits.json"), text).unwrap();
+        for k in 0..2 {
+            let fold = folder.path().join(fold_name(k));
+            std::fs::create_dir(&fold).unwrap();
+            ModelConfig::default().save(&fold).unwrap();
+            let found = model_folders(folder.path()).map_err(|error| error.to_string());
+            match k {
+                0 => assert!(found.unwrap_err().contains("folds up to fold_0, 1 of the 2 of splits.json")),
+                _ => assert_eq!(found.unwrap().len(), 2),
+            }
+        }
     }
 
     #[test]

@@ -70,9 +70,9 @@ pub enum PipelineError {
     /// A run that was to be resumed and is another one.
     #[error("{path}: cannot resume: {reason}", path = path.display())]
     Resume { path: PathBuf, reason: String },
-    /// A split without cases to train on or to look at.
+    /// A split without cases to train on.
     #[error(
-        "the split has {train} training and {validation} validation cases, expected at least one of each"
+        "the split has {train} training and {validation} validation cases, expected at least one to train on"
     )]
     Split { train: usize, validation: usize },
     /// Cases in none of which an organ is labelled, where there must be one to train on or to be measured by.

@@ -10,6 +10,8 @@ use organseg_volume::{Label, LabelVolume, Volume};
 use serde::{Deserialize, Serialize};
 
 use crate::evaluation_fields::{CaseFields, SummaryFields};
+use crate::mask::Mask;
+use crate::postprocess::postprocess;
 use crate::report::Fallback;
 use crate::training::oracle_box;
 use crate::{Method, PipelineError, Segmenter};
@@ -95,11 +97,14 @@ pub fn evaluate_case(
     let reference = config.preprocessing.prepare_labels(truth)?;
     let stages = model.two_stages(&prepared)?;
     let oracle = match oracle_box(&reference, config.crop_margin_voxels.along(), ignore) {
-        Some(place) => model.fine(&prepared, &place)?,
-        None => LabelVolume::filled(*prepared.grid(), 0),
+        Some(place) => model.fine_mask(&prepared, &place)?,
+        None => Mask::empty(*prepared.grid(), false),
     };
-    let back = |mask: LabelVolume| config.preprocessing.restore_labels_owned(mask, scan.grid());
-    let masks = CaseMasks { refined: back(stages.voted)?, coarse: Some(back(stages.coarse)?) };
+    let back = |mask: Mask| mask.restored(&config.preprocessing, scan.grid());
+    let voted = Mask { labels: stages.voted, leads: stages.voted_leads };
+    let (refined, _) = postprocess(back(voted)?, model.prediction());
+    let coarse = back(Mask { labels: stages.coarse, leads: None })?;
+    let masks = CaseMasks { refined, coarse: Some(coarse) };
     let dice_of = |mask: &LabelVolume| LabelDice::of(mask, truth, config.labels.keys(), ignore);
     let true_box = organ_box(&reference, ignore);
     let covers = |found: Option<BoundingBox>| {

@@ -17,10 +17,12 @@ mod lock;
 mod looks;
 mod main_pieces;
 mod margin;
+mod mask;
 mod model;
 mod montage;
 mod out_of_memory;
 mod plan;
+mod postprocess;
 mod predict;
 mod prediction;
 mod report;
@@ -31,6 +33,7 @@ mod sums_memory;
 mod tiles;
 mod training;
 mod validation;
+mod vote;
 
 /// Where to compute; candle's own type.
 pub use candle_core::{DType, Device};

@@ -1,12 +1,13 @@
 //! What the two stages found, each mask where its network looked: on the coarse grid, in a box, or in the
 //! whole scan. Masks of the scan's size are made from it when they are asked for, one at a time.
 
-use organseg_roi::{BoundingBox, majority_vote, paste};
+use organseg_roi::{BoundingBox, paste};
 use organseg_volume::{Grid, Label, LabelVolume, upsample_nearest};
 use rayon::prelude::*;
 
+use crate::mask::Mask;
 use crate::report::Fallback;
-use crate::scores::most_probable;
+use crate::scores::{lead_of_sums, most_probable, most_probable_with_leads};
 use crate::tiles::Probabilities;
 use crate::{CandidateBoxes, PipelineError};
 
@@ -22,24 +23,24 @@ pub(crate) struct Looks {
 }
 
 /// A mask and the box of the full grid that it fills.
-pub(crate) type Placed = (LabelVolume, BoundingBox);
+pub(crate) type Placed = (Mask, BoundingBox);
 
 /// What the fine network found.
 pub(crate) enum Found {
     /// In both candidate boxes, background elsewhere; to be voted on.
-    InBoxes([Placed; 2]),
+    InBoxes(Box<[Placed; 2]>),
     /// In one box, or in two whose answers were made one: what counts is `answer`. Masks are those of the boxes,
     /// the widest last.
     Settled { answer: Placed, masks: Vec<Placed> },
     /// In the whole scan, which counts for all boxes.
-    InScan(LabelVolume),
+    InScan(Mask),
 }
 
 impl Found {
     /// The mask from the widest of the boxes.
     pub(crate) fn widest(&self) -> Option<&Placed> {
         match self {
-            Self::InBoxes([_, second]) => Some(second),
+            Self::InBoxes(both) => Some(&both[1]),
             Self::Settled { masks, .. } => masks.last(),
             Self::InScan(_) => None,
         }
@@ -48,7 +49,10 @@ impl Found {
     /// [`Found::widest`], without the rest.
     pub(crate) fn into_widest(self) -> Option<Placed> {
         match self {
-            Self::InBoxes([_, second]) => Some(second),
+            Self::InBoxes(both) => {
+                let [_, second] = *both;
+                Some(second)
+            }
             Self::Settled { mut masks, .. } => masks.pop(),
             Self::InScan(_) => None,
         }
@@ -80,67 +84,59 @@ impl Looks {
 
     /// The refined masks on `grid`, one for each box that was looked at.
     pub(crate) fn refined(&self, grid: &Grid) -> Result<Vec<LabelVolume>, PipelineError> {
-        let whole = BoundingBox::of_grid(grid);
         let masks = match &self.found {
-            Found::InScan(mask) => return Ok(vec![mask.clone()]),
+            Found::InScan(mask) => return Ok(vec![mask.labels.clone()]),
             Found::InBoxes(masks) => &masks[..],
             Found::Settled { masks, .. } => masks,
         };
-        masks.iter().map(|mask| within(&whole, grid, mask)).collect()
+        let labels = |(mask, place): &Placed| -> Result<LabelVolume, PipelineError> {
+            let mut labels = LabelVolume::filled(*grid, 0);
+            paste(&mut labels, &mask.labels, place)?;
+            Ok(labels)
+        };
+        masks.iter().map(labels).collect()
     }
 
-    /// The answer on `grid`: where two boxes are to be voted on, the [vote] of their masks and the coarse one.
-    pub(crate) fn answer(self, grid: &Grid) -> Result<LabelVolume, PipelineError> {
-        let mut mask = LabelVolume::filled(*grid, 0);
+    /// The answer on `grid`: where two boxes are to be voted on, the vote of their masks and the coarse
+    /// one.
+    pub(crate) fn answer(self, grid: &Grid) -> Result<Mask, PipelineError> {
+        let whole = |found: &Mask, place: &BoundingBox| -> Result<Mask, PipelineError> {
+            let mut mask = Mask::empty(*grid, found.leads.is_some());
+            mask.paste(found, place)?;
+            Ok(mask)
+        };
         let [first, second] = match self.found {
             // Two of three votes, whatever the coarse mask says.
             Found::InScan(mask) => return Ok(mask),
-            Found::Settled { answer: (answer, place), .. } => {
-                paste(&mut mask, &answer, &place)?;
-                return Ok(mask);
-            }
-            Found::InBoxes(found) => found,
+            Found::Settled { answer: (answer, place), .. } => return whole(&answer, &place),
+            Found::InBoxes(found) => *found,
         };
         // Outside both boxes two of three say background.
         let place = first.1.union(&second.1);
         let coarse = coarse_within(&self.low_mask, self.factors, &place, grid)?;
         let masks = [within(&place, grid, &first)?, within(&place, grid, &second)?];
-        let voted = vote(&masks[0], &masks[1], &coarse)?;
-        paste(&mut mask, &voted, &place)?;
-        Ok(mask)
+        whole(&Mask::vote([&masks[0], &masks[1]], &coarse)?, &place)
     }
 }
 
-/// The voxelwise majority of the fine masks from box 1 and box 2 and the coarse one. Where two of them say organ and no two
-/// of the three agree on a label, there is an organ: it has the fine label of box 2, or of box 1 where box 2 has none.
-fn vote(
-    first: &LabelVolume,
-    second: &LabelVolume,
-    coarse: &LabelVolume,
-) -> Result<LabelVolume, PipelineError> {
-    let mut voted = majority_vote(&[first, second, coarse])?;
-    let masks = first.voxels().par_iter().zip(second.voxels()).zip(coarse.voxels());
-    voted.voxels_mut().par_iter_mut().zip(masks).for_each(|(voted, ((&first, &second), &coarse))| {
-        let organs = [first, second, coarse].iter().filter(|&&label| label > 0).count();
-        if *voted == 0 && organs >= 2 {
-            *voted = if second > 0 { second } else { first };
-        }
-    });
-    Ok(voted)
-}
-
 /// Each voxel of the union of two boxes the class of the largest mean probability over the boxes that hold it;
-/// background outside both.
+/// background outside both. `with_leads`, it says by how much each leads.
 pub(crate) fn most_probable_mean(
     looks: [(&Probabilities, &BoundingBox); 2],
     grid: &Grid,
+    with_leads: bool,
 ) -> Result<Placed, PipelineError> {
     let place = looks[0].1.union(looks[1].1);
     let [nx, ny, nz] = place.size();
     let classes = looks[0].0.classes();
     let mut labels = vec![0; nx * ny * nz];
+    // A pass for both kinds of rows: without leads those are empty.
+    let mut leads = vec![0; if with_leads { labels.len() } else { 0 }];
+    let mut lead_rows: Vec<&mut [u8]> = leads.chunks_mut(nx).collect();
+    lead_rows.resize_with(ny * nz, Default::default);
     let room = || (vec![0.0f32; classes * nx], Vec::new());
-    labels.par_chunks_mut(nx).enumerate().for_each_init(room, |(sums, best), (row, labels)| {
+    let rows = labels.par_chunks_mut(nx).zip(lead_rows).enumerate();
+    rows.for_each_init(room, |(sums, best), (row, (labels, leads))| {
         sums.fill(0.0);
         for (probabilities, own) in looks {
             let start = [0, 1, 2].map(|a| (own.min()[a] - place.min()[a]) as usize);
@@ -155,10 +151,14 @@ pub(crate) fn most_probable_mean(
                 sums[start[0]..].iter_mut().zip(row).for_each(|(sum, p)| *sum += p);
             }
         }
-        most_probable(sums.chunks(nx), best, labels);
+        if with_leads {
+            most_probable_with_leads(sums.chunks(nx), lead_of_sums, best, labels, leads);
+        } else {
+            most_probable(sums.chunks(nx), best, labels);
+        }
     });
     let part = grid.cropped(place.min(), place.size())?;
-    Ok((LabelVolume::from_vec(part, labels)?, place))
+    Ok((Mask::from_vecs(part, (labels, with_leads.then_some(leads)))?, place))
 }
 
 /// `low_mask`, upsampled by `factors`, in `place` of the full grid.
@@ -174,21 +174,18 @@ fn coarse_within(
 }
 
 /// `found`, a mask and its box, as it is in `place`, with background around it.
-fn within(
-    place: &BoundingBox,
-    grid: &Grid,
-    (mask, own): &(LabelVolume, BoundingBox),
-) -> Result<LabelVolume, PipelineError> {
-    let mut wider = LabelVolume::filled(grid.cropped(place.min(), place.size())?, 0);
+fn within(place: &BoundingBox, grid: &Grid, (mask, own): &Placed) -> Result<Mask, PipelineError> {
+    let mut wider = Mask::empty(grid.cropped(place.min(), place.size())?, mask.leads.is_some());
     let min = [0, 1, 2].map(|a| own.min()[a] - place.min()[a]);
     let max = [0, 1, 2].map(|a| own.max()[a] - place.min()[a]);
-    paste(&mut wider, mask, &BoundingBox::new(min, max)?)?;
+    wider.paste(mask, &BoundingBox::new(min, max)?)?;
     Ok(wider)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vote::vote;
     use organseg_volume::Spacing;
 
     #[test]
@@ -198,16 +195,16 @@ mod tests {
         let low_mask = LabelVolume::from_vec(low, vec![1, 0, 1, 1]).unwrap();
         let look = |first: i64, last: i64| {
             let place = BoundingBox::new([first, 0, 0], [last, 2, 2]).unwrap();
-            (LabelVolume::filled(grid.cropped(place.min(), place.size()).unwrap(), 0), place)
+            (Mask::empty(grid.cropped(place.min(), place.size()).unwrap(), false), place)
         };
         let left_out = |found| {
             Looks { low_mask: low_mask.clone(), factors: [2; 3], boxes: None, found, fallback: None }
                 .left_out()
         };
-        assert_eq!(left_out(Found::InBoxes([look(4, 6), look(0, 2)])), 1);
+        assert_eq!(left_out(Found::InBoxes(Box::new([look(4, 6), look(0, 2)]))), 1);
         let settled = Found::Settled { answer: look(4, 6), masks: vec![look(4, 6)] };
         assert_eq!(left_out(settled), 2);
-        assert_eq!(left_out(Found::InScan(LabelVolume::filled(grid, 0))), 0);
+        assert_eq!(left_out(Found::InScan(Mask::empty(grid, false))), 0);
     }
 
     /// A vote within the boxes is the vote of whole masks.
@@ -221,43 +218,23 @@ mod tests {
         let found = boxes.map(|(min, max)| {
             let place = BoundingBox::new(min, max).unwrap();
             let part = grid.cropped(place.min(), place.size()).unwrap();
-            (LabelVolume::from_fn(part, |v| ((v[0] + v[1] * v[2]) % 3) as u8), place)
+            let labels = LabelVolume::from_fn(part, |v| ((v[0] + v[1] * v[2]) % 3) as u8);
+            (Mask { labels, leads: None }, place)
         });
-        let looks =
-            Looks { low_mask, factors, boxes: None, found: Found::InBoxes(found.clone()), fallback: None };
+        let looks = Looks {
+            low_mask,
+            factors,
+            boxes: None,
+            found: Found::InBoxes(Box::new(found.clone())),
+            fallback: None,
+        };
         let [first, second] = &looks.refined(&grid).unwrap()[..] else { panic!("two boxes") };
         for (mask, (part, place)) in [first, second].into_iter().zip(&found) {
-            assert_eq!(organseg_roi::crop(mask, place, 0).voxels(), part.voxels());
+            assert_eq!(organseg_roi::crop(mask, place, 0).voxels(), part.labels.voxels());
         }
         let coarse = looks.coarse(&grid).unwrap();
         let expected = vote(first, second, &coarse).unwrap();
         assert!(expected.voxels().contains(&2));
-        assert_eq!(looks.answer(&grid).unwrap(), expected);
-    }
-
-    #[test]
-    fn three_labels_of_which_two_are_organs_are_the_fine_one_s() {
-        let votes = [
-            // From box 1, box 2 and the coarse mask, and the answer.
-            ([1, 2, 3], 2),
-            ([1, 2, 0], 2),
-            ([0, 2, 1], 2),
-            ([1, 0, 2], 1),
-            ([1, 0, 0], 0),
-            ([0, 0, 2], 0),
-            ([1, 1, 2], 1),
-            ([1, 2, 1], 1),
-            ([0, 2, 2], 2),
-            ([0, 0, 0], 0),
-        ];
-        let grid = Grid::with_spacing([votes.len(), 1, 1], Spacing::isotropic(1.0).unwrap()).unwrap();
-        let [first, second, coarse] =
-            [0, 1, 2].map(|mask| LabelVolume::from_fn(grid, |[x, ..]| votes[x].0[mask]));
-        let voted = vote(&first, &second, &coarse).unwrap();
-        assert_eq!(voted.voxels(), votes.map(|(_, answer)| answer));
-        // For one organ it is the majority.
-        let one = [first, second, coarse].map(|mask| mask.map(|label| label.min(1)));
-        let voted = vote(&one[0], &one[1], &one[2]).unwrap();
-        assert_eq!(voted, majority_vote(&[&one[0], &one[1], &one[2]]).unwrap());
+        assert_eq!(looks.answer(&grid).unwrap().labels, expected);
     }
 }

@@ -189,6 +189,10 @@ impl ModelConfig {
             let found = format!("{:?}", self.labels);
             return fail("labels", found, "at least one label, none of them 0 (background)");
         }
+        let least_ml = self.prediction.least_volume_ml;
+        if !(least_ml.is_finite() && least_ml >= 0.0) {
+            return fail("prediction.least_volume_ml", least_ml.to_string(), "0 or a number of millilitres");
+        }
         for (name, stage) in [("coarse", &self.coarse), ("fine", &self.fine), ("single", &self.single)] {
             if stage.patch_size.is_some_and(|p| p.contains(&0)) {
                 let found = format!("{:?}", stage.patch_size);

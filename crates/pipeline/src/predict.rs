@@ -11,6 +11,7 @@ use organseg_unet::{Blocks, Unet3d, UnetConfig};
 use organseg_volume::{LabelVolume, Volume};
 
 use crate::PipelineError;
+use crate::mask::Mask;
 use crate::out_of_memory::with_tiles_that_fit;
 use crate::scores::Scores;
 use crate::tiles::{Probabilities, Tiling, most_probable_in_tiles, probabilities_in_tiles};
@@ -52,7 +53,7 @@ pub fn predict(
     patch: Option<[usize; 3]>,
     device: &Device,
 ) -> Result<LabelVolume, PipelineError> {
-    View { patch, flips: [false; 3], device }.labels(from_ref(net), image)
+    Ok(View { patch, flips: [false; 3], with_leads: false, device }.mask(from_ref(net), image)?.labels)
 }
 
 /// How a network is shown a volume, or several whose mean probability counts: at least one, all of the same classes.
@@ -62,6 +63,8 @@ pub(crate) struct View<'a> {
     pub(crate) patch: Option<[usize; 3]>,
     /// Axes (x, y, z) along which it is also shown mirrored; its answer is the mean of the probabilities.
     pub(crate) flips: [bool; 3],
+    /// Whether its masks say by how much their labels lead: a byte a voxel.
+    pub(crate) with_leads: bool,
     pub(crate) device: &'a Device,
 }
 
@@ -75,18 +78,22 @@ fn forget_prepared(nets: &[Unet3d]) {
 
 impl View<'_> {
     /// Label of the most probable class of each voxel of `image`.
-    pub(crate) fn labels(&self, nets: &[Unet3d], image: &Volume<f32>) -> Result<LabelVolume, PipelineError> {
+    pub(crate) fn mask(&self, nets: &[Unet3d], image: &Volume<f32>) -> Result<Mask, PipelineError> {
         let tiling = self.tiling(nets, image);
         let size = image.size();
-        let labels = with_tiles_that_fit(tiling.tile, self.device, |tile| {
+        let found = with_tiles_that_fit(tiling.tile, self.device, |tile| {
             if let ([net], true) = (nets, size == tile && tiling.flips == [false; 3]) {
                 let input = to_tensor(image, self.device)?;
-                return Scores::of(net, &input)?.most_probable();
+                let scores = Scores::of(net, &input)?;
+                return match self.with_leads {
+                    true => scores.most_probable_with_leads().map(|(labels, leads)| (labels, Some(leads))),
+                    false => Ok((scores.most_probable()?, None)),
+                };
             }
-            most_probable_in_tiles(nets, image, Tiling { tile, ..tiling }, self.device)
+            most_probable_in_tiles(nets, image, Tiling { tile, ..tiling }, self.device, self.with_leads)
         })?;
         forget_prepared(nets);
-        Ok(LabelVolume::from_vec(*image.grid(), labels)?)
+        Ok(Mask::from_vecs(*image.grid(), found)?)
     }
 
     /// Class probabilities of each voxel of `image`: 4 bytes a class and voxel beside what labels take.

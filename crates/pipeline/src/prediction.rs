@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// How a scan is segmented; the defaults are the paper's. Nothing of it changes what is trained.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PredictionConfig {
     /// Whether every network also sees its image mirrored along each of the axes that its training mirrored, in
@@ -16,6 +16,21 @@ pub struct PredictionConfig {
     /// What happens where the coarse network finds nothing.
     #[serde(skip_serializing_if = "WhenEmpty::is_default")]
     pub when_empty: WhenEmpty,
+    /// Whether of each label the largest connected piece alone (26 neighbours) is kept: for organs that are one piece. The
+    /// next two come after it, in their order.
+    #[serde(skip_serializing_if = "is_default")]
+    pub keep_largest: bool,
+    /// Connected pieces of a label (26 neighbours) with less than this volume in millilitres are left out; 0 for none.
+    #[serde(skip_serializing_if = "is_default")]
+    pub least_volume_ml: f64,
+    /// Whether background that one label encloses alone becomes that label.
+    #[serde(skip_serializing_if = "is_default")]
+    pub fill_holes: bool,
+}
+
+/// What earlier versions did, which need not read of it.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// What happens where the coarse network finds nothing.
@@ -80,6 +95,27 @@ impl PredictionConfig {
     #[must_use]
     pub fn with_when_empty(mut self, when_empty: WhenEmpty) -> Self {
         self.when_empty = when_empty;
+        self
+    }
+
+    /// With the largest piece of each label alone, or all.
+    #[must_use]
+    pub fn with_keep_largest(mut self, keep_largest: bool) -> Self {
+        self.keep_largest = keep_largest;
+        self
+    }
+
+    /// Without pieces of a label of less than this volume in millilitres.
+    #[must_use]
+    pub fn with_least_volume_ml(mut self, least_volume_ml: f64) -> Self {
+        self.least_volume_ml = least_volume_ml;
+        self
+    }
+
+    /// With holes filled or left.
+    #[must_use]
+    pub fn with_fill_holes(mut self, fill_holes: bool) -> Self {
+        self.fill_holes = fill_holes;
         self
     }
 

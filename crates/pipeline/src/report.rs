@@ -107,15 +107,25 @@ pub struct LabelReport {
     pub voxels: usize,
     /// Its volume in millilitres.
     pub volume_ml: f64,
+    /// Millilitres of it that were found and left out of the mask, for [`keep_largest`](crate::PredictionConfig::keep_largest) or
+    /// [`least_volume_ml`](crate::PredictionConfig::least_volume_ml).
+    #[serde(default)]
+    pub dropped_ml: f64,
 }
 
 impl SegmentationReport {
-    pub(crate) fn of_single(mask: &LabelVolume, prepared: &Grid, names: &BTreeMap<Label, String>) -> Self {
-        Self::of_two(mask, None, None, 0.0, prepared, names)
+    /// Of a `mask` of which so many voxels of each label were `dropped`.
+    pub(crate) fn of_single(
+        mask: &LabelVolume,
+        dropped: &[usize],
+        prepared: &Grid,
+        names: &BTreeMap<Label, String>,
+    ) -> Self {
+        Self::of_two((mask, dropped), None, None, 0.0, prepared, names)
     }
 
     pub(crate) fn of_two(
-        mask: &LabelVolume,
+        (mask, dropped): (&LabelVolume, &[usize]),
         boxes: Option<CandidateBoxes>,
         fallback: Option<Fallback>,
         coarse_left_out_ml: f64,
@@ -129,7 +139,7 @@ impl SegmentationReport {
             fallback,
             coarse_left_out_ml,
             resampled: Resampled::between(mask.grid(), prepared),
-            labels: count(mask, names),
+            labels: count(mask, dropped, names),
         }
     }
 
@@ -152,7 +162,11 @@ impl SegmentationReport {
     }
 }
 
-fn count(mask: &LabelVolume, names: &BTreeMap<Label, String>) -> BTreeMap<Label, LabelReport> {
+fn count(
+    mask: &LabelVolume,
+    dropped: &[usize],
+    names: &BTreeMap<Label, String>,
+) -> BTreeMap<Label, LabelReport> {
     let mut voxels = [0usize; 256];
     for &label in mask.voxels() {
         voxels[usize::from(label)] += 1;
@@ -162,7 +176,9 @@ fn count(mask: &LabelVolume, names: &BTreeMap<Label, String>) -> BTreeMap<Label,
         .iter()
         .map(|(&label, name)| {
             let voxels = voxels[usize::from(label)];
-            let found = LabelReport { name: name.clone(), voxels, volume_ml: voxels as f64 * voxel_ml };
+            let (volume_ml, dropped_ml) =
+                (voxels as f64 * voxel_ml, dropped[usize::from(label)] as f64 * voxel_ml);
+            let found = LabelReport { name: name.clone(), voxels, volume_ml, dropped_ml };
             (label, found)
         })
         .collect()
@@ -204,7 +220,12 @@ mod tests {
         let grid = |spacing| Grid::with_spacing([4, 4, 4], Spacing::new(spacing).unwrap()).unwrap();
         let report = |scan, model| {
             let mask = LabelVolume::filled(grid(scan), 1);
-            SegmentationReport::of_single(&mask, &grid(model), &BTreeMap::from([(1, "organ".to_string())]))
+            SegmentationReport::of_single(
+                &mask,
+                &[0; 256],
+                &grid(model),
+                &BTreeMap::from([(1, "organ".to_string())]),
+            )
         };
         let thick = report([0.8, 0.8, 5.0], [0.8, 0.8, 1.25]);
         assert_eq!(thick.resampled, Some(Resampled { from_mm: [0.8, 0.8, 5.0], to_mm: [0.8, 0.8, 1.25] }));

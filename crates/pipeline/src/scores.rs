@@ -66,6 +66,20 @@ impl Scores {
             labels
         })
     }
+
+    /// [`Scores::most_probable`] and by how much each class leads.
+    pub(crate) fn most_probable_with_leads(&self) -> Result<(Vec<Label>, Vec<u8>), PipelineError> {
+        self.read(|rows| {
+            let [classes, d, h, w] = rows.shape;
+            let (mut labels, mut leads) = (vec![0; d * h * w], vec![0; d * h * w]);
+            let both = labels.par_chunks_mut(w).zip(leads.par_chunks_mut(w)).enumerate();
+            both.for_each_init(Vec::new, |room, (row, (labels, leads))| {
+                let rows = (0..classes).map(|class| rows.row(class, row / h, row % h));
+                most_probable_with_leads(rows, lead_of_logits, room, labels, leads);
+            });
+            (labels, leads)
+        })
+    }
 }
 
 impl Rows<'_> {
@@ -114,9 +128,77 @@ pub(crate) fn most_probable<'a>(
     }
 }
 
+/// By how much the most probable class leads on the next one, of their two scores: as a share (p − q) / (p + q) of their
+/// probabilities, from 1 to 255.
+pub(crate) type LeadOf = fn(f32, f32) -> u8;
+
+/// [`LeadOf`] scores before softmax: p / q is the exponential of their difference.
+pub(crate) fn lead_of_logits(first: f32, second: f32) -> u8 {
+    lead_of_share(((first - second) / 2.0).tanh())
+}
+
+/// [`LeadOf`] probabilities, or sums of them in which all classes have as many summands. Without any, nobody doubts the
+/// background.
+pub(crate) fn lead_of_sums(first: f32, second: f32) -> u8 {
+    if first > 0.0 { lead_of_share((first - second) / (first + second)) } else { SURE }
+}
+
+/// Of a label that nobody doubts.
+pub(crate) const SURE: u8 = u8::MAX;
+
+fn lead_of_share(share: f32) -> u8 {
+    (share * f32::from(SURE)).round().max(1.0) as u8
+}
+
+/// [`most_probable`] with the leads of the classes. `room` is room to work in.
+pub(crate) fn most_probable_with_leads<'a>(
+    rows: impl Iterator<Item = &'a [f32]>,
+    lead_of: LeadOf,
+    room: &mut Vec<f32>,
+    labels: &mut [Label],
+    leads: &mut [u8],
+) {
+    let n = labels.len();
+    room.clear();
+    room.resize(2 * n, f32::NEG_INFINITY);
+    let (best, next) = room.split_at_mut(n);
+    labels.fill(0);
+    for (class, row) in rows.enumerate() {
+        for (((label, best), next), &score) in labels.iter_mut().zip(&mut *best).zip(&mut *next).zip(row) {
+            if score > *best {
+                *next = *best;
+                (*label, *best) = (class as Label, score);
+            } else if score > *next {
+                *next = score;
+            }
+        }
+    }
+    for ((lead, &best), &next) in leads.iter_mut().zip(&*best).zip(&*next) {
+        *lead = lead_of(best, next);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn leads_are_the_difference_of_the_two_largest_as_a_share() {
+        // Four places of three classes: clear, close, equal, nothing.
+        let rows: [[f32; 4]; 3] = [[0.1, 0.3, 0.5, 0.0], [0.9, 0.4, 0.5, 0.0], [0.0, 0.3, 0.0, 0.0]];
+        let (mut labels, mut leads) = ([9; 4], [0; 4]);
+        let rows_of = || rows.iter().map(|row| &row[..]);
+        most_probable_with_leads(rows_of(), lead_of_sums, &mut Vec::new(), &mut labels, &mut leads);
+        assert_eq!((labels, leads), ([1, 1, 0, 0], [204, 36, 1, 255]));
+        let mut plain = [9; 4];
+        most_probable(rows_of(), &mut Vec::new(), &mut plain);
+        assert_eq!(plain, labels);
+        // Logits of the same probabilities have the same lead.
+        for (p, q) in [(0.9f32, 0.1f32), (0.4, 0.3), (0.5, 0.5)] {
+            assert_eq!(lead_of_logits(p.ln() + 3.0, q.ln() + 3.0), lead_of_sums(p, q));
+        }
+        assert_eq!((lead_of_logits(90.0, -90.0), lead_of_logits(0.0, f32::NEG_INFINITY)), (255, 255));
+    }
 
     #[test]
     fn scores_that_are_no_numbers_are_counted() {

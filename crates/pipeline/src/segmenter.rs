@@ -13,10 +13,12 @@ use rayon::prelude::*;
 use crate::ensemble::check_alike;
 use crate::looks::{Found, Looks, Placed, most_probable_mean};
 use crate::main_pieces::main_pieces;
+use crate::mask::Mask;
 use crate::model::{Method, ModelConfig, StageConfig, weights_path};
+use crate::postprocess::postprocess;
 use crate::predict::{LARGE_BYTES, View};
 use crate::prediction::{Boxes, Combine, PredictionConfig, WhenEmpty};
-use crate::report::{Fallback, SegmentationReport, voxel_ml};
+use crate::report::{Fallback, Resampled, SegmentationReport, voxel_ml};
 use crate::sums_memory::check_sums_fit;
 use crate::tiles::Probabilities;
 use crate::{CandidateBoxes, PipelineError, candidate_boxes};
@@ -61,7 +63,7 @@ pub struct Sighting {
 }
 
 enum Seen {
-    Once(LabelVolume),
+    Once(Box<Mask>),
     Twice(Box<Looks>),
 }
 
@@ -78,6 +80,8 @@ pub struct TwoStages {
     /// The answer: the voxelwise majority of refined and coarse masks, with the refined label where those that say organ agree
     /// on no label, or as [`PredictionConfig`] says.
     pub voted: LabelVolume,
+    /// By how much its labels lead, where they are to be put on another grid.
+    pub(crate) voted_leads: Option<Volume<u8>>,
     /// Why the fine network looked at the whole scan, if it did.
     pub fallback: Option<Fallback>,
 }
@@ -136,6 +140,11 @@ impl Segmenter {
         self
     }
 
+    /// How it is asked.
+    pub(crate) fn prediction(&self) -> &PredictionConfig {
+        &self.prediction
+    }
+
     /// How the model was made; of several, the first.
     #[must_use]
     pub fn config(&self) -> &ModelConfig {
@@ -180,36 +189,44 @@ impl Segmenter {
     /// cannot lie in memory.
     pub fn look(&self, scan: PreparedScan) -> Result<Sighting, PipelineError> {
         let PreparedScan { volume, grid } = scan;
+        let resampled = Resampled::between(&grid, volume.grid()).is_some();
         let seen = match &self.networks {
-            Networks::Single(nets) => Seen::Once(self.view(|model| &model.single).labels(nets, &volume)?),
-            Networks::Two { coarse, fine } => Seen::Twice(Box::new(self.look_twice(coarse, fine, &volume)?)),
+            Networks::Single(nets) => {
+                Seen::Once(Box::new(self.view(|model| &model.single, resampled).mask(nets, &volume)?))
+            }
+            Networks::Two { coarse, fine } => {
+                Seen::Twice(Box::new(self.look_twice(coarse, fine, &volume, resampled)?))
+            }
         };
         release_if_large(&volume);
         Ok(Sighting { seen, prepared: *volume.grid(), grid })
     }
 
-    /// The masks on the scan's own grid, and the report: the third step. The prepared scan is gone by now, before the first
+    /// The masks on the scan's own grid, the answer without what [`PredictionConfig`] wants to have left out of it, and the
+    /// report: the third step. The prepared scan is gone by now, before the first
     /// mask of its size is made.
     ///
     /// # Errors
     /// [`PipelineError::Train`] if a mask cannot be resampled.
     pub fn finish(&self, sighting: Sighting) -> Result<Segmentation, PipelineError> {
         let Sighting { seen, prepared, grid } = sighting;
-        let back = |mask| self.config().preprocessing.restore_labels_owned(mask, &grid);
+        let preprocessing = &self.config().preprocessing;
+        let back = |mask: Mask| mask.restored(preprocessing, &grid);
         let names = &self.config().labels;
         match seen {
             Seen::Once(mask) => {
-                let mask = back(mask)?;
-                let report = SegmentationReport::of_single(&mask, &prepared, names);
+                let (mask, dropped) = postprocess(back(*mask)?, &self.prediction);
+                let report = SegmentationReport::of_single(&mask, &dropped, &prepared, names);
                 Ok(Segmentation { mask, coarse: None, report })
             }
             Seen::Twice(looks) => {
-                let coarse = back(looks.coarse(&prepared)?)?;
+                let coarse = preprocessing.restore_labels_owned(looks.coarse(&prepared)?, &grid)?;
                 let (boxes, fallback) = (looks.boxes, looks.fallback);
                 let left_out_ml = looks.left_out() as f64 * voxel_ml(looks.low_mask.grid());
-                let mask = back(looks.answer(&prepared)?)?;
+                let (mask, dropped) = postprocess(back(looks.answer(&prepared)?)?, &self.prediction);
+                let found = (&mask, &dropped[..]);
                 let report =
-                    SegmentationReport::of_two(&mask, boxes, fallback, left_out_ml, &prepared, names);
+                    SegmentationReport::of_two(found, boxes, fallback, left_out_ml, &prepared, names);
                 Ok(Segmentation { mask, coarse: Some(coarse), report })
             }
         }
@@ -221,15 +238,22 @@ impl Segmenter {
     /// [`PipelineError::Config`] for a model of one stage.
     pub fn two_stages(&self, prepared: &Volume<f32>) -> Result<TwoStages, PipelineError> {
         let (coarse, fine) = self.both("two, for the two stages to be run")?;
-        let looks = self.look_twice(coarse, fine, prepared)?;
+        let looks = self.look_twice(coarse, fine, prepared, self.may_resample())?;
         let grid = prepared.grid();
-        Ok(TwoStages {
-            coarse: looks.coarse(grid)?,
-            boxes: looks.boxes,
-            refined: looks.refined(grid)?,
-            fallback: looks.fallback,
-            voted: looks.answer(grid)?,
-        })
+        let (coarse, refined) = (looks.coarse(grid)?, looks.refined(grid)?);
+        let (boxes, fallback) = (looks.boxes, looks.fallback);
+        let Mask { labels: voted, leads: voted_leads } = looks.answer(grid)?;
+        Ok(TwoStages { coarse, boxes, refined, voted, voted_leads, fallback })
+    }
+
+    /// What the coarse network finds in a prepared scan, on the decimated grid: the stage on its own.
+    /// [`candidate_boxes`] makes boxes of it.
+    ///
+    /// # Errors
+    /// [`PipelineError::Config`] for a model of one stage.
+    pub fn coarse(&self, prepared: &Volume<f32>) -> Result<LabelVolume, PipelineError> {
+        let (coarse, _) = self.both("two, for the coarse stage to be run")?;
+        self.find_coarse(coarse, prepared)
     }
 
     /// What the fine network finds in `place`, on the whole grid: the stage on its own, for boxes from
@@ -238,9 +262,19 @@ impl Segmenter {
     /// # Errors
     /// [`PipelineError::Config`] for a model of one stage.
     pub fn fine(&self, prepared: &Volume<f32>, place: &BoundingBox) -> Result<LabelVolume, PipelineError> {
+        Ok(self.fine_mask(prepared, place)?.labels)
+    }
+
+    /// [`Segmenter::fine`], with leads where they are wanted.
+    pub(crate) fn fine_mask(
+        &self,
+        prepared: &Volume<f32>,
+        place: &BoundingBox,
+    ) -> Result<Mask, PipelineError> {
         let (_, fine) = self.both("two, for the fine stage to be run")?;
-        let mut mask = LabelVolume::filled(*prepared.grid(), 0);
-        paste(&mut mask, &self.fine_within(fine, prepared, place)?, place)?;
+        let found = self.fine_within(fine, prepared, place, self.may_resample())?;
+        let mut mask = Mask::empty(*prepared.grid(), found.leads.is_some());
+        mask.paste(&found, place)?;
         Ok(mask)
     }
 
@@ -254,39 +288,51 @@ impl Segmenter {
         }
     }
 
+    /// Whether a scan may have been resampled to be prepared, where its own grid is not known.
+    fn may_resample(&self) -> bool {
+        self.config().preprocessing.spacing_mm.is_some()
+    }
+
+    /// The coarse mask, on the decimated grid.
+    fn find_coarse(&self, coarse: &[Unet3d], prepared: &Volume<f32>) -> Result<LabelVolume, PipelineError> {
+        let low = decimate_mean(prepared, self.config().decimation)?;
+        Ok(self.view(|model| &model.coarse, false).mask(coarse, &low)?.labels)
+    }
+
     /// Both stages, each mask where its network looked.
     fn look_twice(
         &self,
         coarse: &[Unet3d],
         fine: &[Unet3d],
         prepared: &Volume<f32>,
+        with_leads: bool,
     ) -> Result<Looks, PipelineError> {
         let (grid, factors) = (prepared.grid(), self.config().decimation);
         let whole = BoundingBox::of_grid(grid);
-        let low = decimate_mean(prepared, factors)?;
-        let low_mask = self.view(|model| &model.coarse).labels(coarse, &low)?;
+        let low_mask = self.find_coarse(coarse, prepared)?;
         let boxes = candidate_boxes(&low_mask, factors, grid, &self.config().boxes)?;
         let looks = |found, fallback| Looks { low_mask, factors, boxes, found, fallback };
         let Some(CandidateBoxes { box1, box2 }) = boxes else {
             if self.prediction.when_empty == WhenEmpty::Accept {
-                return Ok(looks(Found::InScan(LabelVolume::filled(*grid, 0)), None));
+                return Ok(looks(Found::InScan(Mask::empty(*grid, false)), None));
             }
-            let found = self.fine_within(fine, prepared, &whole)?;
+            let found = self.fine_within(fine, prepared, &whole, with_leads)?;
             return Ok(looks(Found::InScan(found), Some(Fallback::CoarseMaskEmpty)));
         };
-        let found = self.look_in_boxes(fine, prepared, [box1, box2])?;
-        if !found.widest().is_some_and(|(mask, place)| touches_inner_face(mask, place, grid.size())) {
+        let found = self.look_in_boxes(fine, prepared, [box1, box2], with_leads)?;
+        if !found.widest().is_some_and(|(mask, place)| touches_inner_face(&mask.labels, place, grid.size())) {
             return Ok(looks(found, None));
         }
         let widest = found.into_widest();
-        let found = self.fine_within(fine, prepared, &whole)?;
+        let Mask { labels, leads } = self.fine_within(fine, prepared, &whole, with_leads)?;
         release_if_large(prepared);
         let mut anchor = LabelVolume::filled(*grid, 0);
         if let Some((mask, place)) = widest {
-            paste(&mut anchor, &mask, &place)?;
+            paste(&mut anchor, &mask.labels, &place)?;
         }
-        let found = components_that_meet(&found, &anchor, Connectivity::TwentySix)?;
-        Ok(looks(Found::InScan(found), Some(Fallback::OrganCutByBox)))
+        // The leads of what goes stay, and matter nowhere: no piece that is kept lies beside it.
+        let labels = components_that_meet(&labels, &anchor, Connectivity::TwentySix)?;
+        Ok(looks(Found::InScan(Mask { labels, leads }), Some(Fallback::OrganCutByBox)))
     }
 
     /// What the fine network finds in those of the candidate boxes that are used.
@@ -295,39 +341,41 @@ impl Segmenter {
         fine: &[Unet3d],
         prepared: &Volume<f32>,
         [box1, box2]: [BoundingBox; 2],
+        with_leads: bool,
     ) -> Result<Found, PipelineError> {
         let alone = |place: BoundingBox| -> Result<Found, PipelineError> {
-            let mask = (self.fine_within(fine, prepared, &place)?, place);
+            let mask = (self.fine_within(fine, prepared, &place, with_leads)?, place);
             Ok(Found::Settled { answer: mask.clone(), masks: vec![mask] })
         };
         match (self.prediction.boxes, self.prediction.combine) {
             (Boxes::Box1, _) => alone(box1),
             (Boxes::Box2, _) => alone(box2),
             (Boxes::Both, Combine::Vote) => {
-                let first = self.fine_within(fine, prepared, &box1)?;
+                let first = self.fine_within(fine, prepared, &box1, with_leads)?;
                 // Small scans, and organs that fill one, have one box: a second look would find the same.
-                let second =
-                    if box2 == box1 { first.clone() } else { self.fine_within(fine, prepared, &box2)? };
-                Ok(Found::InBoxes([(first, box1), (second, box2)]))
+                let second = if box2 == box1 {
+                    first.clone()
+                } else {
+                    self.fine_within(fine, prepared, &box2, with_leads)?
+                };
+                Ok(Found::InBoxes(Box::new([(first, box1), (second, box2)])))
             }
             (Boxes::Both, Combine::Mean) => {
-                let view = self.view(|model| &model.fine);
+                let view = self.view(|model| &model.fine, with_leads);
                 let look = |place: &BoundingBox| view.probabilities(fine, &crop(prepared, place, 0.0));
-                if box2 == box1 {
-                    // The mean of a thing and itself.
-                    let part = prepared.grid().cropped(box1.min(), box1.size())?;
-                    let answer = (LabelVolume::from_vec(part, look(&box1)?.most_probable())?, box1);
-                    return Ok(Found::Settled { masks: vec![answer.clone(), answer.clone()], answer });
-                }
-                let voxels = [box1, box2].map(|place| place.size().into_iter().product::<usize>());
-                check_sums_fit(self.config().classes(), voxels.iter().sum())?;
-                let looks = [look(&box1)?, look(&box2)?];
-                let answer = most_probable_mean([(&looks[0], &box1), (&looks[1], &box2)], prepared.grid())?;
+                // The mean of a thing and itself is the thing.
+                let different = [box1, box2].into_iter().take(if box1 == box2 { 1 } else { 2 });
+                let voxels = different.clone().map(|place| place.size().into_iter().product::<usize>());
+                check_sums_fit(self.config().classes(), voxels.sum())?;
+                let looks = different.map(|place| look(&place)).collect::<Result<Vec<_>, _>>()?;
+                let (first, second) = (&looks[0], looks.last().unwrap_or(&looks[0]));
+                let places = [(first, &box1), (second, &box2)];
+                let answer = most_probable_mean(places, prepared.grid(), with_leads)?;
                 let mask = |found: &Probabilities, place: BoundingBox| -> Result<Placed, PipelineError> {
                     let part = prepared.grid().cropped(place.min(), place.size())?;
-                    Ok((LabelVolume::from_vec(part, found.most_probable())?, place))
+                    Ok((Mask::from_vecs(part, (found.most_probable(), None))?, place))
                 };
-                let masks = vec![mask(&looks[0], box1)?, mask(&looks[1], box2)?];
+                let masks = vec![mask(first, box1)?, mask(second, box2)?];
                 Ok(Found::Settled { answer, masks })
             }
         }
@@ -339,22 +387,24 @@ impl Segmenter {
         fine: &[Unet3d],
         prepared: &Volume<f32>,
         place: &BoundingBox,
-    ) -> Result<LabelVolume, PipelineError> {
-        let view = self.view(|model| &model.fine);
+        with_leads: bool,
+    ) -> Result<Mask, PipelineError> {
+        let view = self.view(|model| &model.fine, with_leads);
         if *place == BoundingBox::of_grid(prepared.grid()) {
-            return view.labels(fine, prepared);
+            return view.mask(fine, prepared);
         }
-        view.labels(fine, &crop(prepared, place, 0.0))
+        view.mask(fine, &crop(prepared, place, 0.0))
     }
 
     /// How the networks of a stage are shown their image: mirrored along the axes that the training of all mirrored.
-    fn view(&self, stage: fn(&ModelConfig) -> &StageConfig) -> View<'_> {
+    fn view(&self, stage: fn(&ModelConfig) -> &StageConfig, with_leads: bool) -> View<'_> {
         let mirrored = |axis: usize| {
             let mut augments = self.configs.iter().map(|model| &stage(model).train.augment);
             augments.all(|augment| augment.mirror_probability > 0.0 && augment.mirror_axes[axis])
         };
         let flips = [0, 1, 2].map(|axis| self.prediction.flips && mirrored(axis));
-        View { patch: stage(self.config()).patch_size, flips, device: &self.device }
+        // Without a spacing of its own a model's masks come back as they are.
+        View { patch: stage(self.config()).patch_size, flips, with_leads, device: &self.device }
     }
 }
 

@@ -25,7 +25,7 @@ use rayon::prelude::*;
 
 use crate::PipelineError;
 use crate::flips::{combinations, flipped};
-use crate::scores::{Rows, Scores, most_probable};
+use crate::scores::{Rows, Scores, lead_of_sums, most_probable, most_probable_with_leads};
 use crate::sums_memory::check_sums_fit;
 
 /// The Gaussian's standard deviation as a share of the tile's side.
@@ -41,17 +41,21 @@ pub(crate) struct Tiling {
 }
 
 /// Label of the most probable class of each voxel of `image`, seen in tiles, padded with the image's smallest value
-/// where they reach beyond it.
+/// where they reach beyond it; and, `with_leads`, by how much it leads.
 pub(crate) fn most_probable_in_tiles(
     nets: &[Unet3d],
     image: &Volume<f32>,
     tiling: Tiling,
     device: &Device,
-) -> Result<Vec<Label>, PipelineError> {
+    with_leads: bool,
+) -> Result<(Vec<Label>, Option<Vec<u8>>), PipelineError> {
     let mut sums = Sums::new(image.size(), tiling.tile[2], classes(nets))?;
     let mut labels = vec![0; image.grid().voxel_count()];
-    add_tiles(nets, image, tiling, device, &mut sums, |sums, done| sums.finish(done, &mut labels))?;
-    Ok(labels)
+    let mut leads = with_leads.then(|| vec![0; labels.len()]);
+    add_tiles(nets, image, tiling, device, &mut sums, |sums, done| {
+        sums.finish(done, &mut labels, leads.as_deref_mut());
+    })?;
+    Ok((labels, leads))
 }
 
 /// Class probabilities of each voxel of `image`, seen in tiles.
@@ -124,6 +128,9 @@ fn gaussian(tile: usize) -> Vec<f32> {
     (0..tile).map(|i| (-0.5 * ((i as f64 - middle) / sigma).powi(2)).exp() as f32).collect()
 }
 
+/// A plane of labels and, where they are wanted, of leads.
+type Plane<'a> = (&'a mut [Label], Option<&'a mut [u8]>);
+
 /// Weighted sums of class probabilities in some planes of a volume.
 struct Sums {
     /// Plane z is at place z modulo their number; in each class by class, x fastest.
@@ -191,19 +198,23 @@ impl Sums {
         Probabilities { values: self.values, classes, size: self.size }
     }
 
-    /// Writes the labels of the planes `done` and makes room for as many others.
-    fn finish(&mut self, done: Range<usize>, labels: &mut [Label]) {
+    /// Writes the labels, and leads where they are wanted, of the planes `done` and makes room for as many others.
+    fn finish(&mut self, done: Range<usize>, labels: &mut [Label], leads: Option<&mut [u8]>) {
         let (classes, [nx, ny, _]) = (self.classes, self.size);
-        let mut at_place: Vec<Option<&mut [Label]>> = (0..self.planes).map(|_| None).collect();
+        let mut at_place: Vec<Option<Plane>> = (0..self.planes).map(|_| None).collect();
+        let mut leads = leads.map(|leads| leads.chunks_mut(nx * ny).skip(done.start));
         for (z, plane) in labels.chunks_mut(nx * ny).enumerate().take(done.end).skip(done.start) {
-            at_place[z % self.planes] = Some(plane);
+            at_place[z % self.planes] = Some((plane, leads.as_mut().and_then(Iterator::next)));
         }
         let planes = self.values.par_chunks_mut(classes * ny * nx).zip(at_place);
-        planes.for_each_init(Vec::new, |best, (sums, labels)| {
-            if let Some(labels) = labels {
-                most_probable(sums.chunks(ny * nx), best, labels);
-                sums.fill(0.0);
+        planes.for_each_init(Vec::new, |room, (sums, plane)| {
+            let Some((labels, leads)) = plane else { return };
+            let rows = sums.chunks(ny * nx);
+            match leads {
+                Some(leads) => most_probable_with_leads(rows, lead_of_sums, room, labels, leads),
+                None => most_probable(rows, room, labels),
             }
+            sums.fill(0.0);
         });
     }
 }
@@ -375,7 +386,9 @@ mod tests {
                 Volume::from_fn(grid, |[x, y, z]| ((x * 7 + y * 13 + z * 29) % 17) as f32 / 17.0 - 0.4);
             let tiling = Tiling { tile, flips: [false; 3] };
             for nets in [&nets[..1], &nets] {
-                let found = most_probable_in_tiles(nets, &image, tiling, &Device::Cpu).unwrap();
+                let found = most_probable_in_tiles(nets, &image, tiling, &Device::Cpu, false).unwrap().0;
+                let with_leads = most_probable_in_tiles(nets, &image, tiling, &Device::Cpu, true).unwrap();
+                assert!(with_leads.0 == found && with_leads.1.unwrap().iter().all(|&lead| lead > 0));
                 assert!(found.contains(&0) && found.iter().any(|&label| label > 0), "something to compare");
                 assert_eq!(found, by_whole_sums(nets, &image, tile), "{size:?} in tiles of {tile:?}");
             }
@@ -416,7 +429,14 @@ mod tests {
             // Sums of eight rounded probabilities.
             assert!((found - expected).abs() < 1e-5, "{at:?}: {found}, expected {expected}");
         }
-        let labels = most_probable_in_tiles(&nets, &image, tiling, &Device::Cpu).unwrap();
+        let (labels, leads) = most_probable_in_tiles(&nets, &image, tiling, &Device::Cpu, true).unwrap();
         assert_eq!(found.most_probable(), labels);
+        // Those of the probabilities, but for their rounding.
+        for (v, lead) in leads.unwrap().into_iter().enumerate() {
+            let at = [v % size[0], v / size[0] % size[1], v / (size[0] * size[1])];
+            let mut p = [0, 1, 2].map(|class| found.row(class, at[2], at[1])[at[0]]);
+            p.sort_by(f32::total_cmp);
+            assert!(lead.abs_diff(lead_of_sums(p[2], p[1])) <= 1, "{p:?}: {lead}");
+        }
     }
 }

@@ -76,7 +76,8 @@ impl Stages {
 pub struct TrainRequest<'a> {
     /// Where the cases come from.
     pub dataset: &'a Dataset,
-    /// Names of the cases to train on and to validate with.
+    /// Names of the cases to train on and to validate with. Without any of the latter nothing is validated and no figure
+    /// says how good the model is, as for one that is to learn from every case there is.
     pub split: &'a Split,
     /// How.
     pub config: &'a ModelConfig,
@@ -93,7 +94,7 @@ pub struct TrainRequest<'a> {
 }
 
 /// DSC that the finished networks have on the validation cases, by stage and label, each at the resolution and
-/// in the region that the stage sees.
+/// in the region that the stage sees; of a stage without such cases no label.
 pub type TrainSummary = BTreeMap<String, BTreeMap<Label, f64>>;
 
 /// Trains the networks of a model and writes the model folder: `model.toml`, the weights of each stage with
@@ -103,7 +104,8 @@ pub type TrainSummary = BTreeMap<String, BTreeMap<Label, f64>>;
 /// What a case, the configuration or the folder has wrong with it. A folder that holds a model already
 /// is refused unless `resume` is set or another stage of the same model is asked for; so is one whose model or
 /// split is not the one asked for, saying what differs. [`PipelineError::OtherStages`] for stages that the
-/// configuration's method does not have. [`PipelineError::IgnoreLabel`] for a loss that is to ignore another label
+/// configuration's method does not have. [`PipelineError::Config`] for early stopping without validation cases.
+/// [`PipelineError::IgnoreLabel`] for a loss that is to ignore another label
 /// than the dataset does; one that says nothing ignores the dataset's. [`PipelineError::Busy`] while another run
 /// trains one of the stages there. [`TrainError::Stopped`] if it was asked to stop.
 pub fn train(request: &TrainRequest<'_>) -> Result<TrainSummary, PipelineError> {
@@ -115,8 +117,11 @@ pub fn train(request: &TrainRequest<'_>) -> Result<TrainSummary, PipelineError> 
     }
     request.dataset.check_label_numbers()?;
     let (training, validation) = (request.split.train.len(), request.split.val.len());
-    if training == 0 || validation == 0 {
+    if training == 0 {
         return Err(PipelineError::Split { train: training, validation });
+    }
+    if validation == 0 {
+        check_ends_without_validation(request)?;
     }
     let config = request.config.clone().with_ignore_label_of(request.dataset)?;
     let request = &TrainRequest { config: &config, stop: request.stop.clone(), ..*request };
@@ -134,6 +139,18 @@ pub fn train(request: &TrainRequest<'_>) -> Result<TrainSummary, PipelineError> 
         summary.insert(name.to_string(), train_stage(request, name, stage)?);
     }
     Ok(summary)
+}
+
+/// Whether no stage is to be ended by validation cases that are not there.
+fn check_ends_without_validation(request: &TrainRequest<'_>) -> Result<(), PipelineError> {
+    match request.stages.of(request.config).find(|(_, stage)| stage.train.patience > 0) {
+        None => Ok(()),
+        Some((name, stage)) => Err(PipelineError::Config {
+            field: format!("{name}.train.patience"),
+            found: stage.train.patience.to_string(),
+            expected: "0: early stopping needs validation cases, and the split has none",
+        }),
+    }
 }
 
 /// Whether `stage` can be trained, as far as can be told without data: a later stage's settings are not to fail
@@ -165,7 +182,7 @@ pub(crate) fn any_organ(dataset: &Dataset, names: &[String]) -> Result<bool, Pip
 /// without them or chooses its weights by them. A later stage is not to fail when an earlier one was trained.
 fn check_organs(request: &TrainRequest<'_>) -> Result<(), PipelineError> {
     let chooses = |(name, stage): (&str, &StageConfig)| name == "fine" || stage.train.patience > 0;
-    let validated = request.stages.of(request.config).any(chooses);
+    let validated = !request.split.val.is_empty() && request.stages.of(request.config).any(chooses);
     for (cases, needed) in [(&request.split.train, true), (&request.split.val, validated)] {
         if needed && !any_organ(request.dataset, cases)? {
             let stage = request.stages.names().join(" and ");
@@ -227,8 +244,8 @@ fn prepare_folder(request: &TrainRequest<'_>) -> Result<Vec<StageLock>, Pipeline
         let made: Option<[Split; 1]> = serde_json::from_str(&text).ok();
         if made.as_ref().map(|[split]| split) != Some(request.split) {
             let reason = "it divides the cases in another way; \
-                          ask for the same dataset, --split-seed (folds were once decided by --seed), fold and \
-                          folds, or choose another folder"
+                          ask for the same dataset, --fold, --folds, --split-seed (folds were once decided by --seed), \
+                          --groups or --splits, or choose another folder"
                 .to_string();
             return Err(PipelineError::Resume { path: splits, reason });
         }
@@ -316,11 +333,12 @@ fn train_stage(
     };
     let labels = request.config.labels.keys().copied();
     let (patch_size, ignore) = (stage.patch_size, stage.train.loss.ignore_label);
-    let to_look_at = prepare(&request.split.val, false)?;
+    let none_is_held_back = request.split.val.is_empty();
+    let to_look_at = if none_is_held_back { Vec::new() } else { prepare(&request.split.val, false)? };
     let names_of = |cases: &[PreparedCase]| cases.iter().map(|case| case.name.clone()).collect();
     let validated_on: Vec<String> = names_of(&to_look_at);
     let validation = ValidationCases::new(to_look_at, patch_size, labels, ignore, request.device);
-    if !validation.has_labels() {
+    if !none_is_held_back && !validation.has_labels() {
         let cases = validated_on.len();
         if stage.train.patience > 0 {
             return Err(PipelineError::NoForeground { stage: name.to_string(), cases });
@@ -351,7 +369,9 @@ fn train_stage(
         // The result is the best network, not the last.
         validation.forget();
     }
-    validation.draw_worst(name, &net, &request.folder.join("validation"))?;
+    if !none_is_held_back {
+        validation.draw_worst(name, &net, &request.folder.join("validation"))?;
+    }
     weights::save(&weights, Some(card.to_metadata()), &weights_path)?;
     Ok(validated(&trainer))
 }

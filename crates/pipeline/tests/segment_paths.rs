@@ -13,13 +13,14 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::{VarBuilder, VarMap};
 use organseg_pipeline::{
     Boxes, Combine, Fallback, Method, ModelConfig, PipelineError, PredictionConfig, Segmenter, WhenEmpty,
-    candidate_boxes, model_folders, predict, weights_path,
+    candidate_boxes, evaluate_case, model_folders, predict, weights_path,
 };
 use organseg_roi::{BoundingBox, Connectivity, connected_components, majority_vote};
 use organseg_train::Preprocessing;
 use organseg_unet::{Unet3d, UnetConfig, initialize, weights};
 use organseg_volume::{
-    Grid, LabelVolume, Orientation, Spacing, Volume, decimate_mean, reoriented_grid, upsample_nearest,
+    Grid, Interpolation, LabelVolume, Orientation, Spacing, Volume, decimate_mean, reoriented_grid, resample,
+    upsample_nearest,
 };
 
 /// Class 1 where the image is brighter than its mean by `threshold` standard deviations; other weights random.
@@ -248,6 +249,41 @@ fn flips_find_what_is_found_without_them() {
 }
 
 #[test]
+fn pieces_are_dropped_and_holes_filled_in_the_answer_of_one_stage_and_of_two() {
+    for method in [Method::Single, Method::Two] {
+        let config = ModelConfig { method, ..config() };
+        let folder = tempfile::tempdir().unwrap();
+        save_model(&config, 2.0, folder.path());
+        // The last network finds what is bright and no noise: a block with a hole of one voxel, and a voxel beside it.
+        let last = if method == Method::Single { "single" } else { "fine" };
+        save_network(&config.network_of(&config.fine), 1.0, &weights_path(folder.path(), last));
+        let mut scan = scan("RAS", false);
+        scan[[22, 19, 15]] = -100.0;
+        scan[[17, 17, 13]] = 240.0;
+        let found = |prediction: PredictionConfig| {
+            let model = Segmenter::load(folder.path(), &Device::Cpu).unwrap().with_prediction(prediction);
+            model.segment(&scan).unwrap()
+        };
+        let plain = found(PredictionConfig::default());
+        assert_eq!((plain.mask[[22, 19, 15]], plain.report.labels[&1].dropped_ml), (0, 0.0));
+        let pieces = connected_components(&plain.mask, Connectivity::TwentySix);
+        let strays = pieces.sizes().iter().sum::<usize>() - pieces.sizes().iter().max().unwrap();
+        assert!(strays > 0, "something to drop");
+        for prediction in [
+            PredictionConfig::default().with_keep_largest(true).with_fill_holes(true),
+            // Voxels are of 0.002 ml.
+            PredictionConfig::default().with_least_volume_ml(0.4).with_fill_holes(true),
+        ] {
+            let clean = found(prediction);
+            assert_eq!((clean.mask[[22, 19, 15]], clean.mask[[17, 17, 13]]), (1, 0), "{prediction:?}");
+            let report = &clean.report.labels[&1];
+            assert!((report.dropped_ml - strays as f64 * 0.002).abs() < 1e-9, "{report:?}");
+            assert_eq!(report.voxels, clean.mask.voxels().iter().filter(|&&label| label > 0).count());
+        }
+    }
+}
+
+#[test]
 fn an_empty_coarse_mask() {
     for orientation in ORIENTATIONS {
         check(&config(), 1e6, &scan(orientation, false), Some(Fallback::CoarseMaskEmpty));
@@ -283,8 +319,77 @@ fn tiles_and_a_spacing() {
     let scan = scan("LPS", false);
     let found = Segmenter::load(folder.path(), &Device::Cpu).unwrap().segment_owned(scan.clone()).unwrap();
     let (mask, coarse) = two_stages_plainly(&tiled, &networks, &scan);
-    assert!(found.mask == mask && found.coarse == Some(coarse));
+    assert!(found.coarse == Some(coarse));
     assert_eq!(found.mask.grid(), scan.grid());
+    // By its labels alone the mask is another, within a voxel of its border.
+    let count = |differ: bool| {
+        mask.voxels()
+            .iter()
+            .zip(found.mask.voxels())
+            .filter(|(a, b)| (a != b) == differ && **a + **b > 0)
+            .count()
+    };
+    assert!(count(true) < count(false), "{} differ, {} do not", count(true), count(false));
+    // And with the leads of the vote the same on the way of an evaluation.
+    let model = Segmenter::load(folder.path(), &Device::Cpu).unwrap();
+    let (_, masks) = evaluate_case(&model, "case", &scan, &mask, None).unwrap();
+    assert!(masks.refined == found.mask && masks.coarse == found.coarse);
+}
+
+/// A ball that is brighter to its middle: what the networks find at 2 mm, of one stage and of two, comes back to 1 mm rounder
+/// than its nearest labels would.
+#[test]
+fn masks_come_back_to_a_finer_grid_by_what_the_networks_were_sure_of() {
+    let grid = Grid::with_spacing([60, 56, 52], Spacing::isotropic(1.0).unwrap()).unwrap();
+    let depth = |at: [usize; 3]| {
+        let centre = [29.8, 27.35, 25.6];
+        16.0 - (0..3).map(|a| (at[a] as f32 - centre[a]).powi(2)).sum::<f32>().sqrt()
+    };
+    let scan = Volume::from_fn(grid, |at| 70.0 + 150.0 * (depth(at) / 5.0).clamp(-1.0, 1.0));
+    let prediction = PredictionConfig::default();
+    for (method, prediction) in [
+        (Method::Single, prediction),
+        (Method::Two, prediction),
+        (Method::Two, prediction.with_combine(Combine::Mean)),
+        (Method::Two, prediction.with_boxes(Boxes::Box2)),
+    ] {
+        let mut config = ModelConfig { method, decimation: [2; 3], ..config() };
+        config.preprocessing = Preprocessing::default().with_spacing_mm([2.0; 3]);
+        // As sure of what is not there as of what is.
+        for stage in [&mut config.coarse, &mut config.fine, &mut config.single] {
+            stage.network.negative_slope = 1.0;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        save_model(&config, 0.5, folder.path());
+        let model = Segmenter::load(folder.path(), &Device::Cpu).unwrap().with_prediction(prediction);
+        let found = model.segment(&scan).unwrap().mask;
+        assert_eq!(found.grid(), scan.grid());
+        let prepared = config.preprocessing.prepare(&scan).unwrap();
+        let coarser = if method == Method::Single {
+            let tensors = weights::load(&weights_path(folder.path(), "single"), &Device::Cpu).unwrap();
+            let vb = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
+            let net = Unet3d::new(&config.network_of(&config.single), vb).unwrap();
+            predict(&net, &prepared, None, &Device::Cpu).unwrap()
+        } else {
+            model.two_stages(&prepared).unwrap().voted
+        };
+        // The networks look at single voxels: what they found is what is brighter than something.
+        let values = |label: u8| {
+            let voxels = coarser.voxels().iter().zip(prepared.voxels());
+            voxels.filter(move |&(&l, _)| l == label).map(|(_, &value)| value)
+        };
+        let border = (values(0).fold(f32::MIN, f32::max) + values(1).fold(f32::MAX, f32::min)) / 2.0;
+        let truth =
+            config.preprocessing.intensity.apply(&scan).unwrap().map(|value| u8::from(value > border));
+        let dice = |mask: &LabelVolume| organseg_metrics::dice(mask, &truth, 1).unwrap();
+        let nearest = dice(&resample(&coarser, &grid, Interpolation::Nearest, 0));
+        let alone = dice(&config.preprocessing.restore_labels(&coarser, &grid).unwrap());
+        let leading = dice(&found);
+        println!(
+            "{method}, {prediction:?}: DSC {nearest:.4} nearest, {alone:.4} labels alone, {leading:.4} with leads"
+        );
+        assert!(alone > nearest && leading > alone + 0.005, "{nearest} {alone} {leading}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! docs/SETTINGS.md names every setting that there is.
 
-use organseg_pipeline::{ModelConfig, PlannedDataset};
+use organseg_pipeline::{ModelConfig, PlannedDataset, PredictionConfig, WhenEmpty};
 use organseg_train::{Modality, OptimizerConfig, Schedule};
 use toml::{Table, Value};
 
@@ -29,6 +29,11 @@ fn every_setting_is_in_the_document() {
     config.single.patch_size = Some([32; 3]);
     config.single.start = Some("weights.safetensors".into());
     config.single.train.loss.ignore_label = Some(9);
+    config.prediction = PredictionConfig::default()
+        .with_when_empty(WhenEmpty::Accept)
+        .with_keep_largest(true)
+        .with_least_volume_ml(1.0)
+        .with_fill_holes(true);
     config.coarse.train.optimizer = OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.0 };
     config.coarse.train.schedule = Schedule::Cosine { end: 0.0 };
     config.fine.train.schedule = Schedule::Polynomial { power: 0.9 };

@@ -10,9 +10,10 @@ use std::time::SystemTime;
 
 use candle_core::Device;
 use organseg_pipeline::{
-    Method, ModelConfig, PipelineError, Stages, TrainRequest, WeightsCard, cross_validate, train,
+    KindOfWeights, Method, ModelConfig, PipelineError, Stages, TrainRequest, WeightsCard, cross_validate,
+    train,
 };
-use organseg_train::{Dataset, Precision, Split, Splits, StopSignal};
+use organseg_train::{Dataset, Precision, Split, Splits, StopSignal, read_history};
 use organseg_volume::{LabelVolume, read_labels, write};
 use support::{phantoms, tiny};
 
@@ -106,6 +107,57 @@ fn cards_name_the_cases_that_a_stage_could_use() {
         assert_eq!(card.trained_on.iter().collect::<Vec<_>>(), expected);
         assert_eq!(card.validated_on.iter().collect::<Vec<_>>(), [b]);
     }
+}
+
+#[test]
+fn every_case_may_be_trained_on_and_the_last_weights_are_the_model() {
+    let (folder, dataset) = phantoms();
+    let splits = Splits::all(&dataset.names());
+    let split = splits.fold(0).unwrap();
+    let mut config = tiny(Method::Two);
+    config.fine.train.epochs = 3;
+    config.fine.train.average_decay = 0.9;
+    let run = |model: &Path, config: &ModelConfig, stop: &StopSignal| {
+        train(&TrainRequest {
+            dataset: &dataset,
+            split,
+            config,
+            stages: Stages::Both,
+            folder: model,
+            resume: true,
+            device: &Device::Cpu,
+            stop: stop.clone(),
+        })
+    };
+    let (model, stopped) = (folder.path().join("model"), folder.path().join("stopped"));
+    let summary = run(&model, &config, &StopSignal::default()).unwrap();
+    assert!(summary.values().all(std::collections::BTreeMap::is_empty), "{summary:?}");
+    for (stage, epochs, kind) in [("coarse", 1, KindOfWeights::Last), ("fine", 3, KindOfWeights::Average)] {
+        let card =
+            WeightsCard::of_weights(&model.join(stage).with_extension("safetensors")).unwrap().unwrap();
+        assert_eq!((card.epoch, card.epochs, card.weights), (epochs, epochs, kind));
+        assert_eq!(card.trained_on.iter().map(String::as_str).collect::<Vec<_>>(), dataset.names());
+        assert!(card.validated_on.is_empty() && card.validation_dice.is_empty());
+    }
+    let records = read_history(&model.join("history.jsonl")).unwrap();
+    assert!(records.len() == 4 && records.iter().all(|record| record.validation_dice.is_none()));
+    let written: Vec<Split> =
+        serde_json::from_str(&std::fs::read_to_string(model.join("splits.json")).unwrap()).unwrap();
+    assert!(written.len() == 1 && written[0].val.is_empty() && written[0].train.len() == 3);
+    assert!(!model.join("validation").exists());
+
+    let stop = StopSignal::default();
+    stop.set();
+    assert!(run(&stopped, &config, &stop).is_err());
+    assert_eq!(run(&stopped, &config, &StopSignal::default()).unwrap(), summary);
+    let weights = |model: &Path| std::fs::read(model.join("fine.safetensors")).unwrap();
+    assert!(weights(&stopped) == weights(&model));
+    assert_eq!(run(&model, &config, &StopSignal::default()).unwrap(), summary, "finished");
+
+    config.fine.train.patience = 2;
+    let message = run(&folder.path().join("other"), &config, &StopSignal::default()).unwrap_err().to_string();
+    assert!(message.contains("fine.train.patience is 2, expected 0: early stopping"), "{message}");
+    assert!(!folder.path().join("other").exists());
 }
 
 #[test]

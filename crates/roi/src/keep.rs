@@ -45,10 +45,8 @@ pub fn largest_component(mask: &LabelVolume, connectivity: Connectivity) -> Labe
 /// ```
 #[must_use]
 pub fn largest_component_of_each_label(mask: &LabelVolume, connectivity: Connectivity) -> LabelVolume {
-    let mut present = [false; 256];
-    mask.voxels().iter().for_each(|&label| present[usize::from(label)] = true);
     let mut kept = LabelVolume::filled(*mask.grid(), 0);
-    for label in (1..=Label::MAX).filter(|&label| present[usize::from(label)]) {
+    for label in labels_of(mask) {
         let pieces = Pieces::of(mask, Selection::Is(label), connectivity);
         let largest = pieces.largest();
         copy_pieces(&pieces, mask, &mut kept, |piece| Some(piece) == largest);
@@ -77,6 +75,32 @@ pub fn remove_small_components(
     let pieces = Pieces::of(mask, Selection::IsNot(0), connectivity);
     let mut kept = LabelVolume::filled(*mask.grid(), 0);
     copy_pieces(&pieces, mask, &mut kept, |piece| pieces.sizes[piece as usize - 1] >= min_voxels);
+    kept
+}
+
+/// `mask` without those connected pieces of each of its labels that have fewer than `min_voxels` voxels. Costs one look at
+/// the mask per label.
+///
+/// ```
+/// use organseg_roi::{Connectivity, remove_small_components_of_each_label};
+/// use organseg_volume::{Grid, LabelVolume, Spacing};
+/// let grid = Grid::with_spacing([7, 1, 1], Spacing::isotropic(1.0)?)?;
+/// let mask = LabelVolume::from_vec(grid, vec![1, 1, 2, 0, 0, 3, 3])?;
+/// let kept = remove_small_components_of_each_label(&mask, 2, Connectivity::Six);
+/// assert_eq!(kept.voxels(), [1, 1, 0, 0, 0, 3, 3]);
+/// # Ok::<(), organseg_volume::VolumeError>(())
+/// ```
+#[must_use]
+pub fn remove_small_components_of_each_label(
+    mask: &LabelVolume,
+    min_voxels: usize,
+    connectivity: Connectivity,
+) -> LabelVolume {
+    let mut kept = LabelVolume::filled(*mask.grid(), 0);
+    for label in labels_of(mask) {
+        let pieces = Pieces::of(mask, Selection::Is(label), connectivity);
+        copy_pieces(&pieces, mask, &mut kept, |piece| pieces.sizes[piece as usize - 1] >= min_voxels);
+    }
     kept
 }
 
@@ -112,6 +136,13 @@ pub fn components_that_meet(
     });
     copy_pieces(&pieces, mask, &mut kept, |piece| meets[piece as usize].load(Ordering::Relaxed));
     Ok(kept)
+}
+
+/// The labels in `mask`, without background.
+fn labels_of(mask: &LabelVolume) -> impl Iterator<Item = Label> {
+    let mut present = [false; 256];
+    mask.voxels().iter().for_each(|&label| present[usize::from(label)] = true);
+    (1..=Label::MAX).filter(move |&label| present[usize::from(label)])
 }
 
 fn copy_pieces(
@@ -203,12 +234,15 @@ mod tests {
         }
 
         #[test]
-        fn each_label_keeps_what_it_would_alone(mask in masks([1..9, 1..9, 1..12])) {
+        fn each_label_keeps_what_it_would_alone(mask in masks([1..9, 1..9, 1..12]), min_voxels in 0usize..9) {
             for connectivity in ALL_CONNECTIVITIES {
                 let kept = largest_component_of_each_label(&mask, connectivity);
+                let large = remove_small_components_of_each_label(&mask, min_voxels, connectivity);
                 for label in 1..=3 {
                     let only = |m: &LabelVolume| m.map(|v| if v == label { v } else { 0 });
                     prop_assert_eq!(only(&kept), largest_component(&only(&mask), connectivity));
+                    let alone = remove_small_components(&only(&mask), min_voxels, connectivity);
+                    prop_assert_eq!(only(&large), alone);
                 }
             }
         }

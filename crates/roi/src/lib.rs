@@ -46,8 +46,9 @@ pub use components::{Components, connected_components};
 pub use connectivity::Connectivity;
 pub use crop::{crop, paste};
 pub use error::RoiError;
-pub use holes::fill_holes;
+pub use holes::{fill_holes, fill_holes_of_each_label};
 pub use keep::{
     components_that_meet, largest_component, largest_component_of_each_label, remove_small_components,
+    remove_small_components_of_each_label,
 };
 pub use vote::majority_vote;

@@ -2,11 +2,12 @@
 //!
 //! Forward: axes to RAS by permutation and flips, then resampling to a spacing if one is set and the scan's is
 //! another (linear for images, nearest for labels), then intensities. Back: without resampling the exact inverse of
-//! the permutation and flips; with it, each voxel of the scan takes the nearest label.
+//! the permutation and flips; with it, each voxel of the scan takes the label that most of what is around it has, or by as
+//! much as its labels lead.
 
 use organseg_volume::{
     Grid, Interpolation, Label, LabelVolume, Orientation, ReadLimits, Spacing, Volume, grid_that_covers,
-    reorient, reorient_owned, reoriented_grid, resample,
+    labels_from_leads, reorient, reorient_owned, reoriented_grid, resample,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -182,7 +183,7 @@ impl Preprocessing {
     }
 
     /// The way back: `labels` on the prepared grid of the scan whose own grid is `original`, put on
-    /// that grid, bit for bit.
+    /// that grid: bit for bit where nothing was resampled, by [`labels_from_leads`] where it was.
     ///
     /// # Errors
     /// [`TrainError::Volume`] if nothing was resampled and the two grids are of different scans.
@@ -191,7 +192,7 @@ impl Preprocessing {
             // The affine went there and back and may have picked up rounding: take the scan's own.
             Ok(reorient(labels, Orientation::of(original.affine())).with_grid(*original)?)
         } else {
-            Ok(resample(labels, original, Interpolation::Nearest, 0))
+            Ok(labels_from_leads(labels, None, original)?)
         }
     }
 
@@ -208,8 +209,25 @@ impl Preprocessing {
         if self.is_only_turned(labels.grid(), original)? {
             Ok(reorient_owned(labels, Orientation::of(original.affine())).with_grid(*original)?)
         } else {
-            Ok(resample(&labels, original, Interpolation::Nearest, 0))
+            Ok(labels_from_leads(&labels, None, original)?)
         }
+    }
+
+    /// [`Preprocessing::restore_labels_owned`] for labels of which is known by how much they lead. Without resampling that
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// As [`Preprocessing::restore_labels`], and for leads on another grid than the labels'.
+    pub fn restore_leading_labels(
+        &self,
+        labels: LabelVolume,
+        leads: &Volume<u8>,
+        original: &Grid,
+    ) -> Result<LabelVolume, TrainError> {
+        if self.is_only_turned(labels.grid(), original)? {
+            return self.restore_labels_owned(labels, original);
+        }
+        Ok(labels_from_leads(&labels, Some(leads), original)?)
     }
 
     /// Whether `prepared` is `original` but for the order and direction of its axes, and nothing was resampled.
@@ -408,7 +426,10 @@ mod tests {
             assert_eq!(preprocessing.prepare_owned(image.clone()).unwrap(), prepared);
             let found = prepared.map(|v| u8::from(v > 0.5));
             let restored = preprocessing.restore_labels(&found, image.grid()).unwrap();
-            assert_eq!(preprocessing.restore_labels_owned(found, image.grid()).unwrap(), restored);
+            assert_eq!(preprocessing.restore_labels_owned(found.clone(), image.grid()).unwrap(), restored);
+            let alike = Volume::filled(*found.grid(), 9);
+            let leading = preprocessing.restore_leading_labels(found, &alike, image.grid()).unwrap();
+            assert_eq!(leading, restored);
         }
     }
 

@@ -260,7 +260,7 @@ impl<'a> Run<'a> {
         if !self.trainer.is_finite()? {
             return Err(self.not_finite("network", step.saturating_sub(1)));
         }
-        let validated = every(self.trainer.config.validate_every);
+        let validated = every(self.trainer.config.validate_every) && self.validation.cases() > 0;
         if validated {
             // What a kill during a long validation would lose.
             let unsaved = self.saved.elapsed().as_secs_f64() + self.trainer.state.costs.validation;

@@ -17,7 +17,7 @@ use crate::mersenne_twister::MersenneTwister;
 pub struct Split {
     /// Names of the cases to train on, sorted.
     pub train: Vec<String>,
-    /// Names of the cases to validate on, sorted.
+    /// Names of the cases to validate on, sorted; none for a training on every case.
     pub val: Vec<String>,
 }
 
@@ -99,7 +99,27 @@ impl Splits {
         })
     }
 
-    /// Reads the JSON file at `path`.
+    /// Folds as they are given.
+    pub(crate) fn from_folds(folds: Vec<Split>) -> Self {
+        Self { folds }
+    }
+
+    /// One fold that trains on all of `names` and validates with none, as nnU-Net's `-f all`.
+    ///
+    /// ```
+    /// use organseg_train::Splits;
+    /// let all = Splits::all(&["b", "a"]);
+    /// assert_eq!(all.folds()[0].train, ["a", "b"]);
+    /// assert!(all.folds()[0].val.is_empty());
+    /// ```
+    #[must_use]
+    pub fn all<S: AsRef<str>>(names: &[S]) -> Self {
+        let mut train: Vec<String> = names.iter().map(|name| name.as_ref().to_string()).collect();
+        train.sort();
+        Self { folds: vec![Split { train, val: Vec::new() }] }
+    }
+
+    /// Reads the JSON file at `path`, whatever cases it names. ([`Splits::read_for`] reads one for a dataset.)
     ///
     /// # Errors
     /// [`TrainError::Io`] or [`TrainError::Json`], naming the file.

@@ -37,7 +37,7 @@ pub trait SampleSource: Send + Sync {
 
 /// What a network is measured on while it is trained.
 pub trait Validation {
-    /// How many cases there are.
+    /// How many cases there are; with none nothing is measured, and records say so.
     fn cases(&self) -> usize;
 
     /// DSC that `net` has on case `case` for each label that is in its truth or is found. A label that is in no

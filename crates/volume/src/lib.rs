@@ -30,6 +30,7 @@ mod file;
 mod grid;
 mod instances;
 mod intensity;
+mod lead_labels;
 mod metaimage;
 mod nifti;
 mod nrrd;
@@ -60,6 +61,7 @@ pub use intensity::{
     min_max_to_unit_in_place, percentiles, window_to_unit, window_to_unit_in_place, z_score,
     z_score_in_place, z_score_of_nonzero_in_place,
 };
+pub use lead_labels::labels_from_leads;
 pub use nifti::NiftiVersion;
 pub use orientation::{Orientation, reorient, reorient_owned, reoriented_grid};
 pub use resample::{

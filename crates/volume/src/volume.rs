@@ -47,7 +47,7 @@ impl<T: Voxel> Volume<T> {
     /// ```
     /// use organseg_volume::{Grid, Spacing, Volume, ndarray::array};
     /// let grid = Grid::with_spacing([1, 2, 3], Spacing::isotropic(1.0)?)?;
-    /// let volume = Volume::from_array(grid, array![[[1, 2, 3], [4, 5, 6]]].view())?;
+    /// let volume = Volume::from_array(grid, &array![[[1, 2, 3], [4, 5, 6]]].view())?;
     /// assert_eq!(volume[[0, 1, 2]], 6);
     /// assert_eq!(volume.voxels(), [1, 4, 2, 5, 3, 6]);
     /// # Ok::<(), organseg_volume::VolumeError>(())
@@ -55,7 +55,7 @@ impl<T: Voxel> Volume<T> {
     ///
     /// # Errors
     /// [`VolumeError::SizeMismatch`] unless the array has the grid's size.
-    pub fn from_array(grid: Grid, array: ArrayView3<'_, T>) -> Result<Self, VolumeError> {
+    pub fn from_array(grid: Grid, array: &ArrayView3<'_, T>) -> Result<Self, VolumeError> {
         let found = <[usize; 3]>::from(array.dim());
         if found != grid.size() {
             return Err(VolumeError::SizeMismatch { expected: grid.size(), found });

@@ -3,16 +3,19 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::builder::TypedValueParser;
-use clap::{Args, ValueEnum, value_parser};
+use clap::{Args, ValueEnum};
 use organseg::pipeline::{DeviceChoice, Stages, cross_validate};
-use organseg::train::{Dataset, Splits};
+use organseg::train::Dataset;
 
 use super::device::open;
 use super::interrupt::{or_interrupted, stop_signal};
 use super::output::{make_folder, make_folder_of, print, print_json, write_text};
 use super::prediction::PredictionChoice;
+use super::splitting::SplittingOptions;
 use super::training::TrainingOptions;
+
+/// Folds where nothing else is said, as in the paper.
+const FOLDS: usize = 4;
 
 /// Train and test a model on every fold, and print the paper's tables.
 ///
@@ -33,9 +36,8 @@ pub(crate) struct Options {
     /// How many stages [default: those of the plan, else both]
     #[arg(long, value_enum)]
     stages: Option<StagesChoice>,
-    /// Number of folds.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = value_parser!(u16).range(2..).map(usize::from))]
-    folds: usize,
+    #[command(flatten)]
+    splitting: SplittingOptions,
     #[command(flatten)]
     training: TrainingOptions,
     #[command(flatten)]
@@ -60,7 +62,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let device = open(options.device)?;
     let dataset = Dataset::open(&options.data)?;
-    let splits = Splits::k_fold(&dataset.names(), options.folds, options.training.split_seed)?;
+    let splits = options.splitting.of(&dataset, FOLDS)?;
     let stages = options.stages.map(|stages| match stages {
         StagesChoice::Both => Stages::Both,
         StagesChoice::Single => Stages::Single,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, value_parser};
 use organseg::metrics::{
     CaseReport, EvaluationReport, LabelMetrics, clear_ignored, evaluate, labels_present,
@@ -154,6 +154,11 @@ fn held_back(path: &Path) -> Result<Vec<String>> {
             splits.folds().len()
         );
     };
+    ensure!(
+        !split.val.is_empty(),
+        "{}: holds back no case, for the model was trained on all",
+        path.display()
+    );
     Ok(split.val.clone())
 }
 

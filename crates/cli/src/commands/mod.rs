@@ -20,6 +20,7 @@ pub(crate) mod plan;
 pub(crate) mod prediction;
 pub(crate) mod resample;
 pub(crate) mod segment;
+pub(crate) mod splitting;
 pub(crate) mod train;
 pub(crate) mod training;
 pub(crate) mod typed;

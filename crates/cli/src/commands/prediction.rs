@@ -19,6 +19,23 @@ pub(crate) struct PredictionChoice {
     /// planned for had nothing]
     #[arg(long, value_enum)]
     when_empty: Option<WhenEmptyArgument>,
+    /// Keep of each label its largest connected piece alone.
+    #[arg(long)]
+    keep_largest: bool,
+    /// Leave out connected pieces of a label with less than this volume in millilitres [default: the model's, which is 0]
+    #[arg(long, value_name = "ML", value_parser = millilitres)]
+    least_volume_ml: Option<f64>,
+    /// Fill background that one label encloses.
+    #[arg(long)]
+    fill_holes: bool,
+}
+
+/// Millilitres, 0 or more.
+fn millilitres(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(ml) if ml.is_finite() && ml >= 0.0 => Ok(ml),
+        _ => Err(format!("`{text}` is not a number of millilitres")),
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -65,5 +82,8 @@ impl PredictionChoice {
             .with_flips(self.flips || model.flips)
             .with_boxes(boxes.unwrap_or(model.boxes))
             .with_combine(combine.unwrap_or(model.combine))
+            .with_keep_largest(self.keep_largest || model.keep_largest)
+            .with_least_volume_ml(self.least_volume_ml.unwrap_or(model.least_volume_ml))
+            .with_fill_holes(self.fill_holes || model.fill_holes)
     }
 }

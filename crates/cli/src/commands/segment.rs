@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use organseg::pipeline::{
-    DeviceChoice, PreparedScan, Segmentation, SegmentationReport, Segmenter, Sighting, model_folders,
+    DeviceChoice, LabelReport, PreparedScan, Segmentation, SegmentationReport, Segmenter, Sighting,
+    model_folders,
 };
 use organseg::volume::{DataType, probe, read, read_image, write};
 use serde::Serialize;
@@ -43,6 +44,9 @@ pub(crate) struct Options {
     prediction: PredictionChoice,
     #[command(flatten)]
     series: SeriesChoice,
+    /// Leave scans whose mask is there already, as after a run that broke off: whatever model made it.
+    #[arg(long)]
+    skip_existing: bool,
     /// Write boxes, volumes and warnings of each scan to this file.
     #[arg(long, value_name = "FILE.json")]
     report: Option<PathBuf>,
@@ -57,6 +61,7 @@ pub(crate) struct Options {
 enum Entry {
     Done(Box<Line>),
     Failed { input: PathBuf, error: String },
+    Skipped { input: PathBuf, output: PathBuf, skipped: bool },
 }
 
 /// A line of the report.
@@ -78,10 +83,12 @@ type Seen = (Sighting, Vec<String>);
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     let device = open(options.device)?;
-    let jobs = jobs(&options.input, &options.out)?;
     if let Some(report) = &options.report {
         make_folder_of(report)?;
     }
+    let (jobs, done) = jobs(&options.input, &options.out)?
+        .into_iter()
+        .partition::<Vec<_>, _>(|(_, mask)| !options.skip_existing || probe(mask).is_err());
     let models = models(&options.model)?;
     let model = Segmenter::load_ensemble(&models, &device)?;
     let prediction = options.prediction.over(model.config().prediction);
@@ -91,6 +98,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let scans = jobs.len();
     let (mut lines, mut failed, mut alone) = (Vec::new(), 0, None);
+    for (input, output) in done {
+        if !options.json {
+            print(&format!("{}: there already, skipped", output.display()))?;
+        }
+        lines.push(Entry::Skipped { input, output, skipped: true });
+    }
+    if let Some(path) = options.report.as_ref().filter(|_| jobs.is_empty()) {
+        write_text(path, &serde_json::to_string_pretty(&lines)?)?;
+    }
     let read = |(input, _): &(PathBuf, PathBuf)| read_scan(&model, input, &options.series);
     let look = |(input, _): &(PathBuf, PathBuf), scan: Result<_>| look(&model, input, scan?);
     // While a GPU has a scan, the CPU reads and resamples the next, and finishes and writes the one before.
@@ -163,8 +179,13 @@ fn write_mask(
         eprintln!("warning: {}: {warning}", input.display());
     }
     if !options.json {
-        let found: Vec<_> =
-            report.labels.values().map(|found| format!("{} {:.1} ml", found.name, found.volume_ml)).collect();
+        let say = |found: &LabelReport| match found.dropped_ml {
+            dropped if dropped > 0.0 => {
+                format!("{} {:.1} ml ({dropped:.1} ml left out)", found.name, found.volume_ml)
+            }
+            _ => format!("{} {:.1} ml", found.name, found.volume_ml),
+        };
+        let found: Vec<_> = report.labels.values().map(say).collect();
         print(&format!("{}: {}", output.display(), found.join(", ")))?;
     }
     Ok(Line { input: input.to_path_buf(), output, models: models.to_vec(), warnings, report })

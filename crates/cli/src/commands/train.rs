@@ -2,16 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use clap::builder::TypedValueParser;
-use clap::{Args, ValueEnum, value_parser};
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
 use organseg::pipeline::{DeviceChoice, ModelConfig, Stages, TrainRequest, train, weights_path};
 use organseg::train::{Checkpoint, Dataset, Splits};
 
 use super::device::open;
 use super::interrupt::{or_interrupted, stop_signal};
 use super::output::{make_folder, print, print_json, write_text};
+use super::splitting::SplittingOptions;
 use super::training::TrainingOptions;
+
+/// Folds where nothing else is said, as in nnU-Net.
+const FOLDS: usize = 5;
 
 /// Train a model on a dataset.
 ///
@@ -29,12 +32,11 @@ pub(crate) struct Options {
     /// Which networks [default: those of the plan, else both]
     #[arg(long, value_enum)]
     stages: Option<StagesArgument>,
-    /// The fold whose cases are held back for validation, from 0.
-    #[arg(long, value_name = "K", default_value_t = 0)]
-    fold: usize,
-    /// Number of folds.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u16).range(2..).map(usize::from))]
-    folds: usize,
+    /// The fold whose cases are held back for validation, from 0; or all: every case is trained on and nothing is validated.
+    #[arg(long, value_name = "K|all", default_value = "0", value_parser = fold)]
+    fold: FoldChoice,
+    #[command(flatten)]
+    splitting: SplittingOptions,
     #[command(flatten)]
     training: TrainingOptions,
     /// Weights to start from instead of random ones: the folder of a model with the same networks, or a file of weights or
@@ -50,6 +52,22 @@ pub(crate) struct Options {
     /// Print the validation figures as JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// Which cases are held back.
+#[derive(Clone, Copy)]
+enum FoldChoice {
+    One(usize),
+    All,
+}
+
+/// `all` or the number of a fold.
+fn fold(text: &str) -> Result<FoldChoice, String> {
+    match text.parse() {
+        Ok(fold) => Ok(FoldChoice::One(fold)),
+        Err(_) if text == "all" => Ok(FoldChoice::All),
+        Err(_) => Err(format!("`{text}` is neither a fold's number, from 0, nor `all`")),
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -75,8 +93,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let device = open(options.device)?;
     let dataset = Dataset::open(&options.data)?;
     let training = &options.training;
-    let splits = Splits::k_fold(&dataset.names(), options.folds, training.split_seed)?;
-    let split = splits.fold(options.fold)?;
+    let (splits, fold) = match options.fold {
+        FoldChoice::One(fold) => (options.splitting.of(&dataset, FOLDS)?, fold),
+        FoldChoice::All => {
+            if let Some(argument) = options.splitting.given() {
+                bail!("--fold all: trains on every case of the dataset, expected no {argument} beside it");
+            }
+            (Splits::all(&dataset.names()), 0)
+        }
+    };
+    let split = splits.fold(fold)?;
     let stages = options.stages.map(Stages::from);
     let there = options.model.join("model.toml").exists();
     if options.resume && !there {
@@ -133,6 +159,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         for (label, dice) in dice {
             let name = config.labels.get(label).map_or("", String::as_str);
             print(&format!("{stage}: validation DSC of {label} ({name}) {dice:.4}"))?;
+        }
+        if split.val.is_empty() {
+            print(&format!("{stage}: trained on all {} cases, without a validation", split.train.len()))?;
+            continue;
         }
         if dice.is_empty() {
             print(&format!("{stage}: its weights are there and say nothing of a validation"))?;

@@ -7,9 +7,6 @@ use clap::{Args, value_parser};
 use organseg::pipeline::{MAX_PATCH_VOXELS, ModelConfig, Plan, StageConfig, Stages};
 use organseg::train::Dataset;
 
-/// nnU-Net's.
-pub(crate) const SPLIT_SEED: u64 = 12_345;
-
 /// How the networks are trained.
 #[derive(Args)]
 pub(crate) struct TrainingOptions {
@@ -24,9 +21,6 @@ pub(crate) struct TrainingOptions {
     /// Decides everything random but the folds.
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// Decides the folds: those of scikit-learn's KFold with this random_state, as in nnU-Net.
-    #[arg(long, value_name = "S", default_value_t = SPLIT_SEED)]
-    pub(crate) split_seed: u64,
     /// A plan, or settings in the form of model.toml; what those leave out is planned from the data.
     #[arg(long, value_name = "FILE.toml", visible_alias = "plan")]
     config: Option<PathBuf>,
