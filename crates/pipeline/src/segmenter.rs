@@ -186,11 +186,16 @@ impl Segmenter {
     /// [`PipelineError::Candle`] if a network cannot take the scan.
     pub fn look(&self, scan: PreparedScan) -> Result<Sighting, PipelineError> {
         let PreparedScan { volume, grid } = scan;
+        // Masks that need only be turned come back as they are.
+        let with_leads = self.config().preprocessing.is_resampled(volume.grid(), &grid)?;
         let seen = match &self.networks {
             Networks::Single(nets) => {
-                Seen::Once(Box::new(self.view(|model| &model.single).mask(nets, &volume)?))
+                let view = self.view(|model| &model.single, with_leads);
+                Seen::Once(Box::new(view.mask(nets, &volume)?))
             }
-            Networks::Two { coarse, fine } => Seen::Twice(Box::new(self.look_twice(coarse, fine, &volume)?)),
+            Networks::Two { coarse, fine } => {
+                Seen::Twice(Box::new(self.look_twice(coarse, fine, &volume, with_leads)?))
+            }
         };
         release_if_large(&volume);
         Ok(Sighting { seen, prepared: *volume.grid(), grid })
@@ -231,8 +236,17 @@ impl Segmenter {
     /// # Errors
     /// [`PipelineError::Config`] for a model of one stage.
     pub fn two_stages(&self, prepared: &Volume<f32>) -> Result<TwoStages, PipelineError> {
+        self.two_stages_with(prepared, false)
+    }
+
+    /// [`Segmenter::two_stages`], with leads if they are wanted.
+    pub(crate) fn two_stages_with(
+        &self,
+        prepared: &Volume<f32>,
+        with_leads: bool,
+    ) -> Result<TwoStages, PipelineError> {
         let (coarse, fine) = self.both("two, for the two stages to be run")?;
-        let looks = self.look_twice(coarse, fine, prepared)?;
+        let looks = self.look_twice(coarse, fine, prepared, with_leads)?;
         let grid = prepared.grid();
         let (coarse, refined) = (looks.coarse(grid)?, looks.refined(grid)?);
         let (boxes, fallback) = (looks.boxes, looks.fallback);
@@ -246,17 +260,18 @@ impl Segmenter {
     /// # Errors
     /// [`PipelineError::Config`] for a model of one stage.
     pub fn fine(&self, prepared: &Volume<f32>, place: &BoundingBox) -> Result<LabelVolume, PipelineError> {
-        Ok(self.fine_mask(prepared, place)?.labels)
+        Ok(self.fine_mask(prepared, place, false)?.labels)
     }
 
-    /// [`Segmenter::fine`], with leads where they are wanted.
+    /// [`Segmenter::fine`], with leads if they are wanted.
     pub(crate) fn fine_mask(
         &self,
         prepared: &Volume<f32>,
         place: &BoundingBox,
+        with_leads: bool,
     ) -> Result<Mask, PipelineError> {
         let (_, fine) = self.both("two, for the fine stage to be run")?;
-        let found = self.fine_within(fine, prepared, place)?;
+        let found = self.fine_within(fine, prepared, place, with_leads)?;
         let mut mask = Mask::empty(*prepared.grid(), found.leads.is_some());
         mask.paste(&found, place)?;
         Ok(mask)
@@ -278,27 +293,27 @@ impl Segmenter {
         coarse: &[Unet3d],
         fine: &[Unet3d],
         prepared: &Volume<f32>,
+        with_leads: bool,
     ) -> Result<Looks, PipelineError> {
         let (grid, factors) = (prepared.grid(), self.config().decimation);
         let whole = BoundingBox::of_grid(grid);
         let low = decimate_mean(prepared, factors)?;
-        let low_mask =
-            View { with_leads: false, ..self.view(|model| &model.coarse) }.mask(coarse, &low)?.labels;
+        let low_mask = self.view(|model| &model.coarse, false).mask(coarse, &low)?.labels;
         let boxes = candidate_boxes(&low_mask, factors, grid, &self.config().boxes)?;
         let looks = |found, fallback| Looks { low_mask, factors, boxes, found, fallback };
         let Some(CandidateBoxes { box1, box2 }) = boxes else {
             if self.prediction.when_empty == WhenEmpty::Accept {
                 return Ok(looks(Found::InScan(Mask::empty(*grid, false)), None));
             }
-            let found = self.fine_within(fine, prepared, &whole)?;
+            let found = self.fine_within(fine, prepared, &whole, with_leads)?;
             return Ok(looks(Found::InScan(found), Some(Fallback::CoarseMaskEmpty)));
         };
-        let found = self.look_in_boxes(fine, prepared, [box1, box2])?;
+        let found = self.look_in_boxes(fine, prepared, [box1, box2], with_leads)?;
         if !found.widest().is_some_and(|(mask, place)| touches_inner_face(&mask.labels, place, grid.size())) {
             return Ok(looks(found, None));
         }
         let widest = found.into_widest();
-        let Mask { labels, leads } = self.fine_within(fine, prepared, &whole)?;
+        let Mask { labels, leads } = self.fine_within(fine, prepared, &whole, with_leads)?;
         release_if_large(prepared);
         let mut anchor = LabelVolume::filled(*grid, 0);
         if let Some((mask, place)) = widest {
@@ -315,21 +330,22 @@ impl Segmenter {
         fine: &[Unet3d],
         prepared: &Volume<f32>,
         [box1, box2]: [BoundingBox; 2],
+        with_leads: bool,
     ) -> Result<Found, PipelineError> {
         let alone = |place: BoundingBox| -> Result<Found, PipelineError> {
-            let mask = (self.fine_within(fine, prepared, &place)?, place);
+            let mask = (self.fine_within(fine, prepared, &place, with_leads)?, place);
             Ok(Found::Settled { answer: mask.clone(), masks: vec![mask] })
         };
         match (self.prediction.boxes, self.prediction.combine) {
             (Boxes::Box1, _) => alone(box1),
             (Boxes::Box2, _) => alone(box2),
             (Boxes::Both, Combine::Vote) => {
-                let first = self.fine_within(fine, prepared, &box1)?;
-                let second = self.fine_within(fine, prepared, &box2)?;
+                let first = self.fine_within(fine, prepared, &box1, with_leads)?;
+                let second = self.fine_within(fine, prepared, &box2, with_leads)?;
                 Ok(Found::InBoxes(Box::new([(first, box1), (second, box2)])))
             }
             (Boxes::Both, Combine::Mean) => {
-                let view = self.view(|model| &model.fine);
+                let view = self.view(|model| &model.fine, with_leads);
                 let look = |place: &BoundingBox| view.probabilities(fine, &crop(prepared, place, 0.0));
                 let looks = [look(&box1)?, look(&box2)?];
                 let places = [(&looks[0], &box1), (&looks[1], &box2)];
@@ -350,8 +366,9 @@ impl Segmenter {
         fine: &[Unet3d],
         prepared: &Volume<f32>,
         place: &BoundingBox,
+        with_leads: bool,
     ) -> Result<Mask, PipelineError> {
-        let view = self.view(|model| &model.fine);
+        let view = self.view(|model| &model.fine, with_leads);
         if *place == BoundingBox::of_grid(prepared.grid()) {
             return view.mask(fine, prepared);
         }
@@ -359,14 +376,12 @@ impl Segmenter {
     }
 
     /// How the networks of a stage are shown their image: mirrored along the axes that the training of all mirrored.
-    fn view(&self, stage: fn(&ModelConfig) -> &StageConfig) -> View<'_> {
+    fn view(&self, stage: fn(&ModelConfig) -> &StageConfig, with_leads: bool) -> View<'_> {
         let mirrored = |axis: usize| {
             let mut augments = self.configs.iter().map(|model| &stage(model).train.augment);
             augments.all(|augment| augment.mirror_probability > 0.0 && augment.mirror_axes[axis])
         };
         let flips = [0, 1, 2].map(|axis| self.prediction.flips && mirrored(axis));
-        // Without a spacing of its own a model's masks come back as they are.
-        let with_leads = self.config().preprocessing.spacing_mm.is_some();
         View { patch: stage(self.config()).patch_size, flips, with_leads, device: &self.device }
     }
 }
