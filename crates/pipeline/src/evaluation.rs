@@ -95,9 +95,10 @@ pub fn evaluate_case(
     }
     let prepared = config.preprocessing.prepare(scan)?;
     let reference = config.preprocessing.prepare_labels(truth)?;
-    let stages = model.two_stages(&prepared)?;
+    let with_leads = config.preprocessing.is_resampled(prepared.grid(), scan.grid())?;
+    let stages = model.two_stages_with(&prepared, with_leads)?;
     let oracle = match oracle_box(&reference, config.crop_margin_voxels.along(), ignore) {
-        Some(place) => model.fine_mask(&prepared, &place)?,
+        Some(place) => model.fine_mask(&prepared, &place, with_leads)?,
         None => Mask::empty(*prepared.grid(), false),
     };
     let back = |mask: Mask| mask.restored(&config.preprocessing, scan.grid());

@@ -1,7 +1,7 @@
 //! A mask that may know by how much each of its labels leads, to be put on another grid.
 //!
-//! Leads cost a byte a voxel where a network looked. They are there for models with a working spacing, whose masks have to
-//! come back to the scan's; others' masks come back as they are.
+//! Leads cost a byte a voxel where a network looked. They are there for scans that were resampled; masks of others come back
+//! as they are.
 
 use organseg_roi::{BoundingBox, RoiError, paste};
 use organseg_train::{Preprocessing, TrainError};

@@ -18,7 +18,7 @@ use crate::model::{Method, ModelConfig, StageConfig, weights_path};
 use crate::postprocess::postprocess;
 use crate::predict::{LARGE_BYTES, View};
 use crate::prediction::{Boxes, Combine, PredictionConfig, WhenEmpty};
-use crate::report::{Fallback, Resampled, SegmentationReport, voxel_ml};
+use crate::report::{Fallback, SegmentationReport, voxel_ml};
 use crate::sums_memory::check_sums_fit;
 use crate::tiles::Probabilities;
 use crate::{CandidateBoxes, PipelineError, candidate_boxes};
@@ -189,13 +189,15 @@ impl Segmenter {
     /// cannot lie in memory.
     pub fn look(&self, scan: PreparedScan) -> Result<Sighting, PipelineError> {
         let PreparedScan { volume, grid } = scan;
-        let resampled = Resampled::between(&grid, volume.grid()).is_some();
+        // Masks that need only be turned come back as they are.
+        let with_leads = self.config().preprocessing.is_resampled(volume.grid(), &grid)?;
         let seen = match &self.networks {
             Networks::Single(nets) => {
-                Seen::Once(Box::new(self.view(|model| &model.single, resampled).mask(nets, &volume)?))
+                let view = self.view(|model| &model.single, with_leads);
+                Seen::Once(Box::new(view.mask(nets, &volume)?))
             }
             Networks::Two { coarse, fine } => {
-                Seen::Twice(Box::new(self.look_twice(coarse, fine, &volume, resampled)?))
+                Seen::Twice(Box::new(self.look_twice(coarse, fine, &volume, with_leads)?))
             }
         };
         release_if_large(&volume);
@@ -237,8 +239,17 @@ impl Segmenter {
     /// # Errors
     /// [`PipelineError::Config`] for a model of one stage.
     pub fn two_stages(&self, prepared: &Volume<f32>) -> Result<TwoStages, PipelineError> {
+        self.two_stages_with(prepared, false)
+    }
+
+    /// [`Segmenter::two_stages`], with leads if they are wanted.
+    pub(crate) fn two_stages_with(
+        &self,
+        prepared: &Volume<f32>,
+        with_leads: bool,
+    ) -> Result<TwoStages, PipelineError> {
         let (coarse, fine) = self.both("two, for the two stages to be run")?;
-        let looks = self.look_twice(coarse, fine, prepared, self.may_resample())?;
+        let looks = self.look_twice(coarse, fine, prepared, with_leads)?;
         let grid = prepared.grid();
         let (coarse, refined) = (looks.coarse(grid)?, looks.refined(grid)?);
         let (boxes, fallback) = (looks.boxes, looks.fallback);
@@ -262,17 +273,18 @@ impl Segmenter {
     /// # Errors
     /// [`PipelineError::Config`] for a model of one stage.
     pub fn fine(&self, prepared: &Volume<f32>, place: &BoundingBox) -> Result<LabelVolume, PipelineError> {
-        Ok(self.fine_mask(prepared, place)?.labels)
+        Ok(self.fine_mask(prepared, place, false)?.labels)
     }
 
-    /// [`Segmenter::fine`], with leads where they are wanted.
+    /// [`Segmenter::fine`], with leads if they are wanted.
     pub(crate) fn fine_mask(
         &self,
         prepared: &Volume<f32>,
         place: &BoundingBox,
+        with_leads: bool,
     ) -> Result<Mask, PipelineError> {
         let (_, fine) = self.both("two, for the fine stage to be run")?;
-        let found = self.fine_within(fine, prepared, place, self.may_resample())?;
+        let found = self.fine_within(fine, prepared, place, with_leads)?;
         let mut mask = Mask::empty(*prepared.grid(), found.leads.is_some());
         mask.paste(&found, place)?;
         Ok(mask)
@@ -286,11 +298,6 @@ impl Segmenter {
                 Err(PipelineError::Config { field: "method".into(), found: "single".into(), expected })
             }
         }
-    }
-
-    /// Whether a scan may have been resampled to be prepared, where its own grid is not known.
-    fn may_resample(&self) -> bool {
-        self.config().preprocessing.spacing_mm.is_some()
     }
 
     /// The coarse mask, on the decimated grid.
@@ -403,7 +410,6 @@ impl Segmenter {
             augments.all(|augment| augment.mirror_probability > 0.0 && augment.mirror_axes[axis])
         };
         let flips = [0, 1, 2].map(|axis| self.prediction.flips && mirrored(axis));
-        // Without a spacing of its own a model's masks come back as they are.
         View { patch: stage(self.config()).patch_size, flips, with_leads, device: &self.device }
     }
 }

@@ -230,6 +230,14 @@ impl Preprocessing {
         Ok(labels_from_leads(&labels, Some(leads), original)?)
     }
 
+    /// Whether the scan whose own grid is `original` was resampled to get to `prepared`, or only turned.
+    ///
+    /// # Errors
+    /// As [`Preprocessing::restore_labels`].
+    pub fn is_resampled(&self, prepared: &Grid, original: &Grid) -> Result<bool, TrainError> {
+        Ok(!self.is_only_turned(prepared, original)?)
+    }
+
     /// Whether `prepared` is `original` but for the order and direction of its axes, and nothing was resampled.
     fn is_only_turned(&self, prepared: &Grid, original: &Grid) -> Result<bool, TrainError> {
         if self.resampled_grid(&reoriented_grid(original, Orientation::RAS))?.is_some() {
