@@ -38,6 +38,15 @@ fn weights_of_pytorch_become_a_model() {
     succeed(&["segment", "--model", text(&model), text(&scan()), "--out", text(&mask)]);
     assert_eq!(read::<u8>(mask).unwrap().size(), [36, 32, 24]);
     fail(&import, &["model.toml", "exists already"]);
+    // Weights without settings, as of a model that is not whole; they may be what is to be imported.
+    std::fs::remove_file(model.join("model.toml")).unwrap();
+    let before = std::fs::read(model.join("single.safetensors")).unwrap();
+    let own = model.join("single.safetensors");
+    for weights in [&weights, &own] {
+        let import = ["import-weights", text(weights), "--config", text(&config), "--model", text(&model)];
+        fail(&import, &["single.safetensors", "exists already"]);
+    }
+    assert_eq!(std::fs::read(&own).unwrap(), before);
     let (other, wrong) = (at("other"), at("wrong.toml"));
     let import = ["import-weights", text(&weights), "--model", text(&other), "--config"];
     let refused = |config: &str, arguments: &[&str], words: &[&str]| {

@@ -142,11 +142,10 @@ pub fn rewind_history(path: &Path, stage: &str, from: usize) -> Result<Vec<Epoch
 fn lock(path: &Path) -> std::io::Result<File> {
     let file =
         OpenOptions::new().create(true).truncate(false).write(true).open(path.with_extension("lock"))?;
-    match file.lock() {
-        // Some network file systems have no locks. One process at a time is safe there, too.
-        Err(error) if error.kind() == std::io::ErrorKind::Unsupported => Ok(file),
-        locked => locked.map(|()| file),
-    }
+    // Some network file systems have no locks and say so in various ways (ENOTSUP, ENOSYS, ENOLCK). One
+    // process at a time is safe there, too.
+    let _ = file.lock();
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::import::StateDictError;
+
 /// What can go wrong in building a network or reading its weights.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -35,7 +37,7 @@ pub enum UnetError {
     Format { path: PathBuf, source: safetensors::SafeTensorError },
     /// A file that is no state dict of PyTorch's.
     #[error("{path}: not a readable PyTorch state dict: {source}", path = path.display())]
-    StateDict { path: PathBuf, source: candle_core::Error },
+    StateDict { path: PathBuf, source: StateDictError },
     /// A file without tensors where they were looked for.
     #[error("{path}: holds no tensors, expected a state dict at its top or under the key that the name map has", path = path.display())]
     NoTensors { path: PathBuf },

@@ -39,10 +39,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     );
     let model = options.model.join("model.toml");
     ensure!(!model.exists(), "{}: exists already, expected a new model folder", model.display());
+    let target = weights_path(&options.model, "single");
+    // It may be the very file that is to be imported.
+    ensure!(!target.exists(), "{}: exists already, expected a new model folder", target.display());
     let map = name_map(&options.map)?;
     let tensors = import_weights(&config.network_of(&config.single), &map, &options.weights)?;
     make_folder(&options.model)?;
-    weights::save(&tensors, None, &weights_path(&options.model, "single"))?;
+    weights::save(&tensors, None, &target)?;
     // Last: where it is, the model is whole.
     config.save(&options.model)?;
     print(&format!("{} tensors, model in {}", tensors.len(), options.model.display()))

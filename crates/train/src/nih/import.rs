@@ -143,7 +143,7 @@ impl<'a> Import<'a> {
     fn judge(&self, number: u32, source: &Source) -> Result<NihCase, TrainError> {
         let mut case = NihCase {
             number,
-            name: format!("PANCREAS_{number:04}"),
+            name: NihCase::name_of(number),
             scan: source.scan.clone(),
             series: None,
             label: source.label.clone(),
@@ -290,7 +290,7 @@ impl Progress {
     }
 
     fn begin(&self, number: u32) {
-        self.0.set_message(format!("PANCREAS_{number:04}"));
+        self.0.set_message(NihCase::name_of(number));
     }
 
     fn done(&self, case: &NihCase) {

@@ -32,10 +32,8 @@ impl Output {
         let mut earlier = None;
         if path.is_file() {
             let text = std::fs::read_to_string(&path).map_err(|source| io_at(&path, source))?;
-            let report = serde_json::from_str(&text).map_err(|source| TrainError::Json {
-                path: path.clone(),
-                expected: "the report of an earlier import",
-                source,
+            let report = serde_json::from_str(&text).and_then(checked).map_err(|source| {
+                TrainError::Json { path: path.clone(), expected: "the report of an earlier import", source }
             })?;
             earlier = Some(report);
         } else if root.exists() && std::fs::read_dir(root).map_err(io)?.next().is_some() {
@@ -127,6 +125,18 @@ impl Output {
     }
 }
 
+/// `report`, if each case is called as its number says: names become paths of files that are written and removed.
+fn checked(report: NihReport) -> Result<NihReport, serde_json::Error> {
+    for NihCase { number, name, .. } in &report.cases {
+        let expected = NihCase::name_of(*number);
+        if *name != expected {
+            let message = format!("case {number} is called `{name}`, expected `{expected}`");
+            return Err(serde::de::Error::custom(message));
+        }
+    }
+    Ok(report)
+}
+
 /// The label with 1 for the organ, and the number it had; some conversions write 255.
 pub(super) fn binary(label: LabelVolume) -> Result<(LabelVolume, u8), String> {
     let mut seen = [false; 256];
@@ -190,5 +200,33 @@ mod tests {
         std::fs::write(folder.path().join(REPORT_JSON), "{}").unwrap();
         let error = Output::open(folder.path()).err().expect("that is no report").to_string();
         assert!(error.contains("import.json: not readable as the report of an earlier import"), "{error}");
+    }
+
+    #[test]
+    fn a_report_whose_names_lead_elsewhere_is_refused() {
+        let case = |name: String| NihCase {
+            number: 3,
+            name,
+            scan: Vec::new(),
+            series: None,
+            label: Vec::new(),
+            size: None,
+            spacing_mm: None,
+            volume_ml: None,
+            notes: Vec::new(),
+            outcome: NihOutcome::MissingScan,
+            proof: None,
+        };
+        let report = |name: &str| NihReport {
+            rule: crate::nih::OrientationRule::default(),
+            consensus: None,
+            headers_are_right: false,
+            cases: vec![case(name.to_string())],
+        };
+        assert!(checked(report("PANCREAS_0003")).is_ok());
+        for name in ["../../thesis", "PANCREAS_0004", "/etc/x"] {
+            let error = checked(report(name)).err().expect("it is no name of a case").to_string();
+            assert_eq!(error, format!("case 3 is called `{name}`, expected `PANCREAS_0003`"));
+        }
     }
 }

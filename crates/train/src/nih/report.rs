@@ -49,6 +49,13 @@ pub struct NihCase {
     pub proof: Option<OrientationProof>,
 }
 
+impl NihCase {
+    /// What the case of patient `number` is called.
+    pub(super) fn name_of(number: u32) -> String {
+        format!("PANCREAS_{number:04}")
+    }
+}
+
 /// What became of a case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

@@ -19,6 +19,11 @@ impl Attributes<'_> {
         Some(found.as_slice()).filter(|bytes| !bytes.is_empty())
     }
 
+    /// Whether there is a sequence `tag` with something in it.
+    pub(super) fn has_sequence(&self, tag: Tag) -> bool {
+        self.sets.iter().any(|set| set.sequences.get(&tag).is_some_and(|items| !items.is_empty()))
+    }
+
     /// Text without the padding around it; nothing if it is empty.
     pub(super) fn text(&self, tag: Tag) -> Option<String> {
         let charset = self.bytes(tags::SPECIFIC_CHARACTER_SET).and_then(|bytes| {

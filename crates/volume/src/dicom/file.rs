@@ -71,6 +71,7 @@ const WANTED: Wanted = Wanted {
         tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE,
         tags::MR_ECHO_SEQUENCE,
         tags::MR_DIFFUSION_SEQUENCE,
+        tags::MODALITY_LUT_SEQUENCE,
     ],
     stop: |tag| matches!(tag, FLOAT_PIXELS | DOUBLE_PIXELS | tags::PIXEL_DATA),
 };

@@ -54,6 +54,33 @@ pub enum DicomFinding {
         /// Each file and what is wrong with it.
         files: Vec<(PathBuf, String)>,
     },
+    /// An attribute that sets images of one series apart has several values in a stack: maybe two points in time, or
+    /// two echoes. Irregular if the values take turns along the normal, as they do where the slices of one lie
+    /// between those of the other.
+    MixedAcquisitions {
+        /// Its name in the standard.
+        attribute: &'static str,
+        /// The values, or `none`, and how many slices have each.
+        values: Vec<(String, usize)>,
+        /// Whether the values take turns along the normal.
+        alternating: bool,
+    },
+    /// Slices with a Modality LUT, a table of what stored values mean, which is not applied. Irregular.
+    ValueTable {
+        /// How many slices have one.
+        count: usize,
+    },
+    /// Slices of CT without rescale slope or intercept: their values are taken as they are stored, and may not be in
+    /// Hounsfield units.
+    NoRescale {
+        /// How many slices lack them.
+        count: usize,
+    },
+    /// The direction cosines were not quite unit vectors at right angles, and have been made so.
+    InexactDirections {
+        /// By how many pixels the corner opposite the first pixel moved, where it is most.
+        moved_pixels: f64,
+    },
     /// The slices are stacked at an angle to their normal; the affine keeps it.
     GantryTilt {
         /// Angle between the normal and the direction from slice to slice.
@@ -84,7 +111,11 @@ impl DicomFinding {
     #[must_use]
     pub fn is_irregular(&self, spacing_tolerance: f64) -> bool {
         match self {
-            Self::MissingSlices { .. } | Self::DuplicatePositions { .. } | Self::DamagedFiles { .. } => true,
+            Self::MissingSlices { .. }
+            | Self::DuplicatePositions { .. }
+            | Self::DamagedFiles { .. }
+            | Self::ValueTable { .. } => true,
+            Self::MixedAcquisitions { alternating, .. } => *alternating,
             Self::UnevenSpacing { spacing_mm, deviation_mm, .. } => {
                 *deviation_mm > spacing_tolerance * spacing_mm || spacing_tolerance.is_nan()
             }
@@ -138,6 +169,23 @@ impl fmt::Display for DicomFinding {
                 let of = |(file, reason): &(PathBuf, String)| format!("{}: {reason}", name(file));
                 write!(f, "{} files cannot be read: {}", files.len(), list(files.iter().map(of)))
             }
+            Self::MixedAcquisitions { attribute, values, alternating } => {
+                let of = |(value, n): &(String, usize)| format!("{value} in {n} slices");
+                let how = if *alternating { ", taking turns along the normal" } else { "" };
+                write!(f, "{attribute} has several values{how}: {}", list(values.iter().map(of)))
+            }
+            Self::ValueTable { count } => {
+                write!(f, "{count} slices have a Modality LUT (0028,3000), which is not applied")
+            }
+            Self::NoRescale { count } => write!(
+                f,
+                "{count} slices of CT lack RescaleSlope or RescaleIntercept: values may not be in Hounsfield units"
+            ),
+            Self::InexactDirections { moved_pixels } => write!(
+                f,
+                "direction cosines are not quite unit vectors at right angles; made so, the far corner moves by \
+                 {moved_pixels:.2} pixels"
+            ),
             Self::GantryTilt { degrees } => {
                 write!(f, "slices are stacked {degrees:.3} degrees off their normal (gantry tilt)")
             }

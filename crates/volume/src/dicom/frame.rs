@@ -18,6 +18,7 @@ use super::pixels::Fragments;
 use super::syntax::Syntax;
 
 /// How far direction cosines may be from unit length, or from right angles, before they are none.
+/// Below it they are made so ([`orientation_of`]).
 const MAX_COSINE_ERROR: f64 = 1e-2;
 
 /// Attributes that may set apart images of one series at one place, the most telling first.
@@ -84,9 +85,16 @@ pub(super) struct Frame {
     /// Centre of the first pixel, LPS millimetres.
     pub(super) position: [f64; 3],
     /// Direction in which the columns follow each other, then that of the rows.
+    /// Unit vectors at right angles.
     pub(super) orientation: [[f64; 3]; 2],
+    /// By how many pixels the corner opposite the first pixel moved when the direction cosines became so.
+    pub(super) corner_moved_pixels: f64,
     pub(super) slope: f64,
     pub(super) intercept: f64,
+    /// Whether the file has both slope and intercept.
+    pub(super) rescaled: bool,
+    /// Whether a table says what stored values mean, in place of slope and intercept.
+    pub(super) value_table: bool,
     pub(super) spacing_between: Option<f64>,
     pub(super) thickness: Option<f64>,
     pub(super) padding: Option<i64>,
@@ -159,13 +167,15 @@ fn frame_of(attributes: &Attributes, source: Arc<PixelSource>, index: usize) -> 
         return Err(format!("it has {} columns and {} rows, expected at least one", size[0], size[1]));
     }
     let position = attributes.required::<3>(tags::IMAGE_POSITION_PATIENT)?;
-    let orientation = orientation_of(attributes.required::<6>(tags::IMAGE_ORIENTATION_PATIENT)?)?;
+    let written = attributes.required::<6>(tags::IMAGE_ORIENTATION_PATIENT)?;
+    let orientation = orientation_of(written)?;
     let [between_rows, between_columns] = attributes.required::<2>(tags::PIXEL_SPACING)?;
     if between_rows <= 0.0 || between_columns <= 0.0 {
         return Err(format!("its pixels are {between_rows} by {between_columns} mm apart"));
     }
     let scale = |tag| Ok::<_, String>(attributes.decimals::<1>(tag)?.map(|[value]| value));
     let (slope, intercept) = (scale(tags::RESCALE_SLOPE)?, scale(tags::RESCALE_INTERCEPT)?);
+    let rescaled = slope.is_some() && intercept.is_some();
     // A slope of 0 would make all values one: some writers mean "none".
     let slope = slope.filter(|&slope| slope != 0.0).unwrap_or(1.0);
     let positive = |tag| attributes.decimals::<1>(tag).ok().flatten().map(|[v]| v).filter(|&v| v > 0.0);
@@ -178,8 +188,11 @@ fn frame_of(attributes: &Attributes, source: Arc<PixelSource>, index: usize) -> 
         pixel_spacing: [between_columns, between_rows],
         position,
         orientation,
+        corner_moved_pixels: corner_moved_pixels(written, orientation, size, [between_columns, between_rows]),
         slope,
         intercept: intercept.unwrap_or(0.0),
+        rescaled,
+        value_table: attributes.has_sequence(tags::MODALITY_LUT_SEQUENCE),
         spacing_between: positive(tags::SPACING_BETWEEN_SLICES),
         thickness: positive(tags::SLICE_THICKNESS),
         padding: padding.map(|value| if signed { i64::from(value as i16) } else { i64::from(value) }),
@@ -198,16 +211,35 @@ fn frame_of(attributes: &Attributes, source: Arc<PixelSource>, index: usize) -> 
     })
 }
 
-/// The direction cosines of rows and columns, which must be unit vectors at right angles.
+/// The direction cosines of rows and columns, which must nearly be unit vectors at right angles, made so: the length of
+/// the first, then the direction of the second. What they are off would go into the spacing.
 fn orientation_of([a, b, c, d, e, f]: [f64; 6]) -> Result<[[f64; 3]; 2], String> {
     let (x, y) = ([a, b, c], [d, e, f]);
     let dot = |u: [f64; 3], v: [f64; 3]| u[0] * v[0] + u[1] * v[1] + u[2] * v[2];
+    let unit = |u: [f64; 3]| u.map(|v| v / dot(u, u).sqrt());
     let errors = [dot(x, x).sqrt() - 1.0, dot(y, y).sqrt() - 1.0, dot(x, y)];
-    if errors.iter().all(|error| error.abs() <= MAX_COSINE_ERROR) {
-        Ok([x, y])
-    } else {
-        Err(format!("its direction cosines {x:?} and {y:?} are not two unit vectors at right angles"))
+    if !errors.iter().all(|error| error.abs() <= MAX_COSINE_ERROR) {
+        return Err(format!(
+            "its direction cosines {x:?} and {y:?} are not two unit vectors at right angles"
+        ));
     }
+    let x = unit(x);
+    let along = dot(x, y);
+    Ok([x, unit([0, 1, 2].map(|axis| y[axis] - along * x[axis]))])
+}
+
+/// By how many pixels the last pixel lies elsewhere with the direction cosines `made` than with those `written`.
+fn corner_moved_pixels(
+    written: [f64; 6],
+    made: [[f64; 3]; 2],
+    size: [usize; 2],
+    pixel_spacing: [f64; 2],
+) -> f64 {
+    let reach = [0, 1].map(|direction| pixel_spacing[direction] * (size[direction] - 1) as f64);
+    let moved = [0, 1, 2].map(|axis| {
+        (made[0][axis] - written[axis]) * reach[0] + (made[1][axis] - written[3 + axis]) * reach[1]
+    });
+    moved.iter().map(|v| v * v).sum::<f64>().sqrt() / pixel_spacing[0].min(pixel_spacing[1])
 }
 
 fn pixel_format(top: &Attributes) -> Result<PixelFormat, String> {

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use super::DicomFinding;
 use super::frame::Frame;
+use super::turns::mixed_acquisitions;
 use crate::{Affine, Grid, RIGHT_ANGLE_TOLERANCE, VolumeError};
 
 /// Slices closer to each other than this share of the usual distance are at one place.
@@ -40,6 +41,10 @@ const REPORTED_DRIFT_PIXELS: f64 = 0.1;
 /// A drift below this is laid along the normal: cosines of six digits and positions of three are not at
 /// right angles to the last digit, and the grid is the same.
 const ROUNDING_DRIFT_PIXELS: f64 = crate::GEOMETRY_TOLERANCE_VOXELS;
+
+/// Direction cosines that had to be made unit vectors at right angles are reported if that moved the far corner by more
+/// than this many pixels: six digits of 512 pixels are a thousandth of one.
+const REPORTED_CORNER_PIXELS: f64 = 0.1;
 
 /// Pixel spacings that differ by less, as a share, are the same.
 const PIXEL_SPACING_TOLERANCE: f64 = 1e-4;
@@ -90,11 +95,11 @@ pub(super) struct Arrangement {
     pub(super) findings: Vec<DicomFinding>,
 }
 
-/// Looks at `frames`, in order and one at each place.
-pub(super) fn arrange(frames: &[&Frame]) -> Arrangement {
+/// Looks at `frames` of `modality`, in order and one at each place.
+pub(super) fn arrange(frames: &[&Frame], modality: &str) -> Arrangement {
     let (first, last) = (frames[0], frames[frames.len() - 1]);
     let normal = first.normal();
-    let mut findings = mixed(frames);
+    let mut findings = mixed(frames, modality);
     let step = if frames.len() == 1 {
         let (spacing_mm, from) = match (first.spacing_between, first.thickness) {
             (Some(spacing), _) => (spacing, "SpacingBetweenSlices"),
@@ -169,8 +174,8 @@ fn steps_in(gap: f64, usual: f64) -> usize {
     if is_multiple && (2.0..MAX_STEPS).contains(&multiple) { multiple as usize } else { 1 }
 }
 
-/// What is not the same in all slices and should be.
-fn mixed(frames: &[&Frame]) -> Vec<DicomFinding> {
+/// What is not the same in all slices and should be, and what values and directions lack.
+fn mixed(frames: &[&Frame], modality: &str) -> Vec<DicomFinding> {
     let mut findings = Vec::new();
     let sizes = kinds(frames, |frame| frame.size, |a, b| a == b);
     if sizes.len() > 1 {
@@ -182,6 +187,20 @@ fn mixed(frames: &[&Frame]) -> Vec<DicomFinding> {
     let spacings = kinds(frames, |frame| frame.pixel_spacing, near);
     if spacings.len() > 1 {
         findings.push(DicomFinding::MixedPixelSpacing { spacings });
+    }
+    findings.extend(mixed_acquisitions(frames));
+    let count = |of: fn(&Frame) -> bool| frames.iter().filter(|frame| of(frame)).count();
+    let tables = count(|frame| frame.value_table);
+    if tables > 0 {
+        findings.push(DicomFinding::ValueTable { count: tables });
+    }
+    let unscaled = count(|frame| !frame.rescaled && !frame.value_table);
+    if modality == "CT" && unscaled > 0 {
+        findings.push(DicomFinding::NoRescale { count: unscaled });
+    }
+    let moved_pixels = frames.iter().map(|frame| frame.corner_moved_pixels).fold(0.0, f64::max);
+    if moved_pixels > REPORTED_CORNER_PIXELS {
+        findings.push(DicomFinding::InexactDirections { moved_pixels });
     }
     let rescales = kinds(frames, |frame| [frame.slope, frame.intercept], |a, b| a == b);
     if rescales.len() > 1 {

@@ -19,6 +19,7 @@ mod series;
 mod stack;
 mod stream;
 mod syntax;
+mod turns;
 
 pub use file::is_dicom;
 pub use finding::DicomFinding;

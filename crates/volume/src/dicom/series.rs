@@ -67,7 +67,7 @@ impl DicomSeries {
             let (path, reason) = damaged[0].clone();
             Err(Problem { path, reason })
         } else {
-            let arrangement = arrange(&kept.iter().collect::<Vec<_>>());
+            let arrangement = arrange(&kept.iter().collect::<Vec<_>>(), &modality);
             findings = arrangement.findings;
             arrangement.grid.map_err(|error| Problem { path: kept[0].path(), reason: error.to_string() })
         };

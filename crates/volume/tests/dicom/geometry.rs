@@ -175,3 +175,51 @@ fn a_damaged_file_is_part_of_the_series_until_it_is_accepted() {
     assert!(error.contains("1 files cannot be read: cut: "), "{error}");
     assert_eq!(only(&folder).read::<i16>(&accepted()).unwrap().size(), [4, 3, 3]);
 }
+
+/// Two phases of a contrast agent, the second half a step above the first: one even stack by its positions.
+#[test]
+fn two_acquisitions_between_each_other_are_refused_and_one_after_the_other_is_a_finding() {
+    let by = |number: fn(usize) -> usize| {
+        series(6, move |z, slice| {
+            slice.text(tags::ACQUISITION_NUMBER, VR::IS, &number(z).to_string());
+        })
+    };
+    let folder = by(|z| 1 + z % 2);
+    let error = refused(&folder);
+    let expected =
+        "AcquisitionNumber has several values, taking turns along the normal: 1 in 3 slices, 2 in 3 slices";
+    assert!(error.contains(expected), "{error}");
+    assert_eq!(only(&folder).grid(&accepted()).unwrap().size(), [4, 3, 6]);
+    let blocks = only(&by(|z| 1 + z / 3));
+    let [finding @ DicomFinding::MixedAcquisitions { alternating: false, .. }] = blocks.findings() else {
+        panic!("{:?}", blocks.findings())
+    };
+    assert_eq!(finding.to_string(), "AcquisitionNumber has several values: 1 in 3 slices, 2 in 3 slices");
+    assert!(blocks.grid(&DicomOptions::default()).is_ok());
+    assert!(only(&by(|z| z)).findings().is_empty());
+}
+
+#[test]
+fn direction_cosines_become_unit_vectors_at_right_angles_and_a_moved_corner_is_reported() {
+    let with = |cosines: [f64; 6]| {
+        series(2, move |_, slice| {
+            slice.decimals(tags::IMAGE_ORIENTATION_PATIENT, &cosines);
+        })
+    };
+    let moved = only(&with([1.009, 0.0, 0.0, 0.009, 1.009, 0.0]));
+    let affine = *moved.grid(&DicomOptions::default()).unwrap().affine();
+    assert_eq!(moved.grid(&DicomOptions::default()).unwrap().spacing().to_array(), [0.5, 0.75, STEP]);
+    assert!(affine.orthogonality_residual() < 1e-12);
+    // Four columns and three rows of such small slices move by less than a tenth of a pixel.
+    assert!(moved.findings().is_empty(), "{:?}", moved.findings());
+    let wide = series(2, |_, slice| {
+        slice.decimals(tags::IMAGE_ORIENTATION_PATIENT, &[1.009, 0.0, 0.0, 0.0, 1.0, 0.0]);
+        slice.unsigned(tags::ROWS, 1).unsigned(tags::COLUMNS, 24).pixels(vec![0; 24]);
+    });
+    let wide = only(&wide);
+    // 24 columns: 23 steps, each longer by 0.009 pixels.
+    let [DicomFinding::InexactDirections { moved_pixels }] = wide.findings() else {
+        panic!("{:?}", wide.findings())
+    };
+    assert!((moved_pixels - 23.0 * 0.009).abs() < 1e-9, "{moved_pixels}");
+}

@@ -233,3 +233,27 @@ fn attributes_that_make_no_sense_are_named() {
     refused(&|s| s.text(tags::NUMBER_OF_FRAMES, VR::IS, "5"), "5 frames, and no functional groups");
     refused(&|s| s.text(tags::RESCALE_SLOPE, VR::DS, "x"), "RescaleSlope (0028,1053) is `x`");
 }
+
+#[test]
+fn ct_without_rescale_is_a_finding_and_a_modality_lut_is_refused() {
+    let raw = series(3, |z, slice| {
+        if z == 1 {
+            slice.remove(tags::RESCALE_INTERCEPT);
+        }
+    });
+    let found = find_dicom_series(raw.path()).unwrap();
+    assert_eq!(found[0].findings(), [DicomFinding::NoRescale { count: 1 }]);
+    assert!(found[0].grid(&DicomOptions::default()).is_ok());
+    let magnetic = series(2, |_, slice| {
+        slice.text(tags::MODALITY, VR::CS, "MR").remove(tags::RESCALE_SLOPE).remove(tags::RESCALE_INTERCEPT);
+    });
+    assert!(find_dicom_series(magnetic.path()).unwrap()[0].findings().is_empty());
+    let table = series(2, |_, slice| {
+        slice
+            .remove(tags::RESCALE_SLOPE)
+            .remove(tags::RESCALE_INTERCEPT)
+            .sequence(tags::MODALITY_LUT_SEQUENCE);
+    });
+    let error = read::<i16>(table.path()).unwrap_err().to_string();
+    assert!(error.contains("2 slices have a Modality LUT (0028,3000), which is not applied"), "{error}");
+}

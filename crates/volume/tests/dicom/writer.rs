@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::{FileMetaTableBuilder, InMemDicomObject};
@@ -52,6 +53,7 @@ impl Slice {
             .unsigned(tags::ROWS, ny as u16)
             .unsigned(tags::COLUMNS, nx as u16)
             .bits(16, 16, true)
+            .rescale(1.0, 0.0)
             .pixels(pixels);
         slice
     }
@@ -91,6 +93,14 @@ impl Slice {
 
     pub(crate) fn rescale(&mut self, slope: f64, intercept: f64) -> &mut Self {
         self.decimals(tags::RESCALE_SLOPE, &[slope]).decimals(tags::RESCALE_INTERCEPT, &[intercept])
+    }
+
+    /// A sequence of one item, which holds a description.
+    pub(crate) fn sequence(&mut self, tag: Tag) -> &mut Self {
+        let text = DataElement::new(tags::LUT_EXPLANATION, VR::LO, PrimitiveValue::from("table"));
+        let item = InMemDicomObject::from_element_iter([text]);
+        self.object.put(DataElement::new(tag, VR::SQ, DataSetSequence::from(vec![item])));
+        self
     }
 
     pub(crate) fn remove(&mut self, tag: Tag) -> &mut Self {
