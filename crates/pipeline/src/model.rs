@@ -4,12 +4,18 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use organseg_train::{Modality, Padding, Preprocessing, TrainConfig};
+use organseg_train::{MAX_SEED, Modality, Padding, Preprocessing, TrainConfig};
 use organseg_unet::UnetConfig;
 use organseg_volume::{Label, write_atomically};
 use serde::{Deserialize, Serialize};
 
 use crate::{BoxConfig, Margin, PipelineError, PredictionConfig};
+
+/// Largest factor of the coarse stage: no scan has more voxels along an axis than a few of it.
+const MOST_DECIMATION: usize = 1024;
+
+/// Most voxels of a patch, those of 1024³: beyond any memory that a network would need for it.
+const MOST_PATCH_VOXELS: usize = 1 << 30;
 
 /// The program that runs, with its version.
 pub(crate) const SOFTWARE: &str = concat!("organseg ", env!("CARGO_PKG_VERSION"));
@@ -165,10 +171,10 @@ impl ModelConfig {
     /// Writes `model.toml` into `folder`.
     ///
     /// # Errors
-    /// [`PipelineError::Io`] naming the file.
+    /// [`PipelineError::Io`] naming the file; [`PipelineError::Config`] for a number that TOML cannot hold.
     pub fn save(&self, folder: &Path) -> Result<(), PipelineError> {
         let path = folder.join("model.toml");
-        let text = toml::to_string_pretty(self).expect("a model configuration is valid TOML");
+        let text = toml::to_string_pretty(self).map_err(|error| not_toml(&error))?;
         write_atomically(&path, |file| file.write_all(text.as_bytes()))
             .map_err(|source| PipelineError::Io { path, source })
     }
@@ -182,8 +188,8 @@ impl ModelConfig {
             Err(PipelineError::Config { field: field.to_string(), found, expected })
         };
         self.preprocessing.check()?;
-        if self.decimation.contains(&0) {
-            return fail("decimation", format!("{:?}", self.decimation), "at least 1 along each axis");
+        if !self.decimation.iter().all(|factor| (1..=MOST_DECIMATION).contains(factor)) {
+            return fail("decimation", format!("{:?}", self.decimation), "1 to 1024 along each axis");
         }
         if self.labels.is_empty() || self.labels.contains_key(&0) {
             let found = format!("{:?}", self.labels);
@@ -194,9 +200,20 @@ impl ModelConfig {
             return fail("prediction.least_volume_ml", least_ml.to_string(), "0 or a number of millilitres");
         }
         for (name, stage) in [("coarse", &self.coarse), ("fine", &self.fine), ("single", &self.single)] {
-            if stage.patch_size.is_some_and(|p| p.contains(&0)) {
-                let found = format!("{:?}", stage.patch_size);
-                return fail(&format!("{name}.patch_size"), found, "at least 1 along each axis");
+            if let Some(size) = stage.patch_size {
+                let voxels = size.iter().try_fold(1, |voxels: usize, &n| voxels.checked_mul(n));
+                if !voxels.is_some_and(|voxels| (1..=MOST_PATCH_VOXELS).contains(&voxels)) {
+                    let expected = "at least 1 along each axis and at most 2^30 voxels";
+                    return fail(&format!("{name}.patch_size"), format!("{size:?}"), expected);
+                }
+            }
+            if stage.train.seed > MAX_SEED {
+                let found = stage.train.seed.to_string();
+                return fail(
+                    &format!("{name}.train.seed"),
+                    found,
+                    "at most 2^63 − 1, the largest number in TOML",
+                );
             }
             if !(0.0..=1.0).contains(&stage.foreground_share) {
                 let found = stage.foreground_share.to_string();
@@ -257,6 +274,12 @@ impl ModelConfig {
     }
 }
 
+/// That a configuration has a number that TOML cannot hold: its integers end at 2^63 − 1.
+pub(crate) fn not_toml(error: &toml::ser::Error) -> PipelineError {
+    let (field, expected) = ("a number".to_string(), "at most 2^63 − 1, the largest in TOML");
+    PipelineError::Config { field, found: error.to_string(), expected }
+}
+
 /// Where the weights of stage `name` (`coarse`, `fine`, `single`) of the model in `folder` lie.
 #[must_use]
 pub fn weights_path(folder: &Path, name: &str) -> PathBuf {
@@ -310,6 +333,47 @@ mod tests {
         assert_eq!(ModelConfig::default().differences(&of("a")), "");
         let message = of("b").differences(&of("a"));
         assert_eq!(message, "dataset.name is \"b\" there and \"a\" here");
+    }
+
+    #[test]
+    fn sizes_beyond_any_machine_and_seeds_beyond_toml_are_refused_by_name() {
+        let of = |change: fn(&mut ModelConfig)| {
+            let mut config = ModelConfig::default();
+            change(&mut config);
+            config.check().unwrap_err().to_string()
+        };
+        type Change = fn(&mut ModelConfig);
+        let cases: [(Change, &str); 4] = [
+            (
+                |config| config.decimation = [2, 2, 2_097_152],
+                "decimation is [2, 2, 2097152], expected 1 to 1024 along each axis",
+            ),
+            (
+                |config| config.fine.patch_size = Some([4_194_304; 3]),
+                "fine.patch_size is [4194304, 4194304, 4194304], expected at least 1 along each axis and at most 2^30 voxels",
+            ),
+            (
+                |config| config.single.patch_size = Some([0, 1, 1]),
+                "single.patch_size is [0, 1, 1], expected at least 1 along each axis and at most 2^30 voxels",
+            ),
+            (
+                |config| config.coarse.train.seed = 1 << 63,
+                "coarse.train.seed is 9223372036854775808, expected at most 2^63 − 1, the largest number in TOML",
+            ),
+        ];
+        for (change, message) in cases {
+            assert_eq!(of(change), format!("model configuration: {message}"));
+        }
+    }
+
+    #[test]
+    fn a_seed_that_toml_cannot_hold_is_an_error_and_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = ModelConfig::default();
+        config.fine.train.seed = u64::MAX;
+        let message = config.save(folder.path()).unwrap_err().to_string();
+        assert!(message.contains("at most 2^63 − 1"), "{message}");
+        assert!(!folder.path().join("model.toml").exists());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};
-use candle_nn::{VarBuilder, VarMap};
+use candle_nn::VarBuilder;
 use organseg_conv3d::blocked::release_memory;
 use organseg_roi::{BoundingBox, Connectivity, components_that_meet, crop, paste};
 use organseg_unet::{Unet3d, UnetError, weights};
@@ -439,9 +439,10 @@ fn load_stage(
     let wrong = |error: UnetError| PipelineError::from(error).in_model(&path);
     let network = config.network_of(stage);
     let tensors = weights::load(&path, device)?;
-    let shapes = VarMap::new();
-    Unet3d::new(&network, VarBuilder::from_varmap(&shapes, DType::F32, device)).map_err(wrong)?;
-    weights::check(&tensors, &weights::tensors_of(&shapes)?, &path)?;
+    weights::check_network(&tensors, &network, &path).map_err(|error| match error {
+        UnetError::Config { .. } => wrong(error),
+        error => error.into(),
+    })?;
     let net = Unet3d::new(&network, VarBuilder::from_tensors(tensors, DType::F32, device)).map_err(wrong)?;
     net.with_numbers_between_layers(stage.train.precision.number()).map_err(wrong)
 }

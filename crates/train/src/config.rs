@@ -7,6 +7,9 @@ use crate::optimizer::OptimizerConfig;
 use crate::schedule::Schedule;
 use crate::{AugmentConfig, Precision, TrainError};
 
+/// Largest seed of a training: it is written to files in TOML, whose integers end there.
+pub const MAX_SEED: u64 = i64::MAX as u64;
+
 /// How one network is trained. In a TOML file every field may be left out.
 ///
 /// ```
@@ -139,6 +142,10 @@ impl TrainConfig {
         if self.batch == 0 {
             return fail("batch", "0".into(), "at least 1");
         }
+        if self.seed > MAX_SEED {
+            let expected = "at most 2^63 − 1, the largest number in TOML";
+            return fail("seed", self.seed.to_string(), expected);
+        }
         if self.accumulate == 0 {
             return fail("accumulate", "0".into(), "at least 1");
         }
@@ -191,6 +198,7 @@ mod tests {
             weight_decay,
         };
         let cases = [
+            ("seed", TrainConfig { seed: MAX_SEED + 1, ..base.clone() }),
             ("accumulate", TrainConfig { accumulate: 0, ..base.clone() }),
             ("minutes", TrainConfig { minutes: -1.0, ..base.clone() }),
             ("checkpoint_minutes", TrainConfig { checkpoint_minutes: f64::NAN, ..base.clone() }),

@@ -49,7 +49,7 @@ mod view;
 pub use augment::{AugmentConfig, ThickSlices};
 pub use check::{CaseCheck, CheckReport, FixReport, Problem, Unfixable, check_dataset, fix_to};
 pub use checkpoint::Checkpoint;
-pub use config::TrainConfig;
+pub use config::{MAX_SEED, TrainConfig};
 pub use dataset::{Case, Dataset, LoadedCase, Modality, read_ignore_label};
 pub use difference::differences;
 pub use error::TrainError;

@@ -5,6 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::UnetError;
 
+/// Most channels of an image or a level. Networks in use have some 2000; of 8192 to 8192 one convolution has 7 GB of
+/// weights.
+const MOST_CHANNELS: usize = 8192;
+
+/// Most convolutions of a level; networks in use have 2 to 6.
+const MOST_CONVOLUTIONS: usize = 64;
+
 /// Normalisation after each convolution.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -272,28 +279,29 @@ impl UnetConfig {
         Ok(())
     }
 
-    /// Checks that this describes a network.
+    /// Checks that this describes a network, and one whose sizes some machine could hold.
     ///
     /// # Errors
     /// [`UnetError::Config`] naming the field.
     pub fn check(&self) -> Result<(), UnetError> {
         let fail = |field, found: String, expected| Err(UnetError::Config { field, found, expected });
-        if self.in_channels == 0 {
-            return fail("in_channels", "0".into(), "at least 1");
+        if !(1..=MOST_CHANNELS).contains(&self.in_channels) {
+            return fail("in_channels", self.in_channels.to_string(), "1 to 8192");
         }
         if !(2..=256).contains(&self.classes) {
             return fail("classes", self.classes.to_string(), "2 to 256, background included");
         }
-        if self.channels.is_empty() || self.channels.len() > 8 || self.channels.contains(&0) {
-            return fail("channels", format!("{:?}", self.channels), "1 to 8 levels of at least 1 channel");
+        let sound = |channels: &usize| (1..=MOST_CHANNELS).contains(channels);
+        if !(1..=8).contains(&self.channels.len()) || !self.channels.iter().all(sound) {
+            return fail("channels", format!("{:?}", self.channels), "1 to 8 levels of 1 to 8192 channels");
         }
         self.check_strides()?;
         if !self.strides.is_empty() && self.strides.len() + 1 != self.levels() {
             let found = format!("{:?} for {} levels", self.strides, self.levels());
             return fail("strides", found, "nothing, or a stride for each level but the first");
         }
-        if self.convolutions_per_level == 0 {
-            return fail("convolutions_per_level", "0".into(), "at least 1");
+        if !(1..=MOST_CONVOLUTIONS).contains(&self.convolutions_per_level) {
+            return fail("convolutions_per_level", self.convolutions_per_level.to_string(), "1 to 64");
         }
         if !(0.0..=1.0).contains(&self.negative_slope) {
             return fail("negative_slope", self.negative_slope.to_string(), "0 to 1");
@@ -323,7 +331,7 @@ mod tests {
         let error = UnetConfig::default().with_channels(vec![]).check().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "network configuration: channels is [], expected 1 to 8 levels of at least 1 channel"
+            "network configuration: channels is [], expected 1 to 8 levels of 1 to 8192 channels"
         );
     }
 
@@ -342,6 +350,18 @@ mod tests {
             (
                 base().with_strides(vec![[2, 2, 1], [1, 1, 1]]),
                 "strides is [[2, 2, 1], [1, 1, 1]], expected at most 7 of 1 or 2 along (x, y, z), one 2 at least in each",
+            ),
+            (
+                UnetConfig { in_channels: 1 << 40, ..base() },
+                "in_channels is 1099511627776, expected 1 to 8192",
+            ),
+            (
+                base().with_channels(vec![4, 100_000_000]),
+                "channels is [4, 100000000], expected 1 to 8 levels of 1 to 8192 channels",
+            ),
+            (
+                UnetConfig { convolutions_per_level: 10_000_000_000, ..base() },
+                "convolutions_per_level is 10000000000, expected 1 to 64",
             ),
             (UnetConfig { negative_slope: 1.5, ..base() }, "negative_slope is 1.5, expected 0 to 1"),
             (UnetConfig { negative_slope: f64::NAN, ..base() }, "negative_slope is NaN, expected 0 to 1"),

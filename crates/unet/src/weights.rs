@@ -1,6 +1,6 @@
 //! Weights on disk, as safetensors.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -10,7 +10,8 @@ use candle_nn::VarMap;
 use safetensors::SafeTensors;
 use safetensors::tensor::serialize;
 
-use crate::UnetError;
+use crate::engine::Plan;
+use crate::{UnetConfig, UnetError};
 
 /// Writes `tensors` to `path` as safetensors with `metadata` in the header: to a temporary file in the
 /// same folder first, then renamed, so that `path` is never half-written.
@@ -68,17 +69,40 @@ pub fn check(
     expected: &HashMap<String, Tensor>,
     path: &Path,
 ) -> Result<(), UnetError> {
-    let mut names: Vec<_> = expected.keys().collect();
-    names.sort();
-    for name in names {
-        let shape = expected[name].dims();
+    let specs = expected.iter().map(|(name, tensor)| (name.as_str(), (tensor.dims(), tensor.dtype())));
+    check_specs(found, &specs.collect(), path)
+}
+
+/// Checks that `found`, read from `path`, holds just the tensors in `f32` that a network of `config` has, without making
+/// one: what a file of settings asks for may be larger than the machine.
+///
+/// # Errors
+/// As [`UnetConfig::check`] and [`check`].
+pub fn check_network(
+    found: &HashMap<String, Tensor>,
+    config: &UnetConfig,
+    path: &Path,
+) -> Result<(), UnetError> {
+    config.check()?;
+    let plan = Plan::new(config);
+    let specs = plan.parameters.iter().map(|spec| (spec.name.as_str(), (spec.shape.as_slice(), DType::F32)));
+    check_specs(found, &specs.collect(), path)
+}
+
+/// [`check`] against names, shapes and types.
+fn check_specs(
+    found: &HashMap<String, Tensor>,
+    expected: &BTreeMap<&str, (&[usize], DType)>,
+    path: &Path,
+) -> Result<(), UnetError> {
+    for (&name, &(shape, dtype)) in expected {
         let Some(tensor) = found.get(name) else {
-            let (path, name, expected) = (path.to_path_buf(), name.clone(), shape.to_vec());
+            let (path, name, expected) = (path.to_path_buf(), name.to_string(), shape.to_vec());
             return Err(UnetError::MissingTensor { path, name, expected });
         };
-        check_tensor(name, tensor, shape, expected[name].dtype(), path)?;
+        check_tensor(name, tensor, shape, dtype, path)?;
     }
-    let mut extra: Vec<_> = found.keys().filter(|name| !expected.contains_key(*name)).collect();
+    let mut extra: Vec<_> = found.keys().filter(|name| !expected.contains_key(name.as_str())).collect();
     extra.sort();
     match extra.first() {
         Some(name) => Err(UnetError::UnknownTensor { path: path.to_path_buf(), name: (*name).clone() }),

@@ -57,11 +57,11 @@ pub(crate) struct Options {
 
 /// What the report has for a scan.
 #[derive(Serialize)]
-#[serde(untagged)]
+#[serde(tag = "status", rename_all = "lowercase")]
 enum Entry {
     Done(Box<Line>),
     Failed { input: PathBuf, error: String },
-    Skipped { input: PathBuf, output: PathBuf, skipped: bool },
+    Skipped { input: PathBuf, output: PathBuf },
 }
 
 /// A line of the report.
@@ -102,7 +102,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         if !options.json {
             print(&format!("{}: there already, skipped", output.display()))?;
         }
-        lines.push(Entry::Skipped { input, output, skipped: true });
+        lines.push(Entry::Skipped { input, output });
     }
     if let Some(path) = options.report.as_ref().filter(|_| jobs.is_empty()) {
         write_text(path, &serde_json::to_string_pretty(&lines)?)?;

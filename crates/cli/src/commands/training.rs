@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Args, value_parser};
 use organseg::pipeline::{MAX_PATCH_VOXELS, ModelConfig, Plan, StageConfig, Stages};
-use organseg::train::Dataset;
+use organseg::train::{Dataset, MAX_SEED};
 
 /// How the networks are trained.
 #[derive(Args)]
@@ -19,7 +19,7 @@ pub(crate) struct TrainingOptions {
     #[arg(long, value_name = "M", value_parser = minutes, conflicts_with = "epochs")]
     minutes: Option<f64>,
     /// Decides everything random but the folds.
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", value_parser = value_parser!(u64).range(..=MAX_SEED))]
     seed: Option<u64>,
     /// A plan, or settings in the form of model.toml; what those leave out is planned from the data.
     #[arg(long, value_name = "FILE.toml", visible_alias = "plan")]

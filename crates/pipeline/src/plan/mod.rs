@@ -30,7 +30,7 @@ use organseg_train::{CaseFingerprint, Dataset, Fingerprint, Modality, Split};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::model::PlannedDataset;
+use crate::model::{PlannedDataset, not_toml};
 use crate::{Method, ModelConfig, PipelineError};
 
 /// Voxels of a patch that train on a desk computer: 16 channels of them take 64 MB, and a training step of
@@ -73,7 +73,8 @@ impl Plan {
     /// [`TrainError::LabelGaps`](organseg_train::TrainError::LabelGaps) for labels that leave numbers out; what reading the
     /// file or a case meets, naming the case; [`PipelineError::OtherDataset`] for a file whose
     /// labels or modality are not the dataset's; [`PipelineError::IgnoreLabel`] where a loss ignores another label
-    /// than the dataset does; [`PipelineError::OtherMethod`] for a plan of another method.
+    /// than the dataset does; [`PipelineError::OtherMethod`] for a plan of another method; [`PipelineError::Config`] for
+    /// a number in `base` that TOML cannot hold.
     pub fn make(
         base: &ModelConfig,
         method: Option<Method>,
@@ -96,7 +97,7 @@ impl Plan {
             }
             None => Table::new(),
         };
-        let mut settled = differences(base);
+        let mut settled = differences(base)?;
         overlay(&mut settled, &given);
         // Once before, for sizes depend on decimation, spacing and networks; once after, for the last word.
         let mut config = overlaid(base, &given, overrides)?;
@@ -273,7 +274,7 @@ fn check_method(
 
 /// `config` with the fields that `given` sets.
 fn overlaid(config: &ModelConfig, given: &Table, path: Option<&Path>) -> Result<ModelConfig, PipelineError> {
-    let mut table = table_of(config);
+    let mut table = table_of(config)?;
     overlay(&mut table, given);
     table.try_into().map_err(|source| PipelineError::Toml {
         path: path.unwrap_or(Path::new("model configuration")).to_path_buf(),
@@ -281,8 +282,8 @@ fn overlaid(config: &ModelConfig, given: &Table, path: Option<&Path>) -> Result<
     })
 }
 
-fn table_of(config: &ModelConfig) -> Table {
-    Table::try_from(config).expect("a model configuration is valid TOML")
+fn table_of(config: &ModelConfig) -> Result<Table, PipelineError> {
+    Table::try_from(config).map_err(|error| not_toml(&error))
 }
 
 fn overlay(onto: &mut Table, from: &Table) {
@@ -298,7 +299,7 @@ fn overlay(onto: &mut Table, from: &Table) {
 }
 
 /// What `config` sets otherwise than the default, but for the labels, which are the dataset's.
-fn differences(config: &ModelConfig) -> Table {
+fn differences(config: &ModelConfig) -> Result<Table, PipelineError> {
     fn from(config: &Table, default: &Table) -> Table {
         let mut different = Table::new();
         for (key, value) in config {
@@ -317,11 +318,11 @@ fn differences(config: &ModelConfig) -> Table {
         }
         different
     }
-    let mut different = from(&table_of(config), &table_of(&ModelConfig::default()));
+    let mut different = from(&table_of(config)?, &table_of(&ModelConfig::default())?);
     for key in ["labels", "method", "dataset"] {
         different.remove(key);
     }
-    different
+    Ok(different)
 }
 
 /// Whether `settled` holds the setting at `path`, such as `single.patch_size`.

@@ -131,7 +131,7 @@ fn what_is_settled_stands() {
     let mut base = ModelConfig::default();
     base.single.network.channels = vec![8, 16];
     base.single.train.augment = AugmentConfig::none();
-    let settled = differences(&base);
+    let settled = differences(&base).unwrap();
     assert!(is_set(&settled, "single.network.channels") && !is_set(&settled, "fine.network.channels"));
     assert!(is_set(&settled, "single.train.augment.mirror_axes") && !is_set(&settled, "decimation"));
     let mr = fingerprint("MRI", [35, 50, 35], &[[1.0; 3]], [20, 30, 20]);

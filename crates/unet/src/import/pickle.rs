@@ -127,7 +127,7 @@ impl<'a> Machine<'a> {
                 self.push(Value::Tuple(items));
             }
             b'd' => {
-                let items = pairs(self.pop_to_mark()?)?;
+                let items = pairs(&self.pop_to_mark()?)?;
                 self.push(Value::Dict(items));
             }
             b'a' => {
@@ -143,7 +143,7 @@ impl<'a> Machine<'a> {
                 self.set(vec![(key, value)])?;
             }
             b'u' => {
-                let items = pairs(self.pop_to_mark()?)?;
+                let items = pairs(&self.pop_to_mark()?)?;
                 self.set(items)?;
             }
             b'Q' => {
@@ -273,7 +273,7 @@ impl<'a> Machine<'a> {
 
 const EMPTY: &str = "an operation on a value that is not there";
 
-fn pairs(items: Vec<Id>) -> Result<Vec<(Id, Id)>, String> {
+fn pairs(items: &[Id]) -> Result<Vec<(Id, Id)>, String> {
     match items.as_chunks() {
         (pairs, []) => Ok(pairs.iter().map(|&[key, value]| (key, value)).collect()),
         _ => Err("a key without a value".to_string()),
