@@ -4,6 +4,7 @@
 //! from a million of them on. Here it is joined in doubles.
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType};
+use rayon::prelude::*;
 
 use crate::kernels::sums::sums;
 use crate::storage::{by_type, five, result, values};
@@ -69,10 +70,10 @@ fn added<T: WithDType>(
     let [_, channels, d, h, w] = five(y.1, "bias", "the input")?;
     let bias = values::<T>(bias.0, bias.1)?;
     let mut sum = values::<T>(y.0, y.1)?.to_vec();
-    for (i, values) in sum.chunks_mut((d * h * w).max(1)).enumerate() {
+    sum.par_chunks_mut((d * h * w).max(1)).enumerate().for_each(|(i, values)| {
         let bias = bias[i % channels];
         values.iter_mut().for_each(|value| *value += bias);
-    }
+    });
     result(sum, y.1.shape())
 }
 

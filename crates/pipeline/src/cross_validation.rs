@@ -61,6 +61,10 @@ pub fn cross_validate(
             return Err(PipelineError::Config { field, found, expected });
         }
     }
+    if splits.folds().is_empty() {
+        let (field, found) = ("splits".to_string(), "no fold".to_string());
+        return Err(PipelineError::Config { field, found, expected: "one fold at least" });
+    }
     let mut held_back = BTreeSet::new();
     if let Some(name) =
         splits.folds().iter().flat_map(|split| &split.val).find(|name| !held_back.insert(*name))
@@ -110,7 +114,7 @@ pub fn cross_validate(
         folds.push(FoldResult { cases, summary });
     }
     let all: Vec<_> = folds.iter().flat_map(|fold| fold.cases.iter().cloned()).collect();
-    let summary = ResultSummary::of(&all).expect("there are at least two folds");
+    let summary = ResultSummary::of(&all).expect("every fold has a case with an organ");
     Ok(CrossValidation { summary, folds })
 }
 
@@ -124,6 +128,14 @@ fn record_splits(splits: &Splits, folder: &Path) -> Result<(), PipelineError> {
             return Err(PipelineError::Resume { path, reason: reason.into() });
         }
         return Ok(());
+    }
+    // Folds of before there was a file for all of them.
+    for (k, split) in splits.folds().iter().enumerate() {
+        let path = folder.join(fold_name(k)).join("splits.json");
+        if path.is_file() && Splits::read(&path)?.folds() != std::slice::from_ref(split) {
+            let reason = format!("it divides the cases otherwise than fold {k} is to");
+            return Err(PipelineError::Resume { path, reason });
+        }
     }
     let written = std::fs::create_dir_all(folder).and_then(|()| {
         organseg_volume::write_atomically(&path, |file| file.write_all(splits.to_json().as_bytes()))

@@ -67,7 +67,10 @@ pub fn model_folders(folder: &Path) -> Result<Vec<PathBuf>, PipelineError> {
     }
     let (held_back, cases) = cases_of(&folders)?;
     if held_back < cases {
-        return Err(no_model(format!("folds up to {last}, which hold back {held_back} of {cases} cases")));
+        return Err(no_model(format!(
+            "folds up to {last}, which hold back {held_back} of {cases} cases (folds of one's own may; they need their file as \
+             splits.json there, or to be given one by one)"
+        )));
     }
     Ok(folders)
 }

@@ -351,8 +351,9 @@ impl Segmenter {
         with_leads: bool,
     ) -> Result<Found, PipelineError> {
         let alone = |place: BoundingBox| -> Result<Found, PipelineError> {
-            let mask = (self.fine_within(fine, prepared, &place, with_leads)?, place);
-            Ok(Found::Settled { answer: mask.clone(), masks: vec![mask] })
+            let answer = self.fine_within(fine, prepared, &place, with_leads)?;
+            let labels = Mask { labels: answer.labels.clone(), leads: None };
+            Ok(Found::Settled { answer: (answer, place), masks: vec![(labels, place)] })
         };
         match (self.prediction.boxes, self.prediction.combine) {
             (Boxes::Box1, _) => alone(box1),

@@ -16,7 +16,7 @@ pub(crate) struct Options {
     /// Write a repaired copy to this new folder.
     #[arg(long, value_name = "DIR")]
     fix_to: Option<PathBuf>,
-    /// Print JSON.
+    /// Print JSON; with --fix-to, what was found as `check` and what was done as `fixed`.
     #[arg(long)]
     json: bool,
 }
@@ -24,14 +24,16 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let dataset = Dataset::open(&options.dataset)?;
     let report = check_dataset(&dataset);
-    if options.json {
-        print_json(&report)?;
-    } else {
+    if !options.json {
         print(&report.to_text())?;
+    } else if options.fix_to.is_none() {
+        print_json(&report)?;
     }
     if let Some(folder) = &options.fix_to {
         let fixed = fix_to(&dataset, &report, folder)?;
-        if !options.json {
+        if options.json {
+            print_json(&serde_json::json!({ "check": report, "fixed": fixed }))?;
+        } else {
             print(&serde_json::to_string_pretty(&fixed)?)?;
             print(&format!("repaired copy in {}", folder.display()))?;
         }

@@ -67,7 +67,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         StagesChoice::Both => Stages::Both,
         StagesChoice::Single => Stages::Single,
     });
-    let mut plan = options.training.plan(stages, &dataset)?;
+    let mut plan = options.training.plan(stages, &dataset, &splits)?;
     for warning in &plan.warnings {
         eprintln!("warning: {warning}");
     }

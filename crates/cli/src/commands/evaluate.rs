@@ -27,7 +27,7 @@ pub(crate) struct Options {
     /// Folder of masks to score.
     #[arg(long, value_name = "DIR")]
     prediction: PathBuf,
-    /// Score only the cases that were held back from a training: MODEL/splits.json.
+    /// Score only the cases that were held back from a training: MODEL/splits.json, or that of a cross-validation.
     #[arg(long, value_name = "splits.json")]
     split: Option<PathBuf>,
     /// Label of voxels in the references that count neither way [default: `ignore` in dataset.json, if there is one]
@@ -144,22 +144,16 @@ fn declared_ignore_label(references: &Path) -> Result<Option<Label>> {
     Ok(ignore)
 }
 
-/// The cases that the one split in the file at `path` holds back.
+/// The cases that the splits in the file at `path` hold back: the one of a model folder, or all of a cross-validation's.
 fn held_back(path: &Path) -> Result<Vec<String>> {
     let splits = Splits::read(path)?;
-    let [split] = splits.folds() else {
-        bail!(
-            "{}: holds {} splits, expected the one of a model folder",
-            path.display(),
-            splits.folds().len()
-        );
-    };
+    let held_back: Vec<String> = splits.folds().iter().flat_map(|split| split.val.iter().cloned()).collect();
     ensure!(
-        !split.val.is_empty(),
+        !held_back.is_empty(),
         "{}: holds back no case, for the model was trained on all",
         path.display()
     );
-    Ok(split.val.clone())
+    Ok(held_back)
 }
 
 /// Every reference, or every one that is `held_back`, with its prediction; a reference without one is an error, for

@@ -5,12 +5,15 @@ use organseg::train::Modality;
 /// A sentence where `series`, the modality in DICOM's letters, is not what a model for `trained` has seen; none where
 /// one of them is not known, or the two may be the same.
 ///
-/// Names of datasets are free ("T2", "FLAIR"), so that of other images than CT only CT is known to be something else.
+/// Names of datasets are free ("T2", "FLAIR"), so that of other images than CT only CT is known to be something else; and
+/// nnU-Net's names of normalisations ("noNorm") say nothing of the images.
 pub(crate) fn modality_note(series: &str, trained: &Modality) -> Option<String> {
     let series = series.trim().to_ascii_uppercase();
     let differs = match trained {
         Modality::Ct => series != "CT",
-        Modality::Other(name) => series == "CT" && !name.trim().is_empty() && !may_be_ct(name),
+        Modality::Other(name) => {
+            series == "CT" && !name.trim().is_empty() && !may_be_ct(name) && !is_normalisation(name)
+        }
     };
     (!series.is_empty() && differs).then(|| {
         format!("the series is {series}, and the model was trained on {trained}: look at the mask twice")
@@ -21,6 +24,12 @@ pub(crate) fn modality_note(series: &str, trained: &Modality) -> Option<String> 
 fn may_be_ct(name: &str) -> bool {
     let name = name.to_uppercase();
     name.split(|c: char| !c.is_alphanumeric()).any(|word| word.starts_with("CT") || word.ends_with("CT"))
+}
+
+/// Whether `name` is one of nnU-Net's for what is done with intensities.
+fn is_normalisation(name: &str) -> bool {
+    let names = ["zscore", "nonorm", "rescale_to_0_1", "rgb_to_0_1"];
+    names.contains(&name.trim().to_ascii_lowercase().as_str())
 }
 
 #[cfg(test)]
@@ -42,6 +51,8 @@ mod tests {
             ("CT", "PET/CT"),
             ("", "CT"),
             ("CT", ""),
+            ("CT", "noNorm"),
+            ("CT", "zscore"),
         ] {
             assert_eq!(note(series, trained), None, "{series}, {trained}");
         }

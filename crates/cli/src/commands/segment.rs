@@ -60,8 +60,17 @@ pub(crate) struct Options {
 #[serde(tag = "status", rename_all = "lowercase")]
 enum Entry {
     Done(Box<Line>),
-    Failed { input: PathBuf, error: String },
-    Skipped { input: PathBuf, output: PathBuf },
+    Failed {
+        input: PathBuf,
+        error: String,
+    },
+    Skipped {
+        input: PathBuf,
+        output: PathBuf,
+    },
+    /// What an earlier run wrote of a scan that is skipped now.
+    #[serde(untagged)]
+    Earlier(serde_json::Value),
 }
 
 /// A line of the report.
@@ -98,11 +107,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let scans = jobs.len();
     let (mut lines, mut failed, mut alone) = (Vec::new(), 0, None);
+    let earlier = earlier_entries(options.report.as_deref().filter(|_| options.skip_existing));
     for (input, output) in done {
         if !options.json {
             print(&format!("{}: there already, skipped", output.display()))?;
         }
-        lines.push(Entry::Skipped { input, output });
+        let of_it = |entry: &&serde_json::Value| entry["output"].as_str().map(Path::new) == Some(&output);
+        lines.push(match earlier.iter().find(of_it) {
+            Some(entry) => Entry::Earlier(entry.clone()),
+            None => Entry::Skipped { input, output },
+        });
     }
     if let Some(path) = options.report.as_ref().filter(|_| jobs.is_empty()) {
         write_text(path, &serde_json::to_string_pretty(&lines)?)?;
@@ -137,6 +151,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     alone.map_or(Ok(()), Err)?;
     ensure!(failed == 0, "{failed} of {scans} scans could not be segmented");
     Ok(())
+}
+
+/// The entries of scans that were segmented in the report at `path`, if there is one: nothing else has their figures.
+fn earlier_entries(path: Option<&Path>) -> Vec<serde_json::Value> {
+    let text = path.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+    let mut entries: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap_or_default();
+    entries.retain(|entry| entry["status"] == "done");
+    entries
 }
 
 /// The model folders that `folders` stand for, each once.

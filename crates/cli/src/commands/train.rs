@@ -116,17 +116,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         made.check_dataset(&options.model.join("model.toml"), &dataset)?;
         // What a model is resumed with is in its folder: without a word against it nothing is planned again.
         if training.decide() {
-            let different = made.differences(&training.plan(stages, &dataset)?.config);
+            let different = made.differences(&training.plan(stages, &dataset, &splits)?.config);
             ensure!(
                 different.is_empty(),
-                "{}: cannot resume: it describes another run than the arguments do: {different}",
-                options.model.join("model.toml").display()
+                "{}: cannot resume: it describes another run than the arguments do: {different} (where only what is planned \
+                 differs, as by another version, --plan {} keeps to the plan)",
+                options.model.join("model.toml").display(),
+                options.model.join("plan.toml").display()
             );
         }
         training.change_rhythm(&mut made);
         (made, None)
     } else {
-        let plan = training.plan(stages, &dataset)?;
+        let plan = training.plan(stages, &dataset, &splits)?;
         for warning in &plan.warnings {
             eprintln!("warning: {warning}");
         }

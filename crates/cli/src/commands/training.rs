@@ -1,11 +1,12 @@
 //! What `train` and `cross-validate` are told about the trainings.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, value_parser};
 use organseg::pipeline::{MAX_PATCH_VOXELS, ModelConfig, Plan, StageConfig, Stages};
-use organseg::train::{Dataset, MAX_SEED};
+use organseg::train::{Dataset, MAX_SEED, Splits};
 
 /// How the networks are trained.
 #[derive(Args)]
@@ -30,10 +31,10 @@ pub(crate) struct TrainingOptions {
 }
 
 impl TrainingOptions {
-    /// The model that the arguments ask for, fitted to all cases of the dataset: one plan for all folds, as nnU-Net has
+    /// The model that the arguments ask for, fitted to all cases of all folds: one plan for all of them, as nnU-Net has
     /// it, whose models can be averaged wherever each was trained. It measures sizes and percentiles, nothing that could be
-    /// learnt.
-    pub(crate) fn plan(&self, stages: Option<Stages>, dataset: &Dataset) -> Result<Plan> {
+    /// learnt. What no fold names is not looked at.
+    pub(crate) fn plan(&self, stages: Option<Stages>, dataset: &Dataset, splits: &Splits) -> Result<Plan> {
         let base = ModelConfig::default();
         let file = self.config.as_deref();
         // Without a word on stages the file decides, and two stages are trained without a file.
@@ -42,7 +43,8 @@ impl TrainingOptions {
             (None, Some(file)) => ModelConfig::read(file)?.method,
             (None, None) => base.method,
         };
-        let all: Vec<String> = dataset.names().iter().map(ToString::to_string).collect();
+        let named = splits.folds().iter().flat_map(|split| split.train.iter().chain(&split.val).cloned());
+        let all: Vec<String> = named.collect::<BTreeSet<_>>().into_iter().collect();
         let mut plan = Plan::make(&base, Some(method), file, dataset, &all, MAX_PATCH_VOXELS)
             .with_context(|| format!("cannot plan a model for {}", dataset.root.display()))?;
         let shares = if stages.unwrap_or(Stages::all_of(method)) == Stages::Both { 2.0 } else { 1.0 };

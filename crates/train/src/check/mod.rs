@@ -20,7 +20,7 @@ use rayon::prelude::*;
 pub use fix::{FixReport, Unfixable, fix_to};
 pub use report::{CaseCheck, CheckReport, Problem};
 
-use crate::dataset::voxels_per_label;
+use crate::dataset::{has_gaps, voxels_per_label};
 use crate::{Case, Dataset};
 
 /// Reads every case of `dataset` and reports what it finds. Cases that cannot be read are part of the
@@ -30,7 +30,8 @@ pub fn check_dataset(dataset: &Dataset) -> CheckReport {
     let cases = dataset.cases.par_iter().map(|case| check_case(case, dataset)).collect();
     let (name, labels) = (dataset.name.clone(), dataset.labels.clone());
     let warnings = dataset.warnings.clone();
-    CheckReport { dataset: name, labels, ignore: dataset.ignore, warnings, cases }
+    let label_gaps = has_gaps(&labels);
+    CheckReport { dataset: name, label_gaps, labels, ignore: dataset.ignore, warnings, cases }
 }
 
 fn check_case(case: &Case, dataset: &Dataset) -> CaseCheck {

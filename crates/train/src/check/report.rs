@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use organseg_volume::Label;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{IGNORE, has_gaps, list_of_labels};
+use crate::dataset::{IGNORE, list_of_labels};
 
 /// What was found in a dataset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub struct CheckReport {
     /// The label of voxels that nobody annotated, if it declares one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignore: Option<Label>,
+    /// Whether the numbers of the labels leave some out, which training refuses and [`crate::fix_to`] repairs.
+    #[serde(default)]
+    pub label_gaps: bool,
     /// What was noticed when it was opened, a line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -219,13 +222,7 @@ impl CheckReport {
     /// Whether every case can be trained on, and the labels as they are numbered.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        !self.has_label_gaps() && self.cases.iter().flat_map(|case| &case.problems).all(Problem::is_warning)
-    }
-
-    /// Whether the numbers of the labels leave some out, which training refuses and [`crate::fix_to`] repairs.
-    #[must_use]
-    pub fn has_label_gaps(&self) -> bool {
-        has_gaps(&self.labels)
+        !self.label_gaps && self.cases.iter().flat_map(|case| &case.problems).all(Problem::is_warning)
     }
 
     /// The report for reading: a summary, then a line a problem.
@@ -255,8 +252,8 @@ impl CheckReport {
                 if seen > 0 { format!(", voxels {}", spread(counts.into_iter())) } else { String::new() };
             line(&mut text, &format!("  label {label} ({name}): in {seen} cases{voxels}"));
         }
-        let gaps = usize::from(self.has_label_gaps());
-        if self.has_label_gaps() {
+        let gaps = usize::from(self.label_gaps);
+        if self.label_gaps {
             let (labels, number) = (list_of_labels(&self.labels), self.labels.len());
             line(
                 &mut text,
