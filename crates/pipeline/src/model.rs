@@ -174,6 +174,8 @@ impl ModelConfig {
     /// [`PipelineError::Io`] naming the file; [`PipelineError::Config`] for a number that TOML cannot hold.
     pub fn save(&self, folder: &Path) -> Result<(), PipelineError> {
         let path = folder.join("model.toml");
+        // A table refuses what text would take and no reader would.
+        toml::Table::try_from(self).map_err(|error| not_toml(&error))?;
         let text = toml::to_string_pretty(self).map_err(|error| not_toml(&error))?;
         write_atomically(&path, |file| file.write_all(text.as_bytes()))
             .map_err(|source| PipelineError::Io { path, source })
@@ -337,12 +339,12 @@ mod tests {
 
     #[test]
     fn sizes_beyond_any_machine_and_seeds_beyond_toml_are_refused_by_name() {
-        let of = |change: fn(&mut ModelConfig)| {
+        type Change = fn(&mut ModelConfig);
+        let of = |change: Change| {
             let mut config = ModelConfig::default();
             change(&mut config);
             config.check().unwrap_err().to_string()
         };
-        type Change = fn(&mut ModelConfig);
         let cases: [(Change, &str); 4] = [
             (
                 |config| config.decimation = [2, 2, 2_097_152],
