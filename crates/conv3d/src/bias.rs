@@ -106,7 +106,8 @@ mod tests {
 
     use super::*;
 
-    /// One long sum in `f32` of so many tenths is 0.2 % off.
+    /// One number after the other in `f32`, a million tenths come to 100958; in blocks that are joined in doubles they are off
+    /// by what rounding does to 256 of them.
     #[test]
     fn the_gradient_of_a_bias_keeps_its_digits_over_millions_of_voxels() {
         let bias = Var::new(&[1.0f32, 2.0], &Device::Cpu).unwrap();
@@ -115,7 +116,7 @@ mod tests {
         let gradients = sum.backward().unwrap();
         let found = gradients.get(&bias).unwrap().to_vec1::<f32>().unwrap();
         for found in found {
-            assert!((found / 2e5 - 1.0).abs() < 1e-6, "{found} for 200000");
+            assert!((found / 2e5 - 1.0).abs() < 1e-5, "{found} for 200000");
         }
     }
 }
