@@ -378,8 +378,9 @@ fn a_split_that_says_which_cases_are_scored() {
     let two = format!(
         r#"[{{"train": ["{one}"], "val": ["{other}"]}}, {{"train": ["{other}"], "val": ["{one}"]}}]"#
     );
+    // All folds' cases, one of which has no mask.
     std::fs::write(&split, two).unwrap();
-    fail(&evaluate, &["splits.json", "holds 2 splits"]);
+    fail(&evaluate, &["1 of 2 references have no prediction", one]);
 }
 
 #[test]
