@@ -3,7 +3,7 @@
 use std::arch::x86_64::{
     __m256, _CMP_GT_OQ, _CMP_UNORD_Q, _mm256_add_ps, _mm256_blendv_ps, _mm256_cmp_ps, _mm256_fmadd_ps,
     _mm256_fnmadd_ps, _mm256_load_ps, _mm256_max_ps, _mm256_mul_ps, _mm256_or_ps, _mm256_set1_ps,
-    _mm256_setzero_ps, _mm256_store_ps, _mm256_stream_ps, _mm256_sub_ps,
+    _mm256_setzero_ps, _mm256_store_ps, _mm256_sub_ps,
 };
 
 use super::{Kernel, Simd};
@@ -53,12 +53,8 @@ impl Simd for Avx2 {
     const VECTORS: usize = 1;
 
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        // SAFETY: the token. The fence orders streamed lines before whatever tells others of them.
-        unsafe {
-            let output = run(self, kernel);
-            std::arch::x86_64::_mm_sfence();
-            output
-        }
+        // SAFETY: the token.
+        unsafe { run(self, kernel) }
     }
 
     #[inline(always)]
@@ -132,11 +128,5 @@ impl Simd for Avx2 {
     unsafe fn store(self, to: *mut Line, value: Self::V) {
         // SAFETY: the token, and the caller answers for the line, which is aligned by its type.
         both!(I => unsafe { _mm256_store_ps(to.cast::<f32>().add(8 * I), value[I]) });
-    }
-
-    #[inline(always)]
-    unsafe fn stream(self, to: *mut Line, value: Self::V) {
-        // SAFETY: the token, and the caller answers for the line, which is aligned by its type.
-        both!(I => unsafe { _mm256_stream_ps(to.cast::<f32>().add(8 * I), value[I]) });
     }
 }
