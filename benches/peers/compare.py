@@ -1,6 +1,6 @@
 """Runs our benchmark programs and PyTorch's by turns and prints ratios of medians.
 
-python compare.py layers [--turns 4] [--avx2]
+python compare.py layers [--turns 4] [--avx2] [--stride 2]
 python compare.py unet [--turns 3] [--patch 64,96,96]
 
 Build ours first: cargo build --release -p organseg-benches --bins. PyTorch gets its better layout, and the
@@ -27,6 +27,7 @@ def main():
     parser.add_argument("--avx2", action="store_true")
     parser.add_argument("--patch", default="64,96,96")
     parser.add_argument("--layer", action="append", default=[])
+    parser.add_argument("--stride", default="1", help="of the layers")
     parser.add_argument("--programs", default=default_programs())
     options = parser.parse_args()
     ours_env = {"RAYON_NUM_THREADS": "2"}
@@ -36,7 +37,8 @@ def main():
         theirs_env = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
     rounds = ["--rounds", str(options.rounds), "--json"]
     if options.what == "layers":
-        layers = [part for layer in options.layer for part in ("--layer", layer)]
+        layers = ["--stride", options.stride]
+        layers += [part for layer in options.layer for part in ("--layer", layer)]
         ours = [os.path.join(options.programs, "conv3d_layers"), *layers, *rounds]
         theirs = [*script("conv3d_layers.py"), *layers, *rounds]
         variants = {"default": theirs, "tuned": theirs}

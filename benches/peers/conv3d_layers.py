@@ -23,6 +23,7 @@ LAYERS = [
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--layer", action="append", default=[])
+    parser.add_argument("--stride", type=int, default=1, help="D, H, W of a layer are those of the input")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", action="store_true")
@@ -36,11 +37,12 @@ def main():
         for layout in (torch.contiguous_format, torch.channels_last_3d):
             x = torch.randn(1, inputs, *size).to(memory_format=layout)
             w = torch.randn(outputs, inputs, 3, 3, 3).to(memory_format=layout)
-            g = torch.randn(1, outputs, *size).to(memory_format=layout)
+            halved = [(n - 1) // options.stride + 1 for n in size]
+            g = torch.randn(1, outputs, *halved).to(memory_format=layout)
             back = torch.ops.aten.convolution_backward
-            args = (None, [1] * 3, [1] * 3, [1] * 3, False, [0] * 3, 1)
+            args = (None, [options.stride] * 3, [1] * 3, [1] * 3, False, [0] * 3, 1)
             works = {
-                "forward": lambda: torch.nn.functional.conv3d(x, w, padding=1),
+                "forward": lambda: torch.nn.functional.conv3d(x, w, stride=options.stride, padding=1),
                 "input_gradient": lambda: back(g, x, w, *args, [True, False, False]),
                 "weight_gradient": lambda: back(g, x, w, *args, [False, True, False]),
             }

@@ -32,7 +32,7 @@ const LAYERS: [&str; 9] = [
     "128,128,5,7,5",
 ];
 
-/// Times 3×3×3 convolutions of stride 1 and padding 1 on the CPU.
+/// Times 3×3×3 convolutions of padding 1 on the CPU.
 #[derive(Parser)]
 struct Options {
     /// A layer; may be given several times. All layers of a common U-Net if none is.
@@ -41,6 +41,9 @@ struct Options {
     /// How often each is run; times are medians.
     #[arg(long, default_value_t = 15)]
     rounds: usize,
+    /// Stride along each axis; D, H, W of a layer are those of the input.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    stride: u8,
     /// auto, direct or winograd.
     #[arg(long, default_value = "auto")]
     algorithm: String,
@@ -60,7 +63,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         "winograd" => Algorithm::Winograd,
         other => return Err(format!("--algorithm {other}: expected auto, direct or winograd").into()),
     };
-    let params = Conv3dParams { algorithm, ..Conv3dParams::same([3; 3]) };
+    let stride = [usize::from(options.stride); 3];
+    let params = Conv3dParams { algorithm, stride, ..Conv3dParams::same([3; 3]) };
     let defaults = LAYERS.iter().map(|layer| layer.parse()).collect::<Result<Vec<Layer>, _>>()?;
     let layers = if options.layers.is_empty() { defaults } else { options.layers };
     let mut all = Vec::new();
@@ -70,6 +74,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         } else {
             blocked(layer, params, options.rounds)
         };
+        let operations = layer.operations() / f64::from(options.stride).powi(3);
         if options.json {
             let threads = rayon::current_num_threads();
             let mut line = json!({ "layer": layer.to_string(), "threads": threads });
@@ -81,7 +86,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             print!("{:<20}", layer.to_string());
             for (name, times) in &times {
                 let time = median(times);
-                let rate = layer.operations() / time / 1e6;
+                let rate = operations / time / 1e6;
                 print!("  {name} {time:>8.3} ms");
                 print!(" ({rate:>5.0} GF/s)");
             }
@@ -118,8 +123,9 @@ fn blocked(layer: Layer, params: Conv3dParams, rounds: usize) -> Times {
     let x = random(layer.inputs * voxels, 1);
     let weight = random(27 * layer.inputs * layer.outputs, 2);
     let blocks = to_blocks(&x, &inputs, voxels);
-    let gradient = to_blocks(&random(layer.outputs * voxels, 3), &outputs, voxels);
-    let mut y = Buffer::zeros(outputs.blocks() * voxels);
+    let to = convolution.output_size(layer.size).iter().product::<usize>();
+    let gradient = to_blocks(&random(layer.outputs * to, 3), &outputs, to);
+    let mut y = Buffer::zeros(outputs.blocks() * to);
     let mut for_x = Buffer::zeros(inputs.blocks() * voxels);
     let parts = [InputPart { source: Source::Plain(&blocks), blocks: inputs.blocks() }];
     let input = if planar { Input::Planar(&x) } else { Input::Blocks(&parts) };
