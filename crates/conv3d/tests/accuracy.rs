@@ -24,8 +24,8 @@ const SHAPES: [[usize; 5]; 9] = [
 ];
 
 /// Result and gradients for input and weights where the gradient of the result is `g`.
-fn run(x: &Tensor, w: &Tensor, g: &Tensor, algorithm: Algorithm) -> Result<[Vec<f64>; 3]> {
-    let params = Conv3dParams { algorithm, ..Conv3dParams::same([3; 3]) };
+fn run(x: &Tensor, w: &Tensor, g: &Tensor, stride: usize, algorithm: Algorithm) -> Result<[Vec<f64>; 3]> {
+    let params = Conv3dParams { algorithm, stride: [stride; 3], ..Conv3dParams::same([3; 3]) };
     let (x, w) = (Var::from_tensor(x)?, Var::from_tensor(w)?);
     let y = conv3d(&x, &w, None, &params)?;
     let gradients = (&y * g)?.sum_all()?.backward()?;
@@ -46,25 +46,25 @@ fn errors(found: &[f64], expected: &[f64]) -> [f64; 2] {
 
 #[test]
 fn errors_against_doubles_stay_within_their_bounds() -> Result<()> {
-    for [c, o, d, h, w] in SHAPES {
+    for ([c, o, d, h, w], stride) in SHAPES.into_iter().flat_map(|shape| [(shape, 1), (shape, 2)]) {
         let normal = |shape: &[usize]| Tensor::randn(0f64, 1.0, shape, &Device::Cpu)?.to_dtype(DType::F32);
         let x = normal(&[1, c, d, h, w])?;
         let weight = normal(&[o, c, 3, 3, 3])?;
-        let g = normal(&[1, o, d, h, w])?;
+        let g = normal(&[1, o, d.div_ceil(stride), h.div_ceil(stride), w.div_ceil(stride)])?;
         let wide = |tensor: &Tensor| tensor.to_dtype(DType::F64);
-        let expected = run(&wide(&x)?, &wide(&weight)?, &wide(&g)?, Algorithm::Auto)?;
+        let expected = run(&wide(&x)?, &wide(&weight)?, &wide(&g)?, stride, Algorithm::Auto)?;
         for algorithm in [Algorithm::Winograd, Algorithm::Direct] {
-            let found = run(&x, &weight, &g, algorithm)?;
+            let found = run(&x, &weight, &g, stride, algorithm)?;
             let all: Vec<[f64; 2]> = found.iter().zip(&expected).map(|(a, b)| errors(a, b)).collect();
             let text: Vec<String> = all.iter().map(|[most, rms]| format!("{most:.1e} ({rms:.1e})")).collect();
             println!(
-                "{c:>3}→{o:<3} {d}×{h}×{w} {algorithm:?}: forward {}, input {}, weights {}",
+                "{c:>3}→{o:<3} {d}×{h}×{w}, stride {stride}, {algorithm:?}: forward {}, input {}, weights {}",
                 text[0], text[1], text[2]
             );
             for (i, (errors, bounds)) in all.iter().zip([FORWARD, FORWARD, WEIGHTS]).enumerate() {
                 assert!(
                     errors[0] <= bounds[0] && errors[1] <= bounds[1],
-                    "{c}→{o} {algorithm:?} {i}: {errors:?}"
+                    "{c}→{o}, stride {stride}, {algorithm:?} {i}: {errors:?}"
                 );
             }
         }

@@ -1,9 +1,9 @@
 //! The same bits for any number of threads.
 
-use organseg_conv3d::Conv3dParams;
 use organseg_conv3d::blocked::{
     Buffer, Channels, Convolution, Input, InputPart, LANES, Output, OutputPart, Source,
 };
+use organseg_conv3d::{Algorithm, Conv3dParams};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -71,10 +71,10 @@ fn any_number_of_threads_gives_the_same_bits() {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(job)
     };
     let strided = Conv3dParams { stride: [2; 3], ..Conv3dParams::same([3; 3]) };
+    let halves = Conv3dParams { algorithm: Algorithm::Winograd, ..strided };
+    let same = Conv3dParams::same([3; 3]);
     for (channels, batch, size) in SHAPES {
-        for (params, keep) in
-            [(Conv3dParams::same([3; 3]), false), (Conv3dParams::same([3; 3]), true), (strided, false)]
-        {
+        for (params, keep) in [(same, false), (same, true), (strided, false), (halves, true)] {
             let job = || run(channels, batch, size, params, keep);
             let one = with(1, &job);
             for threads in [2, 3, 8] {

@@ -6,7 +6,7 @@ use super::results::{TileSlice, Writing};
 use super::split::{self, Task};
 use super::tiles::{COLUMNS, Data, Slice};
 use super::weights::WinogradWeights;
-use super::{PLANE, POINTS, TILE, transform};
+use super::{PLANE, POINTS, SEEN, TILE, transform};
 use crate::ahead::{Ahead, Run};
 use crate::kernels::disjoint::Disjoint;
 use crate::line::LANES;
@@ -56,7 +56,8 @@ impl Forward<'_> {
             let lines = self.batch * part.blocks * self.size.iter().product::<usize>();
             assert_eq!(part.source.len(), lines, "an input has its lines");
         }
-        let tasks = split::tasks(self.batch, self.size, blocks, rayon::current_num_threads());
+        let tasks =
+            split::tasks(&split::Model::UNIT, self.batch, self.size, blocks, rayon::current_num_threads());
         tasks.par_iter().with_max_len(1).for_each(|task| self.isa.run(Walk { job: self, task: *task }));
     }
 }
@@ -121,7 +122,10 @@ impl Kernel for Walk<'_> {
             }
             next = last + 1;
             let slices = if step + 1 < to { next..next + TILE as isize } else { next..next };
-            let next_runs = self.task.rectangle.runs(self.job.inputs, self.task.n, self.job.size, slices);
+            let next_runs = {
+                let (inputs, n, size) = (self.job.inputs, self.task.n, self.job.size);
+                self.task.rectangle.runs(inputs, n, size, slices, SEEN)
+            };
             s.run(Planes { walk: &self, room: &room, workspace: &mut workspace, step, next_runs });
             self.write(s, step, &room, &workspace);
         }
@@ -204,23 +208,13 @@ impl Walk<'_> {
                     let mut piece = running.finish(s);
                     let x = TILE * rectangle.column;
                     piece.count = depth * height * (TILE * rectangle.columns).min(w - x);
-                    let at = self.piece(block, step, row);
+                    let blocks = [self.job.weights.outputs, block];
+                    let at = split::piece(&self.task, self.job.size, blocks, step, row);
                     // SAFETY: this piece is of this task alone.
                     unsafe { moments.part(at, 1)[0] = piece };
                 }
             }
         }
-    }
-
-    /// Index of a piece of the moments.
-    fn piece(&self, block: usize, step: usize, row: usize) -> usize {
-        let [d, h, _] = split::tiles(self.job.size);
-        let columns = split::column_pieces(self.job.size);
-        let column = columns.iter().position(|&(from, _)| from == self.task.rectangle.column);
-        let column = column.expect("tasks end where pieces of columns do");
-        (((self.task.n * self.job.weights.outputs + block) * d + step) * h + self.task.rectangle.row + row)
-            * columns.len()
-            + column
     }
 }
 

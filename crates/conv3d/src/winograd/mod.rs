@@ -1,4 +1,4 @@
-//! 3×3×3 convolution of stride 1 and padding 1 by Winograd's F(4×4×4, 3×3×3).
+//! 3×3×3 convolution of padding 1 and stride 1 by Winograd's F(4×4×4, 3×3×3); [`strides`] has that of stride 2.
 //!
 //! Four outputs along an axis from six inputs by six products instead of twelve, along three axes 216
 //! products for 64 outputs instead of 1728: an eighth of the multiplications. In between are sums, which
@@ -22,6 +22,7 @@ mod gradient_phases;
 mod gradient_planes;
 mod results;
 mod split;
+mod strides;
 #[cfg(test)]
 mod tests;
 mod tiles;
@@ -31,11 +32,14 @@ mod weights;
 pub(crate) use few_tiles::FewTiles;
 pub(crate) use forward::{Epilogue, Forward, moment_pieces};
 pub(crate) use gradient::WeightGradient;
-pub(crate) use weights::{Direction, RawWeights, WinogradWeights};
+pub(crate) use strides::{Doubling, Halving, Strided, Way};
+pub(crate) use weights::{Direction, Filter, RawWeights, WinogradWeights};
 
 /// Outputs of a tile along each axis.
 const TILE: usize = 4;
 /// Inputs of a tile along each axis, and points.
 const POINTS: usize = 6;
+/// From one tile's inputs to the next's, how many lie before a tile, and how many it has.
+const SEEN: [usize; 3] = [TILE, 1, POINTS];
 /// Points in a plane.
 const PLANE: usize = POINTS * POINTS;

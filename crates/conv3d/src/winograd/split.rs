@@ -21,12 +21,58 @@ const WORKSPACE: usize = 9 << 19;
 /// Bytes of the second-level cache that the model counts on.
 const NEAR: usize = 1 << 20;
 
-/// Cycles to transform one slice of one tile of one block, of one block's inputs at all points along the
-/// depth, and of its results back, on Zen 4 where the workspace is in the second-level cache: estimates, good
-/// for choosing among splits and nothing else.
-const SLICE: usize = 300;
-const DEPTH: usize = 780;
-const RESULT: usize = 1300;
+/// What a tile costs. Cycles are those of one block on Zen 4 where the workspace is in the second-level cache:
+/// estimates, good for choosing among splits and nothing else.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Model {
+    /// Lines of a tile for each block of inputs and of outputs that a task keeps between its steps.
+    lines: [usize; 2],
+    /// Products of a tile for each pair of channels.
+    products: usize,
+    /// New slices of a step, and cycles to transform one.
+    slices: usize,
+    slice: usize,
+    /// Cycles to transform the inputs at all points along the depth, and the results back.
+    depth: usize,
+    result: usize,
+}
+
+impl Model {
+    /// F(4×4×4, 3×3×3).
+    pub(super) const UNIT: Self =
+        Self { lines: [36 * 6, 36 * 4], products: 216, slices: 4, slice: 300, depth: 780, result: 1300 };
+
+    /// Of stride 2, where a tile has so many new slices of inputs and so many of outputs: the cycles of
+    /// [`Model::UNIT`] for its number of values.
+    pub(super) const fn strided(slices: usize, outputs: usize) -> Self {
+        Self {
+            lines: [81 * (slices + 1), 81 * outputs],
+            products: 729,
+            slices,
+            slice: 600,
+            depth: 1700,
+            result: 720 * outputs,
+        }
+    }
+
+    /// Bytes that a task of so many tiles keeps between its steps.
+    fn workspace(&self, [inputs, outputs]: [usize; 2], tiles: usize) -> usize {
+        64 * tiles * (self.lines[0] * inputs + self.lines[1] * outputs)
+    }
+
+    /// Cycles of a task of `steps` tiles of depth.
+    fn cost(&self, [inputs, outputs]: [usize; 2], tiles: usize, steps: usize) -> usize {
+        let lines = self.products * inputs * LANES * outputs;
+        // Half a row for each register block, to write it, and half for the weights, which are fetched ahead.
+        let products = lines * (2 * tiles + tiles.div_ceil(ROWS) + 1) / 2;
+        let transforms = tiles * (inputs * (self.slices * self.slice + self.depth) + outputs * self.result);
+        let start = 2 * tiles * inputs * self.slice;
+        let near = self.workspace([inputs, outputs], tiles) <= NEAR;
+        // A workspace in the third-level cache makes transforms slower by about that much.
+        let far = |cycles: usize| if near { cycles } else { cycles * 7 / 5 };
+        steps * (products + far(transforms)) + far(start)
+    }
+}
 
 /// A task: a rectangle of tiles of one sample, walked from tile `from` of the depth up to `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,17 +94,24 @@ pub(super) fn column_pieces(size: [usize; 3]) -> Vec<(usize, usize)> {
 }
 
 /// The tasks of a convolution for `threads` threads. All have equal weight or nearly so.
-pub(super) fn tasks(batch: usize, size: [usize; 3], blocks: [usize; 2], threads: usize) -> Vec<Task> {
+pub(super) fn tasks(
+    model: &Model,
+    batch: usize,
+    size: [usize; 3],
+    blocks: [usize; 2],
+    threads: usize,
+) -> Vec<Task> {
     let [depth, height, _] = tiles(size);
     let columns = column_pieces(size);
     let widest = columns.iter().map(|&(_, count)| count).max().unwrap_or(1).max(1);
-    let least = |count: usize| workspace(blocks, count * widest) <= WORKSPACE && count * widest <= MOST_TILES;
+    let least =
+        |count: usize| model.workspace(blocks, count * widest) <= WORKSPACE && count * widest <= MOST_TILES;
     let mut best: Option<(usize, usize, usize)> = None;
     for rows in (1..=height).filter(|&rows| rows == 1 || least(rows)) {
         for parts in 1..=depth {
             let strips = batch * height.div_ceil(rows) * columns.len() * parts;
             let steps = depth.div_ceil(parts);
-            let task = cost(blocks, rows.min(height) * widest, steps);
+            let task = model.cost(blocks, rows.min(height) * widest, steps);
             // An eighth of a task more for each thread: tasks do not all begin and end together.
             let total = strips.div_ceil(threads) * task + task / 8;
             if best.is_none_or(|(least, ..)| total < least) {
@@ -86,6 +139,21 @@ pub(super) fn groups(batch: usize, size: [usize; 3]) -> Vec<Vec<Task>> {
         .collect()
 }
 
+/// Index of the piece of the moments of a step and row of tiles of `task`, for block `at[1]` of `at[0]`.
+pub(super) fn piece(
+    task: &Task,
+    size: [usize; 3],
+    [blocks, block]: [usize; 2],
+    step: usize,
+    row: usize,
+) -> usize {
+    let [d, h, _] = tiles(size);
+    let columns = column_pieces(size);
+    let column = columns.iter().position(|&(from, _)| from == task.rectangle.column);
+    let column = column.expect("tasks end where pieces of columns do");
+    (((task.n * blocks + block) * d + step) * h + task.rectangle.row + row) * columns.len() + column
+}
+
 /// Tasks of `rows` rows of tiles and a depth in `parts` pieces.
 pub(super) fn cut(batch: usize, size: [usize; 3], rows: usize, parts: usize) -> Vec<Task> {
     let [depth, height, _] = tiles(size);
@@ -104,24 +172,6 @@ pub(super) fn cut(batch: usize, size: [usize; 3], rows: usize, parts: usize) -> 
     tasks
 }
 
-/// Bytes that a task of so many tiles keeps between its steps.
-fn workspace([inputs, outputs]: [usize; 2], tiles: usize) -> usize {
-    64 * 36 * tiles * (6 * inputs + 4 * outputs)
-}
-
-/// Cycles of a task of `steps` tiles of depth, by the model.
-fn cost([inputs, outputs]: [usize; 2], tiles: usize, steps: usize) -> usize {
-    let lines = 216 * inputs * LANES * outputs;
-    // Half a row for each register block, to write it, and half for the weights, which are fetched ahead.
-    let products = lines * (2 * tiles + tiles.div_ceil(ROWS) + 1) / 2;
-    let transforms = tiles * (inputs * (4 * SLICE + DEPTH) + outputs * RESULT);
-    let start = 2 * tiles * inputs * SLICE;
-    let near = workspace([inputs, outputs], tiles) <= NEAR;
-    // A workspace in the third-level cache makes transforms slower by about that much.
-    let far = |cycles: usize| if near { cycles } else { cycles * 7 / 5 };
-    steps * (products + far(transforms)) + far(start)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,7 +187,7 @@ mod tests {
         ] {
             let [d, h, w] = tiles(size);
             let mut seen = vec![0; batch * d * h * w];
-            for task in tasks(batch, size, blocks, threads) {
+            for task in tasks(&Model::UNIT, batch, size, blocks, threads) {
                 let r = task.rectangle;
                 for z in task.from..task.to {
                     for y in r.row..r.row + r.rows {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::forward::{Epilogue, Forward, moment_pieces};
-use super::{Direction, WeightGradient, WinogradWeights};
+use super::{Direction, Filter, WeightGradient, WinogradWeights};
 use crate::channels::Channels;
 use crate::kernels::disjoint::Disjoint;
 use crate::layout::{from_blocks, to_blocks};
@@ -28,7 +28,7 @@ fn forward(isa: Isa, batch: usize, channels: [&Channels; 2], size: [usize; 3], x
     let expected =
         reference::conv3d(&array(x_dims, x), &array([o, c, 3, 3, 3], w), None, &Conv3dParams::same([3; 3]));
     let blocks = to_blocks(x, inputs, voxels);
-    let weights = WinogradWeights::new(isa, w, Direction::Forward, inputs, outputs);
+    let weights = WinogradWeights::new(isa, w, Direction::Forward, Filter::Unit, inputs, outputs);
     let mut y = Buffer::new(batch * outputs.blocks() * voxels);
     let pieces = moment_pieces(size);
     let mut moments = vec![Piece::default(); batch * outputs.blocks() * pieces];
@@ -219,5 +219,70 @@ fn a_large_output_in_parts_agrees_with_the_reference() {
         let mut found = from_blocks(&first, &Channels::new(&[2]), voxels);
         found.extend(from_blocks(&second, &Channels::new(&[1]), voxels));
         assert_near(&found, &expected, TOLERANCE, &format!("{isa:?} in parts"));
+    }
+}
+
+/// Stride 2 with moments, and its adjoint added to what is there.
+fn strided(isa: Isa, batch: usize, channels: [&Channels; 2], size: [usize; 3], seed: u64) {
+    use crate::blocked::{Convolution, Input, Output};
+    let by_two =
+        Conv3dParams { stride: [2; 3], algorithm: Algorithm::Winograd, ..Conv3dParams::same([3; 3]) };
+    let [inputs, outputs] = channels;
+    let (c, o) = (inputs.count(), outputs.count());
+    let convolution = Convolution::new([3; 3], by_two, inputs.clone(), outputs.clone()).with_isa(isa);
+    let half = convolution.output_size(size);
+    let (voxels, fewer) = (size.iter().product::<usize>(), half.iter().product::<usize>());
+    let (x, g) = (normal(batch * c * voxels, seed), normal(batch * o * fewer, seed ^ 1));
+    let w = normal(27 * c * o, seed ^ 2);
+    let what = format!("{isa:?} {batch}x{c}x{size:?} to {o}");
+    let wide_w = array([o, c, 3, 3, 3], &w);
+    let blocks = to_blocks(&x, inputs, voxels);
+    let mut y = Buffer::new(batch * outputs.blocks() * fewer);
+    let weights = convolution.weights_to_keep(&w, size);
+    let input = [InputPart { source: Source::Plain(&blocks), blocks: inputs.blocks() }];
+    let moments = convolution.forward_with_moments(&weights, batch, size, Input::Blocks(&input), &mut y);
+    let found = from_blocks(&y, outputs, fewer);
+    let expected =
+        reference::conv3d(&array([batch, c, size[0], size[1], size[2]], &x), &wide_w, None, &by_two);
+    assert_near(&found, &expected.values, TOLERANCE, &what);
+    for n in 0..batch {
+        let values = &found[n * o * fewer..][..fewer];
+        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / fewer as f64;
+        let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / fewer as f64;
+        let moments = &moments[n * outputs.blocks()];
+        assert!((moments.mean[0] - mean).abs() < 1e-5 * (1.0 + mean.abs() + variance), "{what}: mean");
+        assert!((moments.variance[0] - variance).abs() < 1e-5 * (1.0 + variance), "{what}: variance");
+    }
+    let mut for_x = blocks.clone();
+    let weights = convolution.adjoint_weights_to_keep(&w, size);
+    let lines = to_blocks(&g, outputs, fewer);
+    let input = [InputPart { source: Source::Plain(&lines), blocks: outputs.blocks() }];
+    let output = vec![OutputPart { values: &mut for_x, blocks: inputs.blocks(), add: true }];
+    convolution.adjoint(&weights, batch, size, Input::Blocks(&input), Output::Blocks(output), None);
+    let wide_g = array([batch, o, half[0], half[1], half[2]], &g);
+    let expected = reference::conv3d_input_gradient(&wide_g, &wide_w, size, &by_two);
+    let sum: Vec<f64> = expected.values.iter().zip(&x).map(|(&e, &x)| e + f64::from(x)).collect();
+    assert_near(&from_blocks(&for_x, inputs, voxels), &sum, TOLERANCE, &format!("{what}, adjoint"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 16 }))]
+    #[test]
+    fn strides_of_two_agree_with_the_reference(
+        batch in 1usize..3, inputs in 1usize..40, outputs in 1usize..40,
+        size in (1usize..19, 1usize..20, 1usize..40), seed in any::<u64>(),
+    ) {
+        for isa in Isa::all() {
+            let channels = [&Channels::new(&[inputs]), &Channels::new(&[outputs])];
+            strided(isa, batch, channels, [size.0, size.1, size.2], seed);
+        }
+    }
+}
+
+/// Wider than a task, and more rows than go through the depth together.
+#[test]
+fn a_wide_image_by_strides_of_two_agrees_with_the_reference() {
+    for isa in Isa::all() {
+        strided(isa, 1, [&Channels::new(&[3, 1]), &Channels::new(&[2])], [7, 37, 213], 9);
     }
 }

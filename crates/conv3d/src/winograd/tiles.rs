@@ -28,20 +28,23 @@ impl Rectangle {
     }
 
     /// What it looks at in `slices` of sample `n` of `inputs`, as far as it lies inside an input of (D, H, W)
-    /// `size`.
+    /// `size`; `seen` says from one tile to the next, before the first input of a tile, and inputs of a tile.
     pub(super) fn runs(
         &self,
         inputs: &[InputPart<'_>],
         n: usize,
         [d, h, w]: [usize; 3],
         slices: Range<isize>,
+        [step, before, seen]: [usize; 3],
     ) -> Vec<Run> {
         let inside = |range: Range<isize>, size: usize| {
             let end = range.end.clamp(0, size as isize) as usize;
             (range.start.max(0) as usize).min(end)..end
         };
-        let side =
-            |tile: usize, count: usize| (TILE * tile) as isize - 1..(TILE * (tile + count)) as isize + 1;
+        let side = |tile: usize, count: usize| {
+            let first = (step * tile) as isize - before as isize;
+            first..first + (step * count + seen - step) as isize
+        };
         let columns = inside(side(self.column, self.columns), w);
         let rows = inside(side(self.row, self.rows), h);
         let mut runs = Vec::new();

@@ -1,4 +1,5 @@
-//! The one-dimensional transforms of Winograd's F(4, 3) and F(3, 4) at the points 0, ±1/√2, ±√2, ∞.
+//! The one-dimensional transforms of Winograd's F(4, 3) and F(3, 4) at the points 0, ±1/√2, ±√2, ∞, and of F(4, 2) at
+//! those but 0 (`pair_…`), for which M(x) = (x² − ½)(x² − 2) and M′ is ∓3/√2 at ±1/√2 and ±3√2 at ±√2.
 //!
 //! With M(x) = x (x² − ½)(x² − 2), the product of x − p over the finite points p, and N_p = M′(p):
 //!
@@ -80,6 +81,48 @@ pub(super) fn odd_results<S: Simd>(s: S, t: [S::V; 6]) -> [S::V; 2] {
     [
         s.mul_add(inner, odd_inner, s.mul(outer, odd_outer)),
         s.mul_add(inner_cubed, odd_inner, s.mul_add(outer_cubed, odd_outer, t[5])),
+    ]
+}
+
+/// Bᵀ d of F(4, 2).
+#[inline(always)]
+pub(super) fn pair_data<S: Simd>(s: S, d: [S::V; 5]) -> [S::V; 5] {
+    let (inner, outer) = (s.splat(FRAC_1_SQRT_2), s.splat(SQRT_2));
+    let (two, half) = (s.splat(2.0), s.splat(0.5));
+    // x³ − 2x and x² − 2; x³ − x/2 and x² − 1/2.
+    let (odd_inner, even_inner) = (s.sub_mul(two, d[1], d[3]), s.sub_mul(two, d[0], d[2]));
+    let (odd_outer, even_outer) = (s.sub_mul(half, d[1], d[3]), s.sub_mul(half, d[0], d[2]));
+    [
+        s.mul_add(inner, even_inner, odd_inner),
+        s.sub_mul(inner, even_inner, odd_inner),
+        s.mul_add(outer, even_outer, odd_outer),
+        s.sub_mul(outer, even_outer, odd_outer),
+        s.sub_mul(s.splat(2.5), d[2], s.add(d[0], d[4])),
+    ]
+}
+
+/// G g of F(4, 2).
+#[inline(always)]
+pub(super) fn pair_weights<S: Simd>(s: S, g: [S::V; 2]) -> [S::V; 5] {
+    let (inner, outer) = (s.mul(s.splat(SQRT_2 / 3.0), g[0]), s.mul(s.splat(SQRT_2 / 6.0), g[0]));
+    let third = s.mul(s.splat(1.0 / 3.0), g[1]);
+    let minus = s.sub(s.zero(), third);
+    [s.sub(minus, inner), s.add(minus, inner), s.add(third, outer), s.sub(third, outer), g[1]]
+}
+
+/// Aᵀ t of F(4, 2).
+#[inline(always)]
+pub(super) fn pair_result<S: Simd>(s: S, t: [S::V; 5]) -> [S::V; 4] {
+    let (two, half) = (s.splat(2.0), s.splat(0.5));
+    let (inner, outer) = (s.splat(FRAC_1_SQRT_2), s.splat(SQRT_2));
+    let (inner_cubed, outer_cubed) = (s.splat(0.5 * FRAC_1_SQRT_2), s.splat(2.0 * SQRT_2));
+    let (even_inner, even_outer) = (s.add(t[0], t[1]), s.add(t[2], t[3]));
+    let (odd_inner, odd_outer) = (s.sub(t[0], t[1]), s.sub(t[2], t[3]));
+    [
+        s.add(even_inner, even_outer),
+        s.mul_add(inner, odd_inner, s.mul(outer, odd_outer)),
+        s.mul_add(half, even_inner, s.mul(two, even_outer)),
+        s.mul_add(inner_cubed, odd_inner, s.mul_add(outer_cubed, odd_outer, t[4])),
     ]
 }
 

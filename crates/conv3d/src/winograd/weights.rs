@@ -19,6 +19,28 @@ pub(crate) enum Direction {
     Adjoint,
 }
 
+/// What the weights of an axis become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filter {
+    /// Of stride 1: three weights at six points.
+    Unit,
+    /// Of stride 2: the one in the middle, and the other two at five points.
+    Strided,
+}
+
+impl Filter {
+    #[inline(always)]
+    fn points<S: Simd>(self, s: S, taps: [S::V; 3]) -> [S::V; POINTS] {
+        match self {
+            Self::Unit => transform::weights(s, taps),
+            Self::Strided => {
+                let [a, b, c, d, e] = transform::pair_weights(s, [taps[0], taps[2]]);
+                [taps[1], a, b, c, d, e]
+            }
+        }
+    }
+}
+
 /// Transformed weights: for each point (plane, then depth) and group of output blocks, a line for each
 /// input channel and block of the group.
 #[derive(Debug)]
@@ -37,6 +59,7 @@ impl WinogradWeights {
         isa: Isa,
         weights: &[f32],
         direction: Direction,
+        filter: Filter,
         inputs: &Channels,
         outputs: &Channels,
     ) -> Self {
@@ -50,7 +73,12 @@ impl WinogradWeights {
         let shared = Disjoint::new(&mut lines);
         (0..inputs.blocks() * outputs.blocks()).into_par_iter().for_each(|task| {
             isa.run(Transform {
-                raw: RawWeights { values: weights, direction, counts: [inputs.count(), outputs.count()] },
+                raw: RawWeights {
+                    values: weights,
+                    direction,
+                    filter,
+                    counts: [inputs.count(), outputs.count()],
+                },
                 blocks: [inputs.blocks(), outputs.blocks()],
                 at: [task % inputs.blocks(), task / inputs.blocks()],
                 input: inputs.block(task % inputs.blocks()),
@@ -83,6 +111,7 @@ pub(crate) struct RawWeights<'a> {
     /// (C_out, C_in, 3, 3, 3).
     pub(crate) values: &'a [f32],
     pub(crate) direction: Direction,
+    pub(crate) filter: Filter,
     /// Inputs and outputs of what is done with them.
     pub(crate) counts: [usize; 2],
 }
@@ -139,19 +168,19 @@ impl RawWeights<'_> {
                 // SAFETY: a reference to a line can be read.
                 *tap = unsafe { s.load(&raw const *line) };
             }
-            *row = transform::weights(s, taps);
+            *row = self.filter.points(s, taps);
         }
         let mut planes = [[s.zero(); PLANE]; 3];
         for (d, plane) in planes.iter_mut().enumerate() {
             for x in 0..POINTS {
-                let column = transform::weights(s, [rows[3 * d][x], rows[3 * d + 1][x], rows[3 * d + 2][x]]);
+                let column = self.filter.points(s, [rows[3 * d][x], rows[3 * d + 1][x], rows[3 * d + 2][x]]);
                 for y in 0..POINTS {
                     plane[y * POINTS + x] = column[y];
                 }
             }
         }
         for p in 0..PLANE {
-            let depths = transform::weights(s, [planes[0][p], planes[1][p], planes[2][p]]);
+            let depths = self.filter.points(s, [planes[0][p], planes[1][p], planes[2][p]]);
             for q in 0..POINTS {
                 // SAFETY: the caller answers for the line of each point.
                 unsafe { s.store(to.add((p * POINTS + q) * step), depths[q]) };
