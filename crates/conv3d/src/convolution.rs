@@ -13,9 +13,7 @@ use crate::params::{Algorithm, Conv3dParams, ConvShape};
 use crate::parts::{InputPart, OutputPart, SharedOutput};
 use crate::simd::Isa;
 use crate::source::Source;
-use crate::winograd::{
-    self, Direction, Doubling, Epilogue, Filter, Halving, RawWeights, Strided, Way, WinogradWeights,
-};
+use crate::winograd::{self, Direction, Epilogue, Filter, Halving, RawWeights, Strided, WinogradWeights};
 
 /// Fewest channels on either side for which Winograd's transforms pay.
 const LEAST_WINOGRAD: usize = 8;
@@ -228,7 +226,7 @@ impl Convolution {
                     Filter::Unit => self.winograd(weights, batch, size, inputs, parts, moments),
                     Filter::Strided => {
                         let sizes = [size, shape.output];
-                        self.strided::<Halving>(weights, batch, sizes, inputs, parts, moments)
+                        self.strided(weights, batch, sizes, inputs, parts, moments)
                     }
                 }
             }
@@ -262,13 +260,7 @@ impl Convolution {
                     panic!("Winograd's convolution is in blocks")
                 };
                 assert!(bias.is_none(), "Winograd's convolution adds no bias");
-                match self.filter() {
-                    Filter::Unit => self.winograd(weights, batch, size, inputs, parts, false),
-                    Filter::Strided => {
-                        let sizes = [shape.output, size];
-                        self.strided::<Doubling>(weights, batch, sizes, inputs, parts, false)
-                    }
-                };
+                self.winograd(weights, batch, size, inputs, parts, false);
             }
             Prepared::FewTiles(weights, direction) => {
                 assert!(bias.is_none(), "Winograd's convolution adds no bias");
@@ -338,8 +330,8 @@ impl Convolution {
         }
     }
 
-    /// Whether inputs of `size` are convolved by Winograd's algorithm; if not, sums are direct. (With stride 2, few tiles
-    /// and many channels, weights that are not to be kept are for direct sums all the same.) Weights to keep are the
+    /// Whether inputs of `size` are convolved by Winograd's algorithm; if not, sums are direct. (With stride 2 the
+    /// gradients are direct all the same, and so are few tiles of many channels whose weights are not to be kept.) Weights to keep are the
     /// same for all sizes of which this says the same.
     #[must_use]
     pub fn uses_winograd(&self, size: [usize; 3]) -> bool {
@@ -364,6 +356,13 @@ impl Convolution {
             Filter::Unit => voxels >= LEAST_VOXELS * tiles,
             Filter::Strided => tiles >= LEAST_STRIDED_TILES && voxels >= LEAST_STRIDED_VOXELS * tiles,
         }
+    }
+
+    /// Whether this direction is by Winograd's algorithm: the adjoint of stride 2 is direct, since by its halves the few
+    /// largest errors of 64 channels and more pass what is promised.
+    fn transforms_weights(&self, direction: Direction, size: [usize; 3]) -> bool {
+        let forward = direction == Direction::Forward;
+        (forward || self.filter() == Filter::Unit) && self.uses_winograd(size)
     }
 
     /// What Winograd's algorithm, if it is used, makes of the weights.
@@ -394,7 +393,8 @@ impl Convolution {
     fn prepare<'a>(&self, weights: &'a [f32], direction: Direction, size: [usize; 3]) -> Weights<'a> {
         let [inputs, outputs] = self.channels(direction);
         let pairs = inputs.blocks() * outputs.blocks();
-        if self.uses_winograd(size) && self.tiles(size) <= FEW_TILES && pairs >= FEW_TILES_PAIRS {
+        let few = self.tiles(size) <= FEW_TILES && pairs >= FEW_TILES_PAIRS;
+        if few && self.transforms_weights(direction, size) {
             assert_eq!(
                 weights.len(),
                 27 * inputs.count() * outputs.count(),
@@ -410,9 +410,8 @@ impl Convolution {
     }
 
     fn to_keep(&self, weights: &[f32], direction: Direction, size: [usize; 3]) -> Weights<'static> {
-        let channels = self.channels(direction);
-        if self.uses_winograd(size) {
-            let [inputs, outputs] = channels;
+        if self.transforms_weights(direction, size) {
+            let [inputs, outputs] = self.channels(direction);
             let weights = WinogradWeights::new(self.isa, weights, direction, self.filter(), inputs, outputs);
             return self.made(Prepared::Winograd(weights), direction);
         }
@@ -511,7 +510,7 @@ impl Convolution {
     }
 
     /// `sizes` are those of what is read and of what is written.
-    fn strided<W: Way>(
+    fn strided(
         &self,
         weights: &WinogradWeights,
         batch: usize,
@@ -524,7 +523,7 @@ impl Convolution {
         let mut moments =
             vec![Piece::default(); if with_moments { batch * weights.outputs * pieces } else { 0 }];
         let shared = Disjoint::new(&mut moments);
-        Strided::<W> {
+        Strided::<Halving> {
             isa: self.isa,
             batch,
             from,

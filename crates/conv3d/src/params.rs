@@ -12,10 +12,10 @@ pub enum Algorithm {
     Auto,
     /// As the sums that it is: errors of some 1e-6 of the result's rms with many channels, less with few.
     Direct,
-    /// Winograd's minimal filtering where it can be done (3×3×3, padding 1, stride 1 or 2 along all axes): several times
-    /// faster at stride 1, up to one and a half times at stride 2, with rms errors of one to three times those of the
-    /// sums. `f32` only. What is no number or infinite spoils the tiles of 4×4×4 voxels (8×8×8 in the gradient for the input
-    /// of a stride of 2) that see it and not 3×3×3 voxels.
+    /// Winograd's minimal filtering where it can be done (3×3×3, padding 1, stride 1 along all axes, or 2 without the
+    /// gradients): several times faster at stride 1, up to one and a half times at stride 2, with rms errors of one to
+    /// three times those of the sums. `f32` only. What is no number or infinite spoils the tiles of 4×4×4 outputs that see
+    /// it and not 3×3×3 voxels.
     Winograd,
 }
 

@@ -32,7 +32,7 @@ mod weights;
 pub(crate) use few_tiles::FewTiles;
 pub(crate) use forward::{Epilogue, Forward, moment_pieces};
 pub(crate) use gradient::WeightGradient;
-pub(crate) use strides::{Doubling, Halving, Strided, Way};
+pub(crate) use strides::{Halving, Strided};
 pub(crate) use weights::{Direction, Filter, RawWeights, WinogradWeights};
 
 /// Outputs of a tile along each axis.

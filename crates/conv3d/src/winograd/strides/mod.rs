@@ -1,12 +1,10 @@
-//! 3×3×3 convolution of stride 2 and padding 1, and its adjoint, by minimal filtering of its halves.
+//! 3×3×3 convolution of stride 2 and padding 1 by minimal filtering of its halves.
 //!
 //! Along an axis, outputs of stride 2 see even and odd inputs apart: y[i] = w₁ e[i] + (w₀ o[i] + w₂ o[i + 1]) with
 //! e[i] = x[2i] and o[i] = x[2i − 1]. Four outputs need four products of the first kind and, by F(4, 2), five of the
 //! second instead of eight: nine for twelve, along three axes 729 products for 64 outputs instead of 1728. Where the
 //! other axes have the weight w₁, neighbours have the same weights, so that products of matrices have rows enough even
 //! where there are few tiles.
-//!
-//! The adjoint goes the other way: x′[2i] = w₁ g[i], and x′[2i + 1] = w₂ g[i] + w₀ g[i + 1] by F(4, 2).
 //!
 //! ```text
 //! for each step of a walk down the depth:
@@ -93,25 +91,7 @@ impl Way for Halving {
     }
 }
 
-/// From the gradient of the outputs to that of the inputs.
-pub(crate) struct Doubling;
-
-impl Way for Doubling {
-    const INPUTS: usize = 5;
-    const INPUT_STEP: usize = 4;
-    const BEFORE: usize = 0;
-    const FIRST: [usize; 2] = [0, 0];
-    const APART: usize = 1;
-    const OUTPUTS: usize = 8;
-
-    #[inline(always)]
-    fn outputs<S: Simd>(s: S, [a, b, c, d, points @ ..]: [S::V; VALUES]) -> [S::V; 8] {
-        let [e, f, g, h] = transform::pair_result(s, points);
-        [a, e, b, f, c, g, d, h]
-    }
-}
-
-/// A convolution or its adjoint, ready to run.
+/// A convolution, ready to run.
 pub(crate) struct Strided<'a, W> {
     pub(crate) isa: Isa,
     pub(crate) batch: usize,
@@ -122,7 +102,6 @@ pub(crate) struct Strided<'a, W> {
     pub(crate) inputs: &'a [InputPart<'a>],
     pub(crate) weights: &'a WinogradWeights,
     pub(crate) output: &'a SharedOutput<'a>,
-    /// Moments of the outputs, for [`Halving`] alone.
     pub(crate) epilogue: Epilogue<'a>,
     pub(crate) way: PhantomData<W>,
 }
@@ -141,11 +120,7 @@ impl<W: Way> Strided<'_, W> {
             let lines = self.batch * part.blocks * self.from.iter().product::<usize>();
             assert_eq!(part.source.len(), lines, "an input has its lines");
         }
-        let inputs_fit = self.to.iter().zip(self.from).all(|(&to, from)| {
-            let halves = if W::OUTPUTS == TILE { (to, from) } else { (from, to) };
-            halves.0 == halves.1.div_ceil(2)
-        });
-        assert!(inputs_fit, "one of {:?} and {:?} is half of the other", self.from, self.to);
+        assert_eq!(self.to, self.from.map(|n| n.div_ceil(2)), "the output is half of the input");
         let grid = self.to.map(|n| n.div_ceil(W::OUTPUTS) * TILE);
         let model = split::Model::strided(W::INPUT_STEP, W::OUTPUTS);
         let tasks = split::tasks(&model, self.batch, grid, blocks, rayon::current_num_threads());
